@@ -1,0 +1,559 @@
+/*
+ * cenote.h - the C library: leases over pooled database connections.
+ *
+ * A *manager* owns one pool of connections to one database. A *lease* is an
+ * acquired connection with an owner's operation id, a generation and a
+ * deadline. Everything here is thread-safe; one lease is for one thread at a
+ * time (a second one inside gets CENOTE_BUSY). Times are milliseconds. Every
+ * fallible call returns a cenote_status, clears its outputs first and fills an
+ * optional cenote_error. Misuse changes nothing.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef CENOTE_H
+#define CENOTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CENOTE_VERSION_MAJOR 0
+#define CENOTE_VERSION_MINOR 1
+#define CENOTE_VERSION_PATCH 0
+#define CENOTE_VERSION "0.1.0"
+
+#if defined(__GNUC__)
+#define CENOTE_API __attribute__((visibility("default")))
+#define CENOTE_MUST_USE __attribute__((warn_unused_result))
+#else
+#define CENOTE_API
+#define CENOTE_MUST_USE
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ------------------------------------------------------------------ status */
+
+/*
+ * The one list of errors: name, text, and whether the same call may succeed
+ * later without anything being changed by the caller.
+ */
+#define CENOTE_STATUS_LIST(X)                                                                 \
+  X(OK, "success", false)                                                                     \
+  X(INVALID, "invalid argument", false)                                                       \
+  X(CONFIG, "wrong setting or URL", false)                                                    \
+  X(NO_MEMORY, "out of memory", true)                                                         \
+  X(TIMEOUT, "acquire timeout", true)                                                         \
+  X(QUEUE_FULL, "too many callers are waiting for a connection", true)                        \
+  X(CANCELLED, "cancelled", false)                                                            \
+  X(SHUTTING_DOWN, "the manager is shutting down", false)                                     \
+  X(CLOSED, "the manager is closed", false)                                                   \
+  X(FORKED, "the manager belongs to the parent process", false)                               \
+  X(STALE, "the handle is not valid: released already, or never granted", false)              \
+  X(BUSY, "another thread is inside a call on this lease", true)                              \
+  X(LEASE_EXPIRED, "the lease expired", false)                                                \
+  X(CONNECT, "cannot connect", true)                                                          \
+  X(AUTH, "the database refused the login", false)                                            \
+  X(CONNECTION_LOST, "the connection was lost", true)                                         \
+  X(OUTCOME_UNKNOWN, "the connection was lost after a write was sent: its outcome is unknown", \
+    false)                                                                                    \
+  X(STATEMENT_TIMEOUT, "statement timeout", false)                                            \
+  X(DATABASE, "the database reported an error", false)                                        \
+  X(TOO_LARGE, "a ceiling was exceeded", false)                                               \
+  X(UNSUPPORTED, "not supported by this database", false)                                     \
+  X(BREAKER_OPEN, "the circuit breaker is open", true)                                        \
+  X(IO, "input/output error", true)                                                           \
+  X(INTERNAL, "internal error", false)
+
+typedef enum cenote_status {
+#define CENOTE_STATUS_ENUM(name, text, retryable) CENOTE_##name,
+  CENOTE_STATUS_LIST(CENOTE_STATUS_ENUM)
+#undef CENOTE_STATUS_ENUM
+      CENOTE_STATUS_COUNT
+} cenote_status;
+
+/* The name ("CENOTE_TIMEOUT") and the text of a status; static memory. */
+CENOTE_API const char *cenote_status_name(cenote_status status);
+CENOTE_API const char *cenote_status_text(cenote_status status);
+CENOTE_API const char *cenote_version(void);
+
+/*
+ * What went wrong. The caller owns the memory; start it with
+ * CENOTE_ERROR_INIT. `message` is short, names the thing and the remedy, and
+ * never holds a secret; `details` may be several lines (who holds what, what
+ * connects since when, what the server said). `fields` holds the server's own
+ * error fields; read it with cenote_error_field.
+ */
+typedef struct cenote_error {
+  size_t size;
+  cenote_status status;
+  bool retryable;    /* the same call may succeed later */
+  char sqlstate[6];  /* five characters, or empty; SQLite's codes are mapped */
+  int64_t statement; /* index of the failing statement of a batch, else -1 */
+  char message[512];
+  char details[2048];
+  char fields[1536];
+} cenote_error;
+
+#define CENOTE_ERROR_INIT                                                                     \
+  { .size = sizeof(cenote_error), .statement = -1 }
+
+/*
+ * One of the server's error fields by PostgreSQL's letter (protocol 55.8:
+ * 'S' severity, 'D' detail, 'H' hint, 'P' position, 's' schema, 't' table,
+ * 'c' column, 'n' constraint, …) or NULL. Valid as long as *error is.
+ */
+CENOTE_API const char *cenote_error_field(const cenote_error *error, char code);
+
+/* ------------------------------------------------------------------ values */
+
+typedef enum cenote_type {
+  CENOTE_NULL,
+  CENOTE_INTEGER,
+  CENOTE_REAL,
+  CENOTE_TEXT,
+  CENOTE_BLOB,
+  CENOTE_BOOLEAN
+} cenote_type;
+
+/*
+ * A value going in (an argument) or coming out (a cell). Text and blobs are
+ * borrowed: for an argument until the call returns, for a cell until the
+ * result is freed. `size` is in bytes; text is UTF-8 and, coming out, also
+ * ends with a NUL that `size` does not count.
+ */
+typedef struct cenote_value {
+  cenote_type type;
+  uint32_t size;
+  union {
+    int64_t integer;
+    double real;
+    bool boolean;
+    const char *text;
+    const void *blob;
+  } as;
+  const char *name; /* argument only: ":name", "@name" or "$name" without the sign, else NULL */
+} cenote_value;
+
+CENOTE_API cenote_value cenote_null(void);
+CENOTE_API cenote_value cenote_integer(int64_t value);
+CENOTE_API cenote_value cenote_real(double value);
+CENOTE_API cenote_value cenote_boolean(bool value);
+CENOTE_API cenote_value cenote_text(const char *text);                   /* NUL-terminated */
+CENOTE_API cenote_value cenote_text_n(const char *text, size_t size);
+CENOTE_API cenote_value cenote_blob(const void *bytes, size_t size);
+
+/* ----------------------------------------------------------------- results */
+
+/*
+ * The rows and counts of one statement. It owns its memory: it stays valid
+ * until cenote_result_free, also after the lease was released or expired.
+ * Reading one result from several threads is safe. An index out of range
+ * answers NULL, 0 or a CENOTE_NULL value, never undefined behaviour.
+ */
+typedef struct cenote_result cenote_result;
+
+CENOTE_API size_t cenote_result_columns(const cenote_result *result);
+CENOTE_API const char *cenote_result_column_name(const cenote_result *result, size_t column);
+CENOTE_API const char *cenote_result_column_type(const cenote_result *result, size_t column);
+CENOTE_API uint32_t cenote_result_column_oid(const cenote_result *result, size_t column);
+CENOTE_API size_t cenote_result_rows(const cenote_result *result);
+CENOTE_API cenote_value cenote_result_value(const cenote_result *result, size_t row,
+                                            size_t column);
+/* Conversions: text that is a number reads as one; what does not fit reads as 0 or NULL. */
+CENOTE_API int64_t cenote_result_integer(const cenote_result *result, size_t row, size_t column);
+CENOTE_API double cenote_result_real(const cenote_result *result, size_t row, size_t column);
+CENOTE_API const char *cenote_result_text(const cenote_result *result, size_t row, size_t column);
+CENOTE_API int64_t cenote_result_affected_rows(const cenote_result *result);
+CENOTE_API int64_t cenote_result_last_insert_id(const cenote_result *result);
+CENOTE_API const char *cenote_result_command(const cenote_result *result); /* "INSERT 0 1" or "" */
+CENOTE_API void cenote_result_free(cenote_result *result);                 /* NULL is fine */
+
+/* One row of a streamed result. `values` live until the callback returns.
+ * Answer false to stop: the statement is cancelled and CENOTE_CANCELLED
+ * comes back. Runs on the thread that called cenote_execute_stream, inside
+ * the lease: call nothing on that lease from here. */
+typedef bool (*cenote_row_callback)(void *context, const char *const *names,
+                                    const cenote_value *values, size_t columns);
+
+/* ----------------------------------------------------------------- options */
+
+/* One setting by its name in `cenote config` / docs/settings.md, e.g.
+ * {"max_connections", "10"}. An unknown name or a value out of range makes
+ * cenote_open fail with CENOTE_CONFIG, naming setting, value and range. */
+typedef struct cenote_setting {
+  const char *name;
+  const char *value;
+} cenote_setting;
+
+typedef enum cenote_log_level {
+  CENOTE_LOG_ERROR,
+  CENOTE_LOG_WARNING,
+  CENOTE_LOG_INFO,
+  CENOTE_LOG_DEBUG
+} cenote_log_level;
+
+/* A log line, without a newline and without secrets. May come from any
+ * thread, never under a lock of Cenote's. */
+typedef void (*cenote_log_callback)(void *context, cenote_log_level level, const char *line);
+
+typedef enum cenote_audit_kind {
+  CENOTE_AUDIT_CONNECTION_OPENED,
+  CENOTE_AUDIT_CONNECTION_CLOSED, /* reason says why */
+  CENOTE_AUDIT_LEASE_EXPIRED,
+  CENOTE_AUDIT_LOGIN_FAILED,
+  CENOTE_AUDIT_BREAKER_MOVED,
+  CENOTE_AUDIT_SETTINGS_CHANGED,
+  CENOTE_AUDIT_SHUTDOWN
+} cenote_audit_kind;
+
+typedef struct cenote_audit_event {
+  size_t size;
+  cenote_audit_kind kind;
+  int64_t unix_ms;          /* wall clock */
+  const char *database;     /* the redacted URL */
+  uint64_t connection;      /* number of the connection in its manager, or 0 */
+  const char *reason;       /* a word of the closed list in docs/observe.md, or "" */
+  const char *operation_id; /* of the lease concerned, or "" */
+} cenote_audit_event;
+
+typedef void (*cenote_audit_callback)(void *context, const cenote_audit_event *event);
+
+typedef enum cenote_hook_kind {
+  CENOTE_HOOK_CONNECTED,
+  CENOTE_HOOK_BEFORE_LEASE,
+  CENOTE_HOOK_AFTER_RELEASE,
+  CENOTE_HOOK_CLOSED
+} cenote_hook_kind;
+
+/* `resource` is what cenote_lease_resource answers (sqlite3*, PGconn*, or the
+ * caller's own). false from CONNECTED or BEFORE_LEASE rejects the connection:
+ * it is closed with reason "hook". Never called under a lock. */
+typedef bool (*cenote_hook)(void *context, cenote_hook_kind kind, void *resource,
+                            const char *reason);
+
+/* Writes the password for a new connection into `buffer` (NUL-terminated,
+ * `size` bytes). Called for each new connection, so that a rotated secret is
+ * picked up. The buffer is wiped after use. May block; runs on the manager's
+ * own thread. Answer false when there is none. */
+typedef bool (*cenote_password_callback)(void *context, const char *user, char *buffer,
+                                         size_t size);
+
+/* Writes what may be shown of an operation id ("get-user-…"). */
+typedef void (*cenote_redact_callback)(void *context, const char *operation_id, char *buffer,
+                                       size_t size);
+
+struct cenote_driver; /* driver.h */
+
+typedef struct cenote_options {
+  size_t size;
+  const cenote_setting *settings; /* copied by cenote_open */
+  size_t settings_count;
+  const char *config_file; /* an INI file, or NULL */
+  bool external_loop;      /* the host drives it through loop.h; no thread of its own */
+  cenote_log_callback log; /* NULL: standard error, level from CENOTE_LOG or DEBUG */
+  void *log_context;
+  cenote_audit_callback audit;
+  void *audit_context;
+  cenote_hook hook;
+  void *hook_context;
+  cenote_password_callback password;
+  void *password_context;
+  cenote_redact_callback redact;
+  void *redact_context;
+  const struct cenote_driver *driver; /* the caller's own; its URL scheme is not looked up */
+  void *driver_context;
+} cenote_options;
+
+#define CENOTE_OPTIONS_INIT                                                                   \
+  { .size = sizeof(cenote_options) }
+
+/* ----------------------------------------------------------------- manager */
+
+typedef struct cenote_manager cenote_manager;
+
+/*
+ * Opens a manager. Connects to nothing yet: connections come in the
+ * background (minimum) and on demand. `url` NULL: CENOTE_URL, DATABASE_URL,
+ * TURSO_DATABASE_URL, then sqlite:cenote.db (an error on a serverless
+ * profile). `options` may be NULL. Close it with cenote_close.
+ */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_open(const char *url,
+                                                     const cenote_options *options,
+                                                     cenote_manager **manager,
+                                                     cenote_error *error);
+
+/*
+ * Refuses new work at once, lets leases finish for up to timeout_ms (negative:
+ * the setting shutdown_timeout_ms), cancels what is left and closes every
+ * connection. CENOTE_OK: drained. CENOTE_TIMEOUT: leases were forced; details
+ * name their operation ids. A second call waits for the first and answers the
+ * same. The handle stays valid until cenote_close.
+ */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_shutdown(cenote_manager *manager,
+                                                         int64_t timeout_ms,
+                                                         cenote_error *error);
+
+/* Shuts down (with the setting's time-out, unless done) and frees the
+ * manager. No other call may use this manager pointer at the same time or
+ * later; leases may: they get CENOTE_STALE. NULL is fine. In a forked child
+ * it frees the child's copy and leaves the parent's sessions alone. */
+CENOTE_API void cenote_close(cenote_manager *manager);
+
+/* The process-wide manager, opened from the environment at the first call.
+ * Never pass it to cenote_close; cenote_reset_default_manager ends it. */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_default_manager(cenote_manager **manager,
+                                                                cenote_error *error);
+CENOTE_API void cenote_reset_default_manager(void);
+
+/* New bounds while running; leased connections above a smaller maximum are
+ * closed when they come back. */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_resize(cenote_manager *manager,
+                                                       int64_t min_connections,
+                                                       int64_t max_connections,
+                                                       cenote_error *error);
+
+/* Retires every connection that is open now: idle ones at once, leased ones
+ * when they come back. */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_flush(cenote_manager *manager,
+                                                      cenote_error *error);
+
+/* ------------------------------------------------------------------ leases */
+
+/* A value, freely copied. {0} is no lease. Never reused: a stale, doubled or
+ * foreign one is detected and harmless, also after cenote_close. */
+typedef struct cenote_lease {
+  uint32_t manager;
+  uint32_t slot;
+  uint64_t generation;
+} cenote_lease;
+
+/*
+ * Acquires a connection. operation_id: NULL or a short text that says what
+ * for (copied, cut at 128 bytes). timeout_ms: 0 does not wait; negative: the
+ * setting. CENOTE_TIMEOUT's message contains "timeout", CENOTE_SHUTTING_DOWN's
+ * "shutting down"; error->details say who holds the connections, what
+ * connects since when and what the server last answered. Blocks the calling
+ * thread; with external_loop only the asynchronous form is allowed.
+ */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_acquire(cenote_manager *manager,
+                                                        const char *operation_id,
+                                                        int64_t timeout_ms, cenote_lease *lease,
+                                                        cenote_error *error);
+
+/* The same with a lease time of its own: its deadline is the smallest of the
+ * setting lease_timeout_ms, lease_ms and what is left of the invocation
+ * (remaining_ms); 0 or negative: not given. */
+typedef struct cenote_acquire_options {
+  size_t size;
+  int64_t timeout_ms;   /* negative: the setting */
+  int64_t lease_ms;
+  int64_t remaining_ms;
+} cenote_acquire_options;
+
+#define CENOTE_ACQUIRE_OPTIONS_INIT                                                           \
+  { .size = sizeof(cenote_acquire_options), .timeout_ms = -1 }
+
+CENOTE_API CENOTE_MUST_USE cenote_status
+cenote_acquire_with(cenote_manager *manager, const char *operation_id,
+                    const cenote_acquire_options *options, cenote_lease *lease,
+                    cenote_error *error);
+
+/* The outcome of an asynchronous acquire, exactly once. On the I/O thread of
+ * the manager, or inside cenote_dispatch. `error` lives until it returns. */
+typedef void (*cenote_acquire_callback)(void *context, cenote_status status, cenote_lease lease,
+                                        const cenote_error *error);
+
+/* A ticket for cancelling; {0} is none. Like leases, never reused. */
+typedef struct cenote_ticket {
+  uint32_t manager;
+  uint32_t reserved;
+  uint64_t number;
+} cenote_ticket;
+
+/* Never calls back before it returns. */
+CENOTE_API CENOTE_MUST_USE cenote_status
+cenote_acquire_async(cenote_manager *manager, const char *operation_id, int64_t timeout_ms,
+                     cenote_acquire_callback callback, void *context, cenote_ticket *ticket,
+                     cenote_error *error);
+
+/* CENOTE_OK: the callback comes (or came) with CENOTE_CANCELLED. CENOTE_STALE:
+ * too late, another outcome was or will be delivered. */
+CENOTE_API cenote_status cenote_cancel_acquire(cenote_ticket ticket);
+
+/* Gives the connection back; never blocks. An open transaction is rolled
+ * back before the next holder. CENOTE_STALE: was not (any longer) yours;
+ * CENOTE_LEASE_EXPIRED: taken back at its deadline; CENOTE_BUSY: another
+ * thread is inside a call. */
+CENOTE_API cenote_status cenote_release(cenote_lease lease);
+
+/* Moves the deadline to now + ms, at most the setting lease_extend_max_ms
+ * after the acquire. */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_lease_extend(cenote_lease lease, int64_t ms,
+                                                             cenote_error *error);
+
+typedef struct cenote_lease_info {
+  size_t size;
+  cenote_lease lease;
+  char operation_id[129];
+  int64_t created_unix_ms;
+  int64_t age_ms;
+  int64_t idle_ms;      /* since its last use */
+  int64_t remaining_ms; /* until the deadline, negative when overdue */
+  bool in_call;
+  bool released;
+} cenote_lease_info;
+
+#define CENOTE_LEASE_INFO_INIT                                                                \
+  { .size = sizeof(cenote_lease_info) }
+
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_lease_stats(cenote_lease lease,
+                                                            cenote_lease_info *info);
+
+/* The driver's own handle (sqlite3*, PGconn*, a caller's resource), borrowed
+ * while the lease is held; NULL when it is not. What is done with it behind
+ * Cenote's back marks the session dirty. */
+CENOTE_API void *cenote_lease_resource(cenote_lease lease);
+
+/* -------------------------------------------------------------- statements */
+
+/* Runs one statement. `?` and `$1` both work on every database, `??` is a
+ * literal question mark; named arguments where the database has them. */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_execute(cenote_lease lease, const char *sql,
+                                                        const cenote_value *args, size_t count,
+                                                        cenote_result **result,
+                                                        cenote_error *error);
+
+/* Rows one by one, none kept. */
+CENOTE_API CENOTE_MUST_USE cenote_status
+cenote_execute_stream(cenote_lease lease, const char *sql, const cenote_value *args, size_t count,
+                      cenote_row_callback callback, void *context, cenote_error *error);
+
+typedef struct cenote_statement {
+  const char *sql;
+  const cenote_value *args;
+  size_t count;
+} cenote_statement;
+
+typedef enum cenote_batch_mode {
+  CENOTE_BATCH_DEFERRED, /* one transaction, the database's default kind */
+  CENOTE_BATCH_WRITE,    /* one that takes the write lock at once, where there is one */
+  CENOTE_BATCH_READ      /* one read-only transaction */
+} cenote_batch_mode;
+
+/* All or nothing. *results: an array of `n` results, freed with
+ * cenote_results_free. On failure error->statement is the failing index. */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_batch(cenote_lease lease,
+                                                      const cenote_statement *statements,
+                                                      size_t n, cenote_batch_mode mode,
+                                                      cenote_result ***results,
+                                                      cenote_error *error);
+CENOTE_API void cenote_results_free(cenote_result **results, size_t n);
+
+/* ------------------------------------------------------------ transactions */
+
+typedef struct cenote_transaction cenote_transaction;
+
+/* Begins a transaction on the lease; inside one, a savepoint. timeout_ms:
+ * rolled back after that long (0 or negative: the lease's deadline only).
+ * The handle is freed by commit or rollback. */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_begin(cenote_lease lease, int64_t timeout_ms,
+                                                      cenote_transaction **transaction,
+                                                      cenote_error *error);
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_tx_execute(cenote_transaction *transaction,
+                                                           const char *sql,
+                                                           const cenote_value *args, size_t count,
+                                                           cenote_result **result,
+                                                           cenote_error *error);
+/* Frees the handle unless it fails with CENOTE_INVALID or CENOTE_BUSY. After
+ * any other failure nothing was committed (or the outcome is unknown, and the
+ * status says so) and cenote_rollback on the same handle is not needed. */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_commit(cenote_transaction *transaction,
+                                                       cenote_error *error);
+/* Succeeds also after a failed statement, an expiry or a lost connection:
+ * nothing of the transaction remains. NULL is fine. Frees the handle. */
+CENOTE_API cenote_status cenote_rollback(cenote_transaction *transaction, cenote_error *error);
+
+/* --------------------------------------------------------------- observing */
+
+typedef enum cenote_state {
+  CENOTE_STATE_IDLE,
+  CENOTE_STATE_ACTIVE,
+  CENOTE_STATE_DRAINING,
+  CENOTE_STATE_SHUTDOWN
+} cenote_state;
+
+CENOTE_API const char *cenote_state_name(cenote_state state); /* "IDLE", … */
+
+/* Times in microseconds. */
+typedef struct cenote_percentiles {
+  uint64_t count;
+  uint64_t p50_us, p95_us, p99_us, max_us;
+  double mean_us;
+} cenote_percentiles;
+
+typedef struct cenote_statistics {
+  size_t size;
+  cenote_state state;
+  /* now */
+  int64_t total_connections, idle_connections, active_leases, waiters, opening, closing;
+  int64_t min_connections, max_connections;
+  /* since the start */
+  uint64_t connections_created, connections_closed, connection_errors, login_failures;
+  uint64_t leases_granted, leases_released, lease_timeouts, acquire_timeouts, acquire_cancelled,
+      acquire_refused;
+  uint64_t checks, check_failures, resets, reset_failures;
+  uint64_t statements, statement_errors, slow_statements;
+  uint64_t memory_pressure_events, thaws;
+  cenote_percentiles acquire_wait, hold, statement, connect;
+} cenote_statistics;
+
+#define CENOTE_STATISTICS_INIT                                                                \
+  { .size = sizeof(cenote_statistics) }
+
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_pool_statistics(cenote_manager *manager,
+                                                                cenote_statistics *statistics);
+
+/* The live leases, oldest first: up to `capacity` into `leases`, how many
+ * there are into *count. */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_pool_leases(cenote_manager *manager,
+                                                            cenote_lease_info *leases,
+                                                            size_t capacity, size_t *count);
+
+typedef enum cenote_health_status {
+  CENOTE_HEALTHY,
+  CENOTE_DEGRADED,
+  CENOTE_UNHEALTHY
+} cenote_health_status;
+
+CENOTE_API const char *cenote_health_name(cenote_health_status status); /* "healthy", … */
+
+/* How the manager is. With `probe` a connection is checked now (bounded by
+ * connect_timeout_ms); without, the measured figures alone decide. A manager
+ * that has not connected yet is not unhealthy. *health is never empty on
+ * CENOTE_OK. */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_health(cenote_manager *manager, bool probe,
+                                                       cenote_health_status *health,
+                                                       cenote_error *error);
+
+/* JSON texts, owned by the caller, freed with cenote_string_free: the
+ * statistics in the shape of getPoolStatistics(), the health in the shape of
+ * getHealthStatus() with issues and recommendations (docs/observe.md). */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_pool_statistics_json(cenote_manager *manager,
+                                                                     char **json,
+                                                                     cenote_error *error);
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_health_json(cenote_manager *manager, bool probe,
+                                                            char **json, cenote_error *error);
+/* The effective settings, each with value, default, range, unit and where it
+ * came from; secrets redacted. */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_config_json(cenote_manager *manager, char **json,
+                                                            cenote_error *error);
+CENOTE_API void cenote_string_free(char *text);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

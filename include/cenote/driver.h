@@ -1,0 +1,163 @@
+/*
+ * driver.h - a new database, or a resource of the caller's own.
+ *
+ * A driver is a constant table over a step machine. One connection runs one
+ * request at a time:
+ *
+ *     start(connection, request) ──► AGAIN ──► wants() … wait … advance() ──┐
+ *          │                           ▲                                    │
+ *          │                           └──────────── AGAIN ─────────────────┤
+ *          └──► DONE / FAILED ◄─────────────────────────────────────────────┘
+ *
+ * Whoever runs the request (a blocking caller on its own thread, or a loop)
+ * calls wants() after each AGAIN, waits for the descriptor or the deadline,
+ * and calls advance(). At most one thread is inside a connection, except for
+ * cancel() and abort(), which are thread-safe.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef CENOTE_DRIVER_H
+#define CENOTE_DRIVER_H
+
+#include <cenote/cenote.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct cenote_connection cenote_connection; /* the driver's own struct */
+typedef struct cenote_sink cenote_sink;             /* where rows go; see below */
+
+typedef enum cenote_step { CENOTE_STEP_AGAIN, CENOTE_STEP_DONE, CENOTE_STEP_FAILED } cenote_step;
+
+typedef enum cenote_request_kind {
+  CENOTE_REQUEST_OPEN,     /* connect and log in */
+  CENOTE_REQUEST_CHECK,    /* cheapest proof that the other side answers */
+  CENOTE_REQUEST_EXECUTE,  /* one statement, with arguments */
+  CENOTE_REQUEST_BEGIN,    /* begin a transaction; `mode` says which kind */
+  CENOTE_REQUEST_COMMIT,
+  CENOTE_REQUEST_ROLLBACK, /* also where the transaction has failed already */
+  CENOTE_REQUEST_RESET,    /* roll back and make the session as new */
+  CENOTE_REQUEST_CLOSE     /* say goodbye; must finish quickly, errors are ignored */
+} cenote_request_kind;
+
+enum {
+  CENOTE_REQUEST_RAW_TEXT = 1u << 0, /* values as the server's text, unconverted */
+  CENOTE_REQUEST_STREAM = 1u << 1    /* fetch row by row, buffer nothing */
+};
+
+typedef struct cenote_request {
+  size_t size;
+  cenote_request_kind kind;
+  unsigned flags;
+  cenote_batch_mode mode;   /* BEGIN */
+  const char *sql;          /* EXECUTE: NUL-terminated; `?` and `$1` placeholders */
+  const cenote_value *args; /* all borrowed until the request ends */
+  size_t count;
+  cenote_sink *sink;        /* EXECUTE: where columns and rows go; may be NULL */
+  int64_t deadline_ns;      /* CLOCK_MONOTONIC; INT64_MAX: none. The runner enforces it with
+                               cancel(); a CENOTE_DRIVER_BLOCKING driver does so itself. */
+} cenote_request;
+
+/* What an unfinished request waits for. fd -1: only for the deadline. */
+typedef struct cenote_wants {
+  int fd;
+  short events; /* POLLIN, POLLOUT */
+  int64_t deadline_ns;
+} cenote_wants;
+
+/* Flags of session(): cheap facts about the connection between requests. */
+enum {
+  CENOTE_SESSION_IN_TRANSACTION = 1u << 0,
+  CENOTE_SESSION_FAILED = 1u << 1, /* in a transaction that can only roll back */
+  CENOTE_SESSION_DIRTY = 1u << 2,  /* its state may differ from a new session's */
+  CENOTE_SESSION_BROKEN = 1u << 3  /* must be closed, never handed on */
+};
+
+enum {
+  CENOTE_DRIVER_BLOCKING = 1u << 0 /* steps block: a loop runs them on worker threads */
+};
+
+typedef struct cenote_driver_params {
+  size_t size;
+  const char *url;              /* whole, with its secrets: never log it */
+  void *context;                /* options.driver_context */
+  void *shared;                 /* what shared_new answered */
+  cenote_password_callback password;
+  void *password_context;
+  const char *(*setting)(const void *settings, const char *name); /* text of a setting, or NULL */
+  const void *settings;
+  void (*log)(void *log_context, cenote_log_level level, const char *line);
+  void *log_context;
+} cenote_driver_params;
+
+typedef struct cenote_driver {
+  size_t size;
+  const char *name;
+  unsigned flags;
+
+  /* Once a manager, before any connection: checks the URL, makes what all
+   * connections share. May be NULL. No I/O. */
+  cenote_status (*shared_new)(const cenote_driver_params *params, void **shared,
+                              cenote_error *error);
+  void (*shared_free)(void *shared);
+
+  /* Memory only, no I/O. `params` is borrowed for the connection's life. */
+  cenote_status (*create)(const cenote_driver_params *params, cenote_connection **connection,
+                          cenote_error *error);
+  /* Closes abruptly whatever is still open, waits for nothing, frees. */
+  void (*destroy)(cenote_connection *connection);
+
+  /* `request` is borrowed until DONE or FAILED. FAILED fills *error. */
+  cenote_step (*start)(cenote_connection *connection, const cenote_request *request,
+                       cenote_error *error);
+  void (*wants)(const cenote_connection *connection, cenote_wants *wants);
+  cenote_step (*advance)(cenote_connection *connection, short revents, cenote_error *error);
+
+  /* Asks what runs to stop; returns at once; any thread. The request then
+   * ends by itself, as CENOTE_CANCELLED or with its real outcome. A cancel
+   * that arrives between requests never touches the next one. */
+  void (*cancel)(cenote_connection *connection);
+  /* The last resort: the running request fails soon, the connection is
+   * broken; any thread. */
+  void (*abort)(cenote_connection *connection);
+
+  unsigned (*session)(const cenote_connection *connection);
+  void (*taint)(cenote_connection *connection); /* mark DIRTY: its resource was handed out */
+  void *(*resource)(cenote_connection *connection);
+  /* Gives back caches (prepared statements, page cache); may be NULL. */
+  void (*shrink)(cenote_connection *connection);
+} cenote_driver;
+
+/* --- what a driver tells a sink. A status other than OK means: stop the
+ * statement (cancel it if need be), finish, and answer FAILED with *error as
+ * the sink filled it. Names and values are copied; NULL sink is fine. */
+typedef struct cenote_column {
+  const char *name;
+  const char *type; /* declared type's name, or NULL */
+  uint32_t oid;     /* PostgreSQL's type OID, or 0 */
+} cenote_column;
+
+CENOTE_API cenote_status cenote_sink_columns(cenote_sink *sink, const cenote_column *columns,
+                                             size_t count, cenote_error *error);
+CENOTE_API cenote_status cenote_sink_row(cenote_sink *sink, const cenote_value *values,
+                                         size_t count, cenote_error *error);
+CENOTE_API void cenote_sink_complete(cenote_sink *sink, int64_t affected_rows,
+                                     int64_t last_insert_id, const char *command);
+
+/* Fills *error: status, "message" by printf's rules, retryable by the status's
+ * own row. NULL error is fine. Answers `status`. */
+CENOTE_API cenote_status cenote_error_set(cenote_error *error, cenote_status status,
+                                          const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 3, 4)))
+#endif
+    ;
+/* Adds one server field (see cenote_error_field). */
+CENOTE_API void cenote_error_add_field(cenote_error *error, char code, const char *text);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,36 @@
+/*
+ * loop.h - driving a manager from the host's own event loop.
+ *
+ * Open the manager with options.external_loop. Then one descriptor, one
+ * deadline and one call are all the host needs, always from one thread at a
+ * time: the home of the manager's connections. Callbacks run inside
+ * cenote_dispatch, on that thread.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef CENOTE_LOOP_H
+#define CENOTE_LOOP_H
+
+#include <cenote/cenote.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The one descriptor to watch for reading, the same for life; -1 when the
+ * manager has no external loop. Do not read from it. */
+CENOTE_API int cenote_pollfd(cenote_manager *manager);
+
+/* Milliseconds from now until cenote_dispatch must be called at the latest;
+ * 0 when work is due, -1 when there is none. Ask again after each dispatch. */
+CENOTE_API int64_t cenote_next_deadline(cenote_manager *manager);
+
+/* Does what is due, never blocks. CENOTE_INVALID without an external loop. */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_dispatch(cenote_manager *manager,
+                                                         cenote_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,28 @@
+/* buf.h - a growing text with a ceiling. The first failure (memory, ceiling) sticks: later
+ * appends do nothing, and cen_buf_take answers NULL. So callers check once, at the end. */
+#ifndef CEN_BUF_H
+#define CEN_BUF_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct cen_buf {
+  char *data; /* NUL-terminated, or NULL while empty */
+  size_t size;
+  size_t capacity;
+  size_t ceiling;
+  bool failed;
+};
+
+void cen_buf_init(struct cen_buf *buf, size_t ceiling);
+void cen_buf_deinit(struct cen_buf *buf);
+void cen_buf_add(struct cen_buf *buf, const void *bytes, size_t size);
+void cen_buf_text(struct cen_buf *buf, const char *text);
+void cen_buf_char(struct cen_buf *buf, char byte);
+void cen_buf_format(struct cen_buf *buf, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The text, now the caller's (free), or NULL after a failure. An empty buffer gives "". */
+char *cen_buf_take(struct cen_buf *buf);
+
+#endif

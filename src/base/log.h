@@ -1,0 +1,21 @@
+/* log.h - one log of one manager: a level, a callback. Thread-safe. Callers never pass
+ * a secret or a parameter's value, and never log under a lock. */
+#ifndef CEN_LOG_H
+#define CEN_LOG_H
+
+#include <cenote/cenote.h>
+
+struct cen_log {
+  cenote_log_level level; /* lines above it are dropped */
+  cenote_log_callback callback;
+  void *context;
+};
+
+/* The default: standard error, warnings and errors; CENOTE_LOG=debug|info|warning|error or
+ * DEBUG=true in the environment move the level. */
+void cen_log_init(struct cen_log *log, cenote_log_callback callback, void *context);
+bool cen_log_on(const struct cen_log *log, cenote_log_level level);
+void cen_log_write(const struct cen_log *log, cenote_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

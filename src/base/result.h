@@ -1,0 +1,32 @@
+/* result.h - where a driver's rows go: a sink is either a result being built (arena memory,
+ * ceilings) or a row callback. Public accessors of cenote_result live in result.c too. */
+#ifndef CEN_RESULT_H
+#define CEN_RESULT_H
+
+#include <cenote/driver.h>
+
+struct cenote_sink {
+  /* exactly one of the two */
+  struct cenote_result *result;
+  cenote_row_callback callback;
+  void *context;
+  /* ceilings of a built result; 0: none */
+  uint64_t max_rows;
+  uint64_t max_bytes;
+  /* streaming: the column names of the current statement */
+  struct cenote_result *header;
+  bool stopped; /* the callback answered false */
+};
+
+/* A sink that builds a result. On CENOTE_OK *sink is ready; the result is taken out with
+ * cen_sink_take, or freed with cen_sink_deinit. */
+cenote_status cen_sink_init_result(struct cenote_sink *sink, uint64_t max_rows, uint64_t max_bytes,
+                                   cenote_error *error);
+void cen_sink_init_stream(struct cenote_sink *sink, cenote_row_callback callback, void *context);
+struct cenote_result *cen_sink_take(struct cenote_sink *sink);
+void cen_sink_deinit(struct cenote_sink *sink);
+/* Forget what was collected, for a statement that runs again. */
+cenote_status cen_sink_restart(struct cenote_sink *sink, cenote_error *error);
+uint64_t cen_sink_rows(const struct cenote_sink *sink);
+
+#endif
