@@ -40,31 +40,31 @@ extern "C" {
  * The one list of errors: name, text, and whether the same call may succeed
  * later without anything being changed by the caller.
  */
-#define CENOTE_STATUS_LIST(X)                                                                 \
-  X(OK, "success", false)                                                                     \
-  X(INVALID, "invalid argument", false)                                                       \
-  X(CONFIG, "wrong setting or URL", false)                                                    \
-  X(NO_MEMORY, "out of memory", true)                                                         \
-  X(TIMEOUT, "acquire timeout", true)                                                         \
-  X(QUEUE_FULL, "too many callers are waiting for a connection", true)                        \
-  X(CANCELLED, "cancelled", false)                                                            \
-  X(SHUTTING_DOWN, "the manager is shutting down", false)                                     \
-  X(CLOSED, "the manager is closed", false)                                                   \
-  X(FORKED, "the manager belongs to the parent process", false)                               \
-  X(STALE, "the handle is not valid: released already, or never granted", false)              \
-  X(BUSY, "another thread is inside a call on this lease", true)                              \
-  X(LEASE_EXPIRED, "the lease expired", false)                                                \
-  X(CONNECT, "cannot connect", true)                                                          \
-  X(AUTH, "the database refused the login", false)                                            \
-  X(CONNECTION_LOST, "the connection was lost", true)                                         \
+#define CENOTE_STATUS_LIST(X)                                                                  \
+  X(OK, "success", false)                                                                      \
+  X(INVALID, "invalid argument", false)                                                        \
+  X(CONFIG, "wrong setting or URL", false)                                                     \
+  X(NO_MEMORY, "out of memory", true)                                                          \
+  X(TIMEOUT, "acquire timeout", true)                                                          \
+  X(QUEUE_FULL, "too many callers are waiting for a connection", true)                         \
+  X(CANCELLED, "cancelled", false)                                                             \
+  X(SHUTTING_DOWN, "the manager is shutting down", false)                                      \
+  X(CLOSED, "the manager is closed", false)                                                    \
+  X(FORKED, "the manager belongs to the parent process", false)                                \
+  X(STALE, "the handle is not valid: released already, or never granted", false)               \
+  X(BUSY, "another thread is inside a call on this lease", true)                               \
+  X(LEASE_EXPIRED, "the lease expired", false)                                                 \
+  X(CONNECT, "cannot connect", true)                                                           \
+  X(AUTH, "the database refused the login", false)                                             \
+  X(CONNECTION_LOST, "the connection was lost", true)                                          \
   X(OUTCOME_UNKNOWN, "the connection was lost after a write was sent: its outcome is unknown", \
-    false)                                                                                    \
-  X(STATEMENT_TIMEOUT, "statement timeout", false)                                            \
-  X(DATABASE, "the database reported an error", false)                                        \
-  X(TOO_LARGE, "a ceiling was exceeded", false)                                               \
-  X(UNSUPPORTED, "not supported by this database", false)                                     \
-  X(BREAKER_OPEN, "the circuit breaker is open", true)                                        \
-  X(IO, "input/output error", true)                                                           \
+    false)                                                                                     \
+  X(STATEMENT_TIMEOUT, "statement timeout", false)                                             \
+  X(DATABASE, "the database reported an error", false)                                         \
+  X(TOO_LARGE, "a ceiling was exceeded", false)                                                \
+  X(UNSUPPORTED, "not supported by this database", false)                                      \
+  X(BREAKER_OPEN, "the circuit breaker is open", true)                                         \
+  X(IO, "input/output error", true)                                                            \
   X(INTERNAL, "internal error", false)
 
 typedef enum cenote_status {
@@ -97,8 +97,10 @@ typedef struct cenote_error {
   char fields[1536];
 } cenote_error;
 
-#define CENOTE_ERROR_INIT                                                                     \
-  { .size = sizeof(cenote_error), .statement = -1 }
+#define CENOTE_ERROR_INIT                         \
+  {                                               \
+    .size = sizeof(cenote_error), .statement = -1 \
+  }
 
 /*
  * One of the server's error fields by PostgreSQL's letter (protocol 55.8:
@@ -141,7 +143,7 @@ CENOTE_API cenote_value cenote_null(void);
 CENOTE_API cenote_value cenote_integer(int64_t value);
 CENOTE_API cenote_value cenote_real(double value);
 CENOTE_API cenote_value cenote_boolean(bool value);
-CENOTE_API cenote_value cenote_text(const char *text);                   /* NUL-terminated */
+CENOTE_API cenote_value cenote_text(const char *text); /* NUL-terminated */
 CENOTE_API cenote_value cenote_text_n(const char *text, size_t size);
 CENOTE_API cenote_value cenote_blob(const void *bytes, size_t size);
 
@@ -160,8 +162,7 @@ CENOTE_API const char *cenote_result_column_name(const cenote_result *result, si
 CENOTE_API const char *cenote_result_column_type(const cenote_result *result, size_t column);
 CENOTE_API uint32_t cenote_result_column_oid(const cenote_result *result, size_t column);
 CENOTE_API size_t cenote_result_rows(const cenote_result *result);
-CENOTE_API cenote_value cenote_result_value(const cenote_result *result, size_t row,
-                                            size_t column);
+CENOTE_API cenote_value cenote_result_value(const cenote_result *result, size_t row, size_t column);
 /* Conversions: text that is a number reads as one; what does not fit reads as 0 or NULL. */
 CENOTE_API int64_t cenote_result_integer(const cenote_result *result, size_t row, size_t column);
 CENOTE_API double cenote_result_real(const cenote_result *result, size_t row, size_t column);
@@ -267,8 +268,10 @@ typedef struct cenote_options {
   void *driver_context;
 } cenote_options;
 
-#define CENOTE_OPTIONS_INIT                                                                   \
-  { .size = sizeof(cenote_options) }
+#define CENOTE_OPTIONS_INIT        \
+  {                                \
+    .size = sizeof(cenote_options) \
+  }
 
 /* ----------------------------------------------------------------- manager */
 
@@ -280,10 +283,8 @@ typedef struct cenote_manager cenote_manager;
  * TURSO_DATABASE_URL, then sqlite:cenote.db (an error on a serverless
  * profile). `options` may be NULL. Close it with cenote_close.
  */
-CENOTE_API CENOTE_MUST_USE cenote_status cenote_open(const char *url,
-                                                     const cenote_options *options,
-                                                     cenote_manager **manager,
-                                                     cenote_error *error);
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_open(const char *url, const cenote_options *options,
+                                                     cenote_manager **manager, cenote_error *error);
 
 /*
  * Refuses new work at once, lets leases finish for up to timeout_ms (negative:
@@ -293,8 +294,7 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_open(const char *url,
  * same. The handle stays valid until cenote_close.
  */
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_shutdown(cenote_manager *manager,
-                                                         int64_t timeout_ms,
-                                                         cenote_error *error);
+                                                         int64_t timeout_ms, cenote_error *error);
 
 /* Shuts down (with the setting's time-out, unless done) and frees the
  * manager. No other call may use this manager pointer at the same time or
@@ -317,8 +317,7 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_resize(cenote_manager *manager,
 
 /* Retires every connection that is open now: idle ones at once, leased ones
  * when they come back. */
-CENOTE_API CENOTE_MUST_USE cenote_status cenote_flush(cenote_manager *manager,
-                                                      cenote_error *error);
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_flush(cenote_manager *manager, cenote_error *error);
 
 /* ------------------------------------------------------------------ leases */
 
@@ -348,18 +347,21 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_acquire(cenote_manager *manager,
  * (remaining_ms); 0 or negative: not given. */
 typedef struct cenote_acquire_options {
   size_t size;
-  int64_t timeout_ms;   /* negative: the setting */
+  int64_t timeout_ms; /* negative: the setting */
   int64_t lease_ms;
   int64_t remaining_ms;
 } cenote_acquire_options;
 
-#define CENOTE_ACQUIRE_OPTIONS_INIT                                                           \
-  { .size = sizeof(cenote_acquire_options), .timeout_ms = -1 }
+#define CENOTE_ACQUIRE_OPTIONS_INIT                          \
+  {                                                          \
+    .size = sizeof(cenote_acquire_options), .timeout_ms = -1 \
+  }
 
-CENOTE_API CENOTE_MUST_USE cenote_status
-cenote_acquire_with(cenote_manager *manager, const char *operation_id,
-                    const cenote_acquire_options *options, cenote_lease *lease,
-                    cenote_error *error);
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_acquire_with(cenote_manager *manager,
+                                                             const char *operation_id,
+                                                             const cenote_acquire_options *options,
+                                                             cenote_lease *lease,
+                                                             cenote_error *error);
 
 /* The outcome of an asynchronous acquire, exactly once. On the I/O thread of
  * the manager, or inside cenote_dispatch. `error` lives until it returns. */
@@ -374,10 +376,9 @@ typedef struct cenote_ticket {
 } cenote_ticket;
 
 /* Never calls back before it returns. */
-CENOTE_API CENOTE_MUST_USE cenote_status
-cenote_acquire_async(cenote_manager *manager, const char *operation_id, int64_t timeout_ms,
-                     cenote_acquire_callback callback, void *context, cenote_ticket *ticket,
-                     cenote_error *error);
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_acquire_async(
+    cenote_manager *manager, const char *operation_id, int64_t timeout_ms,
+    cenote_acquire_callback callback, void *context, cenote_ticket *ticket, cenote_error *error);
 
 /* CENOTE_OK: the callback comes (or came) with CENOTE_CANCELLED. CENOTE_STALE:
  * too late, another outcome was or will be delivered. */
@@ -406,8 +407,10 @@ typedef struct cenote_lease_info {
   bool released;
 } cenote_lease_info;
 
-#define CENOTE_LEASE_INFO_INIT                                                                \
-  { .size = sizeof(cenote_lease_info) }
+#define CENOTE_LEASE_INFO_INIT        \
+  {                                   \
+    .size = sizeof(cenote_lease_info) \
+  }
 
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_lease_stats(cenote_lease lease,
                                                             cenote_lease_info *info);
@@ -427,9 +430,11 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_execute(cenote_lease lease, cons
                                                         cenote_error *error);
 
 /* Rows one by one, none kept. */
-CENOTE_API CENOTE_MUST_USE cenote_status
-cenote_execute_stream(cenote_lease lease, const char *sql, const cenote_value *args, size_t count,
-                      cenote_row_callback callback, void *context, cenote_error *error);
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_execute_stream(cenote_lease lease, const char *sql,
+                                                               const cenote_value *args,
+                                                               size_t count,
+                                                               cenote_row_callback callback,
+                                                               void *context, cenote_error *error);
 
 typedef struct cenote_statement {
   const char *sql;
@@ -446,8 +451,8 @@ typedef enum cenote_batch_mode {
 /* All or nothing. *results: an array of `n` results, freed with
  * cenote_results_free. On failure error->statement is the failing index. */
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_batch(cenote_lease lease,
-                                                      const cenote_statement *statements,
-                                                      size_t n, cenote_batch_mode mode,
+                                                      const cenote_statement *statements, size_t n,
+                                                      cenote_batch_mode mode,
                                                       cenote_result ***results,
                                                       cenote_error *error);
 CENOTE_API void cenote_results_free(cenote_result **results, size_t n);
@@ -510,8 +515,10 @@ typedef struct cenote_statistics {
   cenote_percentiles acquire_wait, hold, statement, connect;
 } cenote_statistics;
 
-#define CENOTE_STATISTICS_INIT                                                                \
-  { .size = sizeof(cenote_statistics) }
+#define CENOTE_STATISTICS_INIT        \
+  {                                   \
+    .size = sizeof(cenote_statistics) \
+  }
 
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_pool_statistics(cenote_manager *manager,
                                                                 cenote_statistics *statistics);

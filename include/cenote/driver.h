@@ -31,10 +31,10 @@ typedef struct cenote_sink cenote_sink;             /* where rows go; see below 
 typedef enum cenote_step { CENOTE_STEP_AGAIN, CENOTE_STEP_DONE, CENOTE_STEP_FAILED } cenote_step;
 
 typedef enum cenote_request_kind {
-  CENOTE_REQUEST_OPEN,     /* connect and log in */
-  CENOTE_REQUEST_CHECK,    /* cheapest proof that the other side answers */
-  CENOTE_REQUEST_EXECUTE,  /* one statement, with arguments */
-  CENOTE_REQUEST_BEGIN,    /* begin a transaction; `mode` says which kind */
+  CENOTE_REQUEST_OPEN,    /* connect and log in */
+  CENOTE_REQUEST_CHECK,   /* cheapest proof that the other side answers */
+  CENOTE_REQUEST_EXECUTE, /* one statement, with arguments */
+  CENOTE_REQUEST_BEGIN,   /* begin a transaction; `mode` says which kind */
   CENOTE_REQUEST_COMMIT,
   CENOTE_REQUEST_ROLLBACK, /* also where the transaction has failed already */
   CENOTE_REQUEST_RESET,    /* roll back and make the session as new */
@@ -54,8 +54,8 @@ typedef struct cenote_request {
   const char *sql;          /* EXECUTE: NUL-terminated; `?` and `$1` placeholders */
   const cenote_value *args; /* all borrowed until the request ends */
   size_t count;
-  cenote_sink *sink;        /* EXECUTE: where columns and rows go; may be NULL */
-  int64_t deadline_ns;      /* CLOCK_MONOTONIC; INT64_MAX: none. The runner enforces it with
+  cenote_sink *sink;   /* EXECUTE: where columns and rows go; may be NULL */
+  int64_t deadline_ns; /* CLOCK_MONOTONIC; INT64_MAX: none. The runner enforces it with
                                cancel(); a CENOTE_DRIVER_BLOCKING driver does so itself. */
 } cenote_request;
 
@@ -80,9 +80,9 @@ enum {
 
 typedef struct cenote_driver_params {
   size_t size;
-  const char *url;              /* whole, with its secrets: never log it */
-  void *context;                /* options.driver_context */
-  void *shared;                 /* what shared_new answered */
+  const char *url; /* whole, with its secrets: never log it */
+  void *context;   /* options.driver_context */
+  void *shared;    /* what shared_new answered */
   cenote_password_callback password;
   void *password_context;
   const char *(*setting)(const void *settings, const char *name); /* text of a setting, or NULL */

@@ -11,7 +11,7 @@ struct cen_link {
 };
 
 #define CEN_CONTAINER(pointer, type, member) \
-  ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+  ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 static inline void cen_link_init(struct cen_link *link)
 {

@@ -18,7 +18,7 @@ void cen_loop_free(struct cen_loop *loop); /* nothing is called back; closes the
  * set (it is shared with the parent), frees. */
 void cen_loop_free_child(struct cen_loop *loop);
 
-int cen_loop_fd(const struct cen_loop *loop);               /* the epoll descriptor */
+int cen_loop_fd(const struct cen_loop *loop);                /* the epoll descriptor */
 int64_t cen_loop_next_deadline(const struct cen_loop *loop); /* ns, CEN_NEVER when none */
 
 /* Waits up to the deadline (ns; 0: does not wait), then runs what is due. Never more than one
@@ -29,7 +29,7 @@ void cen_loop_run(struct cen_loop *loop, int64_t deadline_ns);
 struct cen_watch {
   struct cen_loop *loop;
   int fd;
-  short events; /* POLLIN | POLLOUT */
+  short events;                                          /* POLLIN | POLLOUT */
   void (*ready)(struct cen_watch *watch, short revents); /* may stop or free the watch */
   uint64_t serial;                                       /* private */
 };
@@ -44,7 +44,7 @@ struct cen_timer {
   struct cen_loop *loop;
   int64_t deadline_ns;
   void (*fire)(struct cen_timer *timer); /* may set or free the timer */
-  size_t place; /* private: index in the heap + 1, 0 while not set */
+  size_t place;                          /* private: index in the heap + 1, 0 while not set */
 };
 cenote_status cen_timer_set(struct cen_loop *loop, struct cen_timer *timer, int64_t deadline_ns);
 void cen_timer_stop(struct cen_timer *timer);

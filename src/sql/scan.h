@@ -22,7 +22,7 @@ enum cen_token_kind {
   CEN_TOKEN_PLACEHOLDER, /* ?, ?NNN, $NNN, :name, @name, $name (the last three by dialect) */
   CEN_TOKEN_QUESTION,    /* ??: a literal question mark */
   CEN_TOKEN_SEMICOLON,
-  CEN_TOKEN_SYMBOL       /* one operator or punctuation character (PostgreSQL: `::` is one) */
+  CEN_TOKEN_SYMBOL /* one operator or punctuation character (PostgreSQL: `::` is one) */
 };
 
 struct cen_token {
@@ -62,10 +62,10 @@ bool cen_next_statement(const char *sql, size_t size, enum cen_dialect dialect, 
 /* What a statement is, as far as text alone can tell. Unknown is the safe answer. */
 enum cen_verb {
   CEN_VERB_UNKNOWN,
-  CEN_VERB_READ,      /* SELECT, VALUES, TABLE, WITH … SELECT: may still call functions that write */
-  CEN_VERB_WRITE,     /* INSERT, UPDATE, DELETE, MERGE, REPLACE, and WITH around them */
-  CEN_VERB_BEGIN,     /* BEGIN, START TRANSACTION */
-  CEN_VERB_COMMIT,    /* COMMIT, END */
+  CEN_VERB_READ,   /* SELECT, VALUES, TABLE, WITH … SELECT: may still call functions that write */
+  CEN_VERB_WRITE,  /* INSERT, UPDATE, DELETE, MERGE, REPLACE, and WITH around them */
+  CEN_VERB_BEGIN,  /* BEGIN, START TRANSACTION */
+  CEN_VERB_COMMIT, /* COMMIT, END */
   CEN_VERB_ROLLBACK,  /* ROLLBACK, ABORT */
   CEN_VERB_SAVEPOINT, /* SAVEPOINT, RELEASE, ROLLBACK TO */
   CEN_VERB_SESSION,   /* SET, RESET, LISTEN, UNLISTEN, PREPARE, DEALLOCATE, DECLARE, LOAD, DISCARD,
