@@ -51,7 +51,8 @@ struct pool_limits {
   int64_t check_after_ns;
   int64_t backoff_ns;
   int64_t backoff_max_ns;
-  int64_t cancel_ns; /* how long a cancel may take before it becomes an abort */
+  int64_t heartbeat_ns; /* how late an expiry may be noticed */
+  int64_t cancel_ns;    /* how long a cancel may take before it becomes an abort */
 };
 
 enum pool_phase { POOL_OPEN, POOL_DRAINING, POOL_SHUTDOWN };
@@ -114,7 +115,8 @@ struct pool_failure {
 
 struct pool_expired {
   uint32_t slot;
-  uint64_t generation;
+  uint64_t generation;     /* 0: empty */
+  enum pool_reason reason; /* EXPIRED or SHUTDOWN */
   int64_t age_ns;
   char operation[CEN_MAX_OPERATION_ID + 1];
 };
@@ -122,7 +124,7 @@ struct pool_expired {
 struct pool_counters {
   uint64_t created, closed, open_errors, login_failures;
   uint64_t closed_by[POOL_REASON_COUNT];
-  uint64_t expired, acquire_timeouts, acquire_cancelled, acquire_refused;
+  uint64_t expired, forced, discarded, acquire_timeouts, acquire_cancelled, acquire_refused;
   uint64_t waited; /* grants that had to wait */
   uint64_t handed; /* of those, by hand-over */
   uint64_t checks, check_failures, resets, reset_failures;
@@ -145,12 +147,13 @@ struct pool {
   struct cen_link todo;
   uint32_t live; /* slots that are not EMPTY */
   uint32_t opening;
+  uint32_t closing;
   uint64_t numbers;
-  int64_t last_bound_ns;   /* last hand-over because of the bound */
-  int64_t last_tick_ns;
-  int64_t next_open_ns;    /* back-off */
-  unsigned open_failures;  /* in a row */
-  uint32_t ceiling;        /* what the server allowed when it said "too many"; 0: no limit known */
+  int64_t last_bound_ns;  /* last hand-over because of the bound */
+  int64_t next_tick_ns;   /* when the janitor promised to come back */
+  int64_t next_open_ns;   /* back-off */
+  unsigned open_failures; /* in a row */
+  uint32_t ceiling;       /* what the server allowed when it said "too many"; 0: no limit known */
   struct pool_failure failure;
   struct pool_expired expired[POOL_EXPIRED_KEPT];
   uint32_t expired_next;
@@ -207,11 +210,9 @@ enum pool_answer pool_release_slow(struct pool *pool, uint32_t slot, uint64_t ge
                                    int64_t now_ns, struct pool_wakes *wakes);
 /* Into a call on the connection, and out again. `session`: SLOT_SESSION_ flags as they are now;
  * `proven`: the other side answered. */
-enum pool_answer pool_enter(struct pool *pool, uint32_t slot, uint64_t generation,
-                            void **resource);
-enum pool_answer pool_leave(struct pool *pool, uint32_t slot, uint64_t generation,
-                            unsigned session, bool proven, int64_t now_ns,
-                            struct pool_wakes *wakes);
+enum pool_answer pool_enter(struct pool *pool, uint32_t slot, uint64_t generation, void **resource);
+enum pool_answer pool_leave(struct pool *pool, uint32_t slot, uint64_t generation, unsigned session,
+                            bool proven, int64_t now_ns, struct pool_wakes *wakes);
 /* Inside a call: was the lease taken back meanwhile? */
 bool pool_is_revoked(struct pool *pool, uint32_t slot, uint64_t generation);
 /* The holder found the connection dead (a failed check): closes it, and has all that was not
@@ -232,8 +233,8 @@ bool pool_wait(struct pool *pool, struct pool_waiter *waiter, int64_t now_ns,
 bool pool_rescan(struct pool *pool, struct pool_waiter *waiter, int64_t now_ns,
                  struct pool_wakes *wakes);
 /* The wait ends with `why` (TIMEOUT, CANCELLED) unless it was settled first: that wins. */
-void pool_give_up(struct pool *pool, struct pool_waiter *waiter, cenote_status why,
-                  int64_t now_ns, struct pool_wakes *wakes);
+void pool_give_up(struct pool *pool, struct pool_waiter *waiter, cenote_status why, int64_t now_ns,
+                  struct pool_wakes *wakes);
 /* The granted waiter's own stamp: from here on the lease's time runs. */
 void pool_accept(struct pool *pool, const struct pool_waiter *waiter, const struct pool_ask *ask,
                  struct pool_grant *grant);
@@ -283,8 +284,7 @@ struct pool_lease_view {
   char operation[CEN_MAX_OPERATION_ID + 1];
 };
 /* One lease; false when this generation does not hold the slot. */
-bool pool_view(struct pool *pool, uint32_t slot, uint64_t generation,
-               struct pool_lease_view *view);
+bool pool_view(struct pool *pool, uint32_t slot, uint64_t generation, struct pool_lease_view *view);
 /* All of them, by slot: up to `capacity`; answers how many there are. */
 size_t pool_views(struct pool *pool, struct pool_lease_view *views, size_t capacity);
 /* What happened to this handle? true when it expired, with age and operation. */
@@ -307,21 +307,24 @@ void pool_todo_locked(struct pool *pool, struct slot *slot, enum pool_action_kin
                       struct pool_wakes *wakes);
 /* The slot is in the caller's hands (not FREE, not held by anybody else) and good: to the first
  * waiter, or FREE, or, where it is not wanted any more, CLOSING. */
-void pool_offer_locked(struct pool *pool, struct slot *slot, uint32_t index, int64_t now_ns,
+void pool_offer_locked(struct pool *pool, struct slot *slot, int64_t now_ns,
                        struct pool_wakes *wakes);
 /* Into CLOSING, with the action queued. */
-bool pool_close_locked(struct pool *pool, struct slot *slot, uint64_t word,
+bool pool_close_locked(struct pool *pool, struct slot *slot, uint64_t *word,
                        enum pool_reason reason, int64_t now_ns, struct pool_wakes *wakes);
 /* Starts what opens are wanted: for waiters, for the minimum. */
 void pool_fill_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes);
+/* HELD by the caller's side, or in the manager's hands: to the first waiter. */
+bool pool_hand_over_locked(struct pool *pool, struct slot *slot, uint64_t *word, int64_t now_ns,
+                           struct pool_wakes *wakes);
 void pool_rearm_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes);
 void pool_settle_locked(struct pool *pool, struct pool_waiter *waiter, cenote_status status,
                         struct pool_wakes *wakes);
 bool pool_wake_first_locked(struct pool *pool, struct pool_wakes *wakes);
+void pool_refuse_locked(struct pool *pool, struct pool_wakes *wakes);
 /* HELD (no call inside): taken from its holder. CALL: marked revoked. */
-bool pool_revoke_locked(struct pool *pool, struct slot *slot, uint32_t index, uint64_t word,
-                        enum pool_reason reason, int64_t now_ns, struct pool_wakes *wakes);
-void pool_view_slot(struct slot *slot, uint32_t index, uint64_t generation,
-                    struct pool_lease_view *view);
+bool pool_revoke_locked(struct pool *pool, struct slot *slot, enum pool_reason reason,
+                        int64_t now_ns, struct pool_wakes *wakes);
+bool pool_view_slot(struct slot *slot, uint64_t generation, struct pool_lease_view *view);
 
 #endif

@@ -57,19 +57,19 @@ enum {
 enum { SLOT_SESSION_DIRTY = 1u << 0, SLOT_SESSION_BROKEN = 1u << 1 };
 
 /* Why a connection is closed: reaches log, audit, metric labels alike. */
-#define POOL_REASONS(X)                                                                       \
-  X(NONE, "none")                                                                             \
-  X(IDLE, "idle")                                                                             \
-  X(AGE, "age")                                                                               \
-  X(FLUSH, "flush")                                                                           \
-  X(RESIZE, "resize")                                                                         \
-  X(BROKEN, "broken")                                                                         \
-  X(CHECK_FAILED, "check_failed")                                                             \
-  X(RESET_FAILED, "reset_failed")                                                             \
-  X(EXPIRED, "expired")                                                                       \
-  X(HOOK, "hook")                                                                             \
-  X(PRESSURE, "pressure")                                                                     \
-  X(OPEN_FAILED, "open_failed")                                                               \
+#define POOL_REASONS(X)           \
+  X(NONE, "none")                 \
+  X(IDLE, "idle")                 \
+  X(AGE, "age")                   \
+  X(FLUSH, "flush")               \
+  X(RESIZE, "resize")             \
+  X(BROKEN, "broken")             \
+  X(CHECK_FAILED, "check_failed") \
+  X(RESET_FAILED, "reset_failed") \
+  X(EXPIRED, "expired")           \
+  X(HOOK, "hook")                 \
+  X(PRESSURE, "pressure")         \
+  X(OPEN_FAILED, "open_failed")   \
   X(SHUTDOWN, "shutdown")
 
 enum pool_reason {
@@ -101,24 +101,23 @@ struct slot {
   _Atomic int64_t deadline_ns;
   _Atomic int64_t proven_ns; /* when the other side last answered */
   _Atomic uint64_t grants;
-  _Atomic uint64_t releases;
   _Atomic uint32_t session;
   _Atomic uint32_t operation_size;
   _Alignas(64) _Atomic uint64_t operation[SLOT_OPERATION_WORDS];
 
   /* Guarded by the pool's lock. */
   _Alignas(64) void *resource; /* the manager's, set while not EMPTY */
-  uint64_t number;             /* of the connection, 1, 2, … in its pool */
-  int64_t since_ns;            /* entered OPENING, CHECKING, CLEANING or CLOSING */
+  uint32_t index;
+  uint64_t number;  /* of the connection, 1, 2, … in its pool */
+  int64_t since_ns; /* entered OPENING, CHECKING, CLEANING or CLOSING */
   int64_t opened_ns;
-  int64_t retire_ns;           /* its lifetime ends */
-  int64_t marked_ns;           /* WAITER was set */
-  int64_t revoked_ns;          /* REVOKED was set, or the last escalation */
-  enum pool_reason reason;     /* for RETIRE and CLOSING */
-  enum pool_action_kind todo;  /* queued for the manager */
-  bool acting;                 /* the manager took the action and has not reported yet */
-  bool expired;                /* CLEANING because a lease expired */
-  bool escalated;              /* ABORT was asked for */
+  int64_t retire_ns;          /* its lifetime ends */
+  int64_t marked_ns;          /* WAITER was set */
+  int64_t revoked_ns;         /* REVOKED was set, or the last escalation */
+  enum pool_reason reason;    /* for RETIRE and CLOSING */
+  enum pool_action_kind todo; /* queued for the manager */
+  bool expired;               /* CLEANING because a lease expired */
+  bool escalated;             /* ABORT was asked for */
   struct cen_link todo_link;
 };
 

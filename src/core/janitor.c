@@ -1,0 +1,286 @@
+/* janitor.c - what time brings: leases expire, idle connections end, the minimum is filled. */
+#include "core/pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const int64_t THAW_NS = INT64_C(5000000000); /* later than promised by this: we slept */
+
+/* ----------------------------------------------------------------- filling */
+
+static bool grow(struct pool *pool)
+{
+  const uint32_t span = atomic_load_explicit(&pool->span, memory_order_relaxed);
+  if (span >= CEN_MAX_CONNECTIONS) {
+    return false;
+  }
+  struct slot **chunk = &pool->chunk[span / POOL_CHUNK];
+  if (*chunk == NULL) {
+    struct slot *slots = aligned_alloc(64, POOL_CHUNK * sizeof *slots);
+    if (slots == NULL) {
+      return false;
+    }
+    memset(slots, 0, POOL_CHUNK * sizeof *slots);
+    for (uint32_t i = 0; i < POOL_CHUNK; i++) {
+      slots[i].index = span + i;
+      cen_link_init(&slots[i].todo_link);
+    }
+    *chunk = slots;
+  }
+  atomic_store_explicit(&pool->span, span + 1, memory_order_release);
+  return true;
+}
+
+static struct slot *find_empty(struct pool *pool)
+{
+  for (int tries = 0; tries < 2; tries++) {
+    const uint32_t span = atomic_load_explicit(&pool->span, memory_order_relaxed);
+    for (uint32_t index = tries == 0 ? 0 : span - 1; index < span; index++) {
+      struct slot *slot = pool_slot(pool, index);
+      if (word_state(slot_word(slot)) == SLOT_EMPTY) {
+        return slot;
+      }
+    }
+    if (!grow(pool)) {
+      return NULL;
+    }
+  }
+  return NULL;
+}
+
+static bool wants_more(const struct pool *pool)
+{
+  if (pool->live >= pool->limits.maximum || pool->opening >= pool->limits.max_opening) {
+    return false;
+  }
+  if (pool->open_failures > 0 && pool->opening > 0) {
+    return false; /* one scout is enough while the server does not answer */
+  }
+  /* Closing ones still count against the maximum, but not towards the minimum. */
+  return pool->live - pool->closing < pool->limits.minimum ||
+         pool->waiters - pool->awake > pool->opening;
+}
+
+void pool_fill_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
+{
+  if (atomic_load_explicit(&pool->phase, memory_order_relaxed) != POOL_OPEN) {
+    return;
+  }
+  while (wants_more(pool)) {
+    wakes->loop = true; /* to open now, or to come back when the back-off is over */
+    if (now_ns < pool->next_open_ns) {
+      return;
+    }
+    struct slot *slot = find_empty(pool);
+    if (slot == NULL) {
+      pool->next_open_ns = now_ns + pool->limits.backoff_ns;
+      return;
+    }
+    uint64_t word = slot_word(slot);
+    slot_move(slot, &word, SLOT_OPENING, word_generation(word) + 1, 0);
+    slot->number = ++pool->numbers;
+    slot->since_ns = now_ns;
+    slot->reason = POOL_REASON_NONE;
+    slot->expired = false;
+    slot->escalated = false;
+    pool->live++;
+    pool->opening++;
+    pool_todo_locked(pool, slot, POOL_ACT_OPEN, wakes);
+  }
+}
+
+/* ------------------------------------------------------------------ expiry */
+
+static void remember_expired(struct pool *pool, const struct pool_lease_view *view,
+                             uint64_t generation, uint32_t index, enum pool_reason reason,
+                             int64_t now_ns)
+{
+  struct pool_expired *entry = &pool->expired[pool->expired_next++ % POOL_EXPIRED_KEPT];
+  entry->slot = index;
+  entry->generation = generation;
+  entry->reason = reason;
+  entry->age_ns = now_ns - view->acquired_ns;
+  memcpy(entry->operation, view->operation, sizeof entry->operation);
+}
+
+bool pool_revoke_locked(struct pool *pool, struct slot *slot, enum pool_reason reason,
+                        int64_t now_ns, struct pool_wakes *wakes)
+{
+  uint64_t word = slot_word(slot);
+  const uint64_t generation = word_generation(word);
+  struct pool_lease_view view;
+  if ((word & SLOT_REVOKED) != 0 || !pool_view_slot(slot, generation, &view)) {
+    return false; /* not stamped yet: its time has not begun */
+  }
+  if (word_state(word) == SLOT_CALL) {
+    /* The holder is inside: it must leave by itself. We only mark, and ask for a cancel. */
+    if (!slot_move(slot, &word, SLOT_CALL, generation, (word & SLOT_FLAGS) | SLOT_REVOKED)) {
+      return false;
+    }
+    slot->revoked_ns = now_ns;
+    slot->escalated = false;
+    pool_todo_locked(pool, slot, POOL_ACT_CANCEL, wakes);
+  } else if (word_state(word) != SLOT_HELD) {
+    return false;
+  } else if (reason == POOL_REASON_SHUTDOWN || (word & SLOT_RETIRE) != 0) {
+    if (!pool_close_locked(pool, slot, &word, reason, now_ns, wakes)) {
+      return false;
+    }
+  } else {
+    if (!slot_move(slot, &word, SLOT_CLEANING, generation + 1, 0)) {
+      return false;
+    }
+    slot->since_ns = now_ns;
+    slot->expired = true;
+    pool_todo_locked(pool, slot, POOL_ACT_CLEAN, wakes);
+  }
+  if (reason == POOL_REASON_EXPIRED) {
+    pool->counters.expired++;
+  } else {
+    pool->counters.forced++;
+  }
+  remember_expired(pool, &view, generation, slot->index, reason, now_ns);
+  return true;
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+  return a < b ? a : b;
+}
+
+/* A leased slot: expired? grown old? Answers when to look again. */
+static int64_t tick_leased(struct pool *pool, struct slot *slot, uint64_t word, int64_t now_ns,
+                           struct pool_wakes *wakes)
+{
+  if ((word & SLOT_REVOKED) != 0) {
+    const int64_t patience = slot->revoked_ns + pool->limits.cancel_ns;
+    if (now_ns < patience) {
+      return patience;
+    }
+    if (!slot->escalated) {
+      slot->escalated = true;
+      pool_todo_locked(pool, slot, POOL_ACT_ABORT, wakes);
+    }
+    return INT64_MAX;
+  }
+  const uint64_t stamp = atomic_load_explicit(&slot->stamp, memory_order_acquire);
+  if (stamp != word_generation(word)) {
+    return INT64_MAX;
+  }
+  const int64_t deadline = atomic_load_explicit(&slot->deadline_ns, memory_order_acquire);
+  if (now_ns >= deadline) {
+    pool_revoke_locked(pool, slot, POOL_REASON_EXPIRED, now_ns, wakes);
+    return (slot_word(slot) & SLOT_REVOKED) != 0 ? now_ns + pool->limits.cancel_ns : INT64_MAX;
+  }
+  if (now_ns >= slot->retire_ns && (word & SLOT_RETIRE) == 0 &&
+      slot_move(slot, &word, word_state(word), word_generation(word),
+                (word & SLOT_FLAGS) | SLOT_RETIRE)) {
+    slot->reason = POOL_REASON_AGE;
+  }
+  return deadline;
+}
+
+/* -------------------------------------------------------------------- idle */
+
+static int64_t idle_since(const struct slot *slot)
+{
+  const int64_t proven = atomic_load_explicit(&slot->proven_ns, memory_order_relaxed);
+  const int64_t acquired = atomic_load_explicit(&slot->acquired_ns, memory_order_relaxed);
+  return proven > acquired ? proven : acquired;
+}
+
+static int64_t tick_free(struct pool *pool, struct slot *slot, uint64_t word, int64_t now_ns,
+                         struct pool_wakes *wakes)
+{
+  const struct pool_limits *limits = &pool->limits;
+  if (now_ns >= slot->retire_ns) {
+    pool_close_locked(pool, slot, &word, POOL_REASON_AGE, now_ns, wakes);
+    return INT64_MAX;
+  }
+  int64_t next = slot->retire_ns;
+  if (limits->idle_ns > 0 && pool->live - pool->closing > limits->minimum) {
+    const int64_t end = idle_since(slot) + limits->idle_ns;
+    if (now_ns >= end) {
+      pool_close_locked(pool, slot, &word, POOL_REASON_IDLE, now_ns, wakes);
+      return INT64_MAX;
+    }
+    next = sooner(next, end);
+  }
+  if (limits->check_interval_ns > 0) {
+    const int64_t proven = atomic_load_explicit(&slot->proven_ns, memory_order_relaxed);
+    const int64_t due = proven + limits->check_interval_ns;
+    if (now_ns >= due) {
+      if (slot_move(slot, &word, SLOT_CHECKING, word_generation(word) + 1, 0)) {
+        slot->since_ns = now_ns;
+        pool_todo_locked(pool, slot, POOL_ACT_CHECK, wakes);
+      }
+      return INT64_MAX;
+    }
+    next = sooner(next, due);
+  }
+  return next;
+}
+
+/* -------------------------------------------------------------------- tick */
+
+static void thaw_locked(struct pool *pool, int64_t now_ns, int64_t gap_ns)
+{
+  const uint32_t span = atomic_load_explicit(&pool->span, memory_order_relaxed);
+  pool->counters.thaws++;
+  pool->next_open_ns = 0;
+  for (uint32_t index = 0; index < span; index++) {
+    struct slot *slot = pool_slot(pool, index);
+    const uint64_t word = slot_word(slot);
+    if (word_state(word) == SLOT_HELD || word_state(word) == SLOT_CALL) {
+      const int64_t acquired = atomic_load_explicit(&slot->acquired_ns, memory_order_relaxed);
+      if (atomic_load_explicit(&slot->stamp, memory_order_acquire) == word_generation(word) &&
+          acquired <= now_ns - gap_ns) {
+        atomic_fetch_add_explicit(&slot->deadline_ns, gap_ns, memory_order_relaxed);
+      }
+    } else if (word_state(word) == SLOT_FREE) {
+      /* Long ago, but not so long that it looks idle since for ever. */
+      const int64_t stale = now_ns - pool->limits.check_after_ns - 1;
+      atomic_store_explicit(&slot->proven_ns, stale, memory_order_relaxed);
+    }
+  }
+}
+
+void pool_thaw(struct pool *pool, int64_t now_ns, int64_t gap_ns)
+{
+  pool_lock_take(&pool->lock);
+  thaw_locked(pool, now_ns, gap_ns);
+  pool_lock_give(&pool->lock);
+}
+
+int64_t pool_tick(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
+{
+  pool_lock_take(&pool->lock);
+  if (pool->next_tick_ns > 0 && now_ns - pool->next_tick_ns > THAW_NS) {
+    thaw_locked(pool, now_ns, now_ns - pool->next_tick_ns);
+  }
+  int64_t next = now_ns + pool->limits.heartbeat_ns;
+  /* From the top, so that what is left stays low: the fast path scans from the bottom. */
+  for (uint32_t index = atomic_load_explicit(&pool->span, memory_order_relaxed); index-- > 0;) {
+    struct slot *slot = pool_slot(pool, index);
+    const uint64_t word = slot_word(slot);
+    switch (word_state(word)) {
+    case SLOT_FREE:
+      next = sooner(next, tick_free(pool, slot, word, now_ns, wakes));
+      break;
+    case SLOT_HELD:
+    case SLOT_CALL:
+      next = sooner(next, tick_leased(pool, slot, word, now_ns, wakes));
+      break;
+    default:
+      break;
+    }
+  }
+  pool_rearm_locked(pool, now_ns, wakes);
+  pool_fill_locked(pool, now_ns, wakes);
+  if (wants_more(pool) && pool->next_open_ns > now_ns) {
+    next = sooner(next, pool->next_open_ns);
+  }
+  pool->next_tick_ns = next;
+  pool_lock_give(&pool->lock);
+  return next;
+}

@@ -1,0 +1,225 @@
+/* look.c - seeing what the pool does without disturbing it, and checking that its books agree. */
+#include "core/pool.h"
+
+#include <string.h>
+
+const char *pool_reason_text(enum pool_reason reason)
+{
+  static const char *const text[POOL_REASON_COUNT] = {
+#define POOL_REASON_TEXT(name, word) word,
+      POOL_REASONS(POOL_REASON_TEXT)
+#undef POOL_REASON_TEXT
+  };
+  return reason < POOL_REASON_COUNT ? text[reason] : "none";
+}
+
+static void add_counts(struct pool *pool, struct pool_picture *picture)
+{
+  const uint32_t span = atomic_load_explicit(&pool->span, memory_order_relaxed);
+  for (uint32_t index = 0; index < span; index++) {
+    struct slot *slot = pool_slot(pool, index);
+    picture->by_state[word_state(slot_word(slot))]++;
+    picture->grants += atomic_load_explicit(&slot->grants, memory_order_relaxed);
+  }
+}
+
+static cenote_state user_state(const struct pool *pool, const struct pool_picture *picture)
+{
+  switch (atomic_load_explicit(&pool->phase, memory_order_relaxed)) {
+  case POOL_DRAINING:
+    return CENOTE_STATE_DRAINING;
+  case POOL_SHUTDOWN:
+    return CENOTE_STATE_SHUTDOWN;
+  default:
+    return picture->by_state[SLOT_HELD] + picture->by_state[SLOT_CALL] > 0 ? CENOTE_STATE_ACTIVE
+                                                                           : CENOTE_STATE_IDLE;
+  }
+}
+
+void pool_look(struct pool *pool, int64_t now_ns, struct pool_picture *picture)
+{
+  memset(picture, 0, sizeof *picture);
+  pool_lock_take(&pool->lock);
+  add_counts(pool, picture);
+  picture->state = user_state(pool, picture);
+  picture->live = pool->live;
+  picture->minimum = pool->limits.minimum;
+  picture->maximum = pool->limits.maximum;
+  picture->waiters = pool->waiters;
+  if (!cen_list_empty(&pool->queue)) {
+    const struct pool_waiter *head = CEN_CONTAINER(pool->queue.next, struct pool_waiter, link);
+    picture->longest_wait_ns = now_ns - head->enqueued_ns;
+  }
+  picture->counters = pool->counters;
+  picture->failure = pool->failure;
+  pool_lock_give(&pool->lock);
+
+  /* A lease ends by release, expiry, force or discard: what is none of the others was a release.
+   * A holder that is just stamping may be counted on one side only, so never below zero. */
+  const uint64_t leased = picture->by_state[SLOT_HELD] + picture->by_state[SLOT_CALL];
+  const uint64_t discarded = picture->counters.discarded;
+  const uint64_t others = leased + picture->counters.expired + picture->counters.forced;
+  picture->grants = picture->grants > discarded ? picture->grants - discarded : 0;
+  picture->releases = picture->grants > others ? picture->grants - others : 0;
+}
+
+bool pool_view_slot(struct slot *slot, uint64_t generation, struct pool_lease_view *view)
+{
+  if (atomic_load_explicit(&slot->stamp, memory_order_acquire) != generation) {
+    return false;
+  }
+  view->slot = slot->index;
+  view->generation = generation;
+  view->acquired_ns = atomic_load_explicit(&slot->acquired_ns, memory_order_acquire);
+  view->deadline_ns = atomic_load_explicit(&slot->deadline_ns, memory_order_acquire);
+  const int64_t proven = atomic_load_explicit(&slot->proven_ns, memory_order_relaxed);
+  view->used_ns = proven > view->acquired_ns ? proven : view->acquired_ns;
+  uint32_t size = atomic_load_explicit(&slot->operation_size, memory_order_acquire);
+  size = size < CEN_MAX_OPERATION_ID ? size : CEN_MAX_OPERATION_ID;
+  for (uint32_t at = 0; at < size; at += 8) {
+    const uint64_t piece = atomic_load_explicit(&slot->operation[at / 8], memory_order_acquire);
+    memcpy(view->operation + at, &piece, 8);
+  }
+  view->operation[size] = '\0';
+  /* Anything read of a later holder's would have shown us its generation too. */
+  const uint64_t word = slot_word(slot);
+  view->in_call = word_state(word) == SLOT_CALL;
+  return word_generation(word) == generation &&
+         (word_state(word) == SLOT_HELD || word_state(word) == SLOT_CALL);
+}
+
+bool pool_view(struct pool *pool, uint32_t index, uint64_t generation, struct pool_lease_view *view)
+{
+  return index < atomic_load_explicit(&pool->span, memory_order_acquire) &&
+         pool_view_slot(pool_slot(pool, index), generation, view);
+}
+
+size_t pool_views(struct pool *pool, struct pool_lease_view *views, size_t capacity)
+{
+  size_t count = 0;
+  const uint32_t span = atomic_load_explicit(&pool->span, memory_order_acquire);
+  for (uint32_t index = 0; index < span; index++) {
+    struct slot *slot = pool_slot(pool, index);
+    struct pool_lease_view view;
+    if (pool_view_slot(slot, word_generation(slot_word(slot)), &view)) {
+      if (count < capacity) {
+        views[count] = view;
+      }
+      count++;
+    }
+  }
+  return count;
+}
+
+bool pool_was_expired(struct pool *pool, uint32_t index, uint64_t generation,
+                      struct pool_expired *expired)
+{
+  bool found = false;
+  pool_lock_take(&pool->lock);
+  for (uint32_t i = 0; i < POOL_EXPIRED_KEPT && !found; i++) {
+    const struct pool_expired *entry = &pool->expired[i];
+    if (generation != 0 && entry->generation == generation && entry->slot == index) {
+      *expired = *entry;
+      found = true;
+    }
+  }
+  pool_lock_give(&pool->lock);
+  return found;
+}
+
+size_t pool_openings(struct pool *pool, int64_t *since_ns, size_t capacity)
+{
+  size_t count = 0;
+  pool_lock_take(&pool->lock);
+  const uint32_t span = atomic_load_explicit(&pool->span, memory_order_relaxed);
+  for (uint32_t index = 0; index < span; index++) {
+    const struct slot *slot = pool_slot(pool, index);
+    if (word_state(slot_word(slot)) == SLOT_OPENING) {
+      if (count < capacity) {
+        since_ns[count] = slot->since_ns;
+      }
+      count++;
+    }
+  }
+  pool_lock_give(&pool->lock);
+  return count;
+}
+
+/* ---------------------------------------------------------------- invariants */
+
+static const char *check_slots(struct pool *pool)
+{
+  uint32_t live = 0, opening = 0, closing = 0, todo = 0;
+  const bool parked = pool->waiters > 0 && pool->awake == 0;
+  const uint32_t span = atomic_load_explicit(&pool->span, memory_order_relaxed);
+  for (uint32_t index = 0; index < span; index++) {
+    struct slot *slot = pool_slot(pool, index);
+    const uint64_t word = slot_word(slot);
+    const enum slot_state state = word_state(word);
+    live += state != SLOT_EMPTY;
+    opening += state == SLOT_OPENING;
+    closing += state == SLOT_CLOSING;
+    todo += slot->todo != POOL_ACT_NONE;
+    if (slot->index != index) {
+      return "a slot has forgotten its index";
+    }
+    if ((state == SLOT_FREE || state == SLOT_EMPTY) && (word & SLOT_FLAGS) != 0) {
+      return "a slot without a holder carries a flag";
+    }
+    if ((word & SLOT_REVOKED) != 0 && state != SLOT_CALL) {
+      return "REVOKED outside a call";
+    }
+    if (parked && (state == SLOT_HELD || state == SLOT_CALL) && (word & SLOT_WAITER) == 0) {
+      return "somebody waits and a held slot is not marked";
+    }
+    if (parked && state == SLOT_FREE) {
+      return "somebody sleeps beside a free slot";
+    }
+    if (state == SLOT_EMPTY && slot->resource != NULL) {
+      return "an empty slot has a connection";
+    }
+    if ((slot->todo != POOL_ACT_NONE) == cen_list_empty(&slot->todo_link)) {
+      return "an action and its queue disagree";
+    }
+  }
+  if (live != pool->live || opening != pool->opening || closing != pool->closing) {
+    return "a count of slots is wrong";
+  }
+  uint32_t queued = 0;
+  for (const struct cen_link *at = pool->todo.next; at != &pool->todo; at = at->next) {
+    queued++;
+  }
+  return queued == todo ? NULL : "the list of actions has lost or gained one";
+}
+
+static const char *check_queue(const struct pool *pool)
+{
+  uint32_t waiters = 0, awake = 0;
+  for (const struct cen_link *at = pool->queue.next; at != &pool->queue; at = at->next) {
+    const struct pool_waiter *waiter = CEN_CONTAINER(at, const struct pool_waiter, link);
+    const uint32_t signal = atomic_load_explicit(&waiter->signal, memory_order_relaxed);
+    waiters++;
+    awake += signal == POOL_WOKEN;
+    if (!waiter->queued || signal == POOL_SETTLED) {
+      return "a settled waiter is still queued";
+    }
+  }
+  if (waiters != pool->waiters || awake != pool->awake) {
+    return "a count of waiters is wrong";
+  }
+  if (waiters > 0 && atomic_load_explicit(&pool->phase, memory_order_relaxed) == POOL_SHUTDOWN) {
+    return "somebody waits for a pool that is shut down";
+  }
+  return NULL;
+}
+
+const char *pool_check(struct pool *pool)
+{
+  pool_lock_take(&pool->lock);
+  const char *wrong = check_slots(pool);
+  if (wrong == NULL) {
+    wrong = check_queue(pool);
+  }
+  pool_lock_give(&pool->lock);
+  return wrong;
+}

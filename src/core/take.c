@@ -1,0 +1,351 @@
+/* take.c - the fast path: a few atomic operations on the slot's own line, no lock, no queue. */
+#include "core/pool.h"
+
+#include <string.h>
+
+enum { SAMPLE_MASK = 63 }; /* one hold in 64 is measured */
+
+static struct slot *slot_find(struct pool *pool, uint32_t index)
+{
+  if (index >= atomic_load_explicit(&pool->span, memory_order_acquire)) {
+    return NULL;
+  }
+  return pool_slot(pool, index);
+}
+
+static bool is_sampled(const struct slot *slot)
+{
+  return (atomic_load_explicit(&slot->grants, memory_order_relaxed) & SAMPLE_MASK) == 1;
+}
+
+static void stamp_operation(struct slot *slot, const struct pool_ask *ask)
+{
+  uint32_t size = ask->operation_size;
+  size = size > CEN_MAX_OPERATION_ID ? CEN_MAX_OPERATION_ID : size;
+  for (uint32_t at = 0; at < size; at += 8) {
+    uint64_t piece = 0;
+    memcpy(&piece, ask->operation + at, size - at < 8 ? size - at : 8);
+    atomic_store_explicit(&slot->operation[at / 8], piece, memory_order_release);
+  }
+  atomic_store_explicit(&slot->operation_size, size, memory_order_release);
+}
+
+/* The holder writes its name on the slot. The stamp comes last: until then nobody believes the
+ * rest, and the janitor leaves the slot alone. */
+static void stamp(struct pool *pool, struct slot *slot, uint64_t generation,
+                  const struct pool_ask *ask, struct pool_grant *grant)
+{
+  const int64_t proven = atomic_load_explicit(&slot->proven_ns, memory_order_relaxed);
+  const int64_t patience = atomic_load_explicit(&pool->check_after_ns, memory_order_relaxed);
+  const uint64_t grants = atomic_load_explicit(&slot->grants, memory_order_relaxed);
+
+  atomic_store_explicit(&slot->grants, grants + 1, memory_order_relaxed);
+  atomic_store_explicit(&slot->acquired_ns, ask->now_ns, memory_order_release);
+  atomic_store_explicit(&slot->deadline_ns, ask->now_ns + ask->lease_ns, memory_order_release);
+  stamp_operation(slot, ask);
+  POOL_STEP();
+  atomic_store_explicit(&slot->stamp, generation, memory_order_release);
+
+  grant->slot = slot->index;
+  grant->generation = generation;
+  grant->resource = slot->resource;
+  grant->must_check = ask->now_ns - proven > patience;
+  grant->sampled = is_sampled(slot);
+}
+
+static bool take_slot(struct pool *pool, uint32_t index, const struct pool_ask *ask,
+                      struct pool_grant *grant)
+{
+  struct slot *slot = pool_slot(pool, index);
+  uint64_t word = slot_word(slot);
+  if (word_state(word) != SLOT_FREE) {
+    return false;
+  }
+  const uint64_t generation = word_generation(word) + 1;
+  if (!slot_move(slot, &word, SLOT_HELD, generation, 0)) {
+    return false;
+  }
+  stamp(pool, slot, generation, ask, grant);
+  return true;
+}
+
+bool pool_take(struct pool *pool, uint32_t hint, const struct pool_ask *ask,
+               struct pool_grant *grant)
+{
+  if (atomic_load_explicit(&pool->phase, memory_order_acquire) != POOL_OPEN) {
+    return false;
+  }
+  const uint32_t span = atomic_load_explicit(&pool->span, memory_order_acquire);
+  if (hint < span && take_slot(pool, hint, ask, grant)) {
+    return true;
+  }
+  for (uint32_t index = 0; index < span; index++) {
+    if (index != hint && take_slot(pool, index, ask, grant)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void pool_restamp(struct pool *pool, const struct pool_grant *grant, int64_t now_ns)
+{
+  struct slot *slot = pool_slot(pool, grant->slot);
+  atomic_store_explicit(&slot->acquired_ns, now_ns, memory_order_relaxed);
+}
+
+void pool_accept(struct pool *pool, const struct pool_waiter *waiter, const struct pool_ask *ask,
+                 struct pool_grant *grant)
+{
+  stamp(pool, pool_slot(pool, waiter->slot), waiter->generation, ask, grant);
+}
+
+enum pool_answer pool_release(struct pool *pool, uint32_t index, uint64_t generation)
+{
+  struct slot *slot = slot_find(pool, index);
+  if (slot == NULL) {
+    return POOL_STALE;
+  }
+  uint64_t word = slot_word(slot);
+  if (word != word_make(generation, SLOT_HELD, 0)) {
+    if (word_generation(word) != generation) {
+      return POOL_STALE;
+    }
+    return word_state(word) == SLOT_HELD   ? POOL_SLOW
+           : word_state(word) == SLOT_CALL ? POOL_IN_CALL
+                                           : POOL_STALE;
+  }
+  if (atomic_load_explicit(&slot->session, memory_order_relaxed) != 0 || is_sampled(slot)) {
+    return POOL_SLOW;
+  }
+  /* Somebody marked it, or released it a second time: the slow path tells them apart. */
+  return slot_move(slot, &word, SLOT_FREE, generation, 0) ? POOL_OK : POOL_SLOW;
+}
+
+/* Is it still held, so that the holder is obeyed? The lock is held. */
+static enum pool_answer holder_answer(uint64_t word, uint64_t generation)
+{
+  if (word_generation(word) != generation) {
+    return POOL_STALE;
+  }
+  return word_state(word) == SLOT_HELD   ? POOL_OK
+         : word_state(word) == SLOT_CALL ? POOL_IN_CALL
+                                         : POOL_STALE;
+}
+
+static enum pool_reason closing_reason(const struct pool *pool, const struct slot *slot,
+                                       uint64_t word)
+{
+  const uint32_t session = atomic_load_explicit(&slot->session, memory_order_relaxed);
+  if ((session & SLOT_SESSION_BROKEN) != 0) {
+    return POOL_REASON_BROKEN;
+  }
+  if (atomic_load_explicit(&pool->phase, memory_order_relaxed) != POOL_OPEN) {
+    return POOL_REASON_SHUTDOWN;
+  }
+  return (word & SLOT_RETIRE) != 0 ? slot->reason : POOL_REASON_NONE;
+}
+
+/* Handing over makes a convoy when nobody holds for long; setting free starves when many do. The
+ * time the slot was really held since somebody asked for it tells the two apart. */
+static bool must_hand_over(struct pool *pool, const struct slot *slot, int64_t now_ns)
+{
+  if (cen_list_empty(&pool->queue)) {
+    return false;
+  }
+  const int64_t acquired = atomic_load_explicit(&slot->acquired_ns, memory_order_relaxed);
+  const int64_t since = acquired > slot->marked_ns ? acquired : slot->marked_ns;
+  if (now_ns - since >= POOL_HANDOVER_HOLD_NS) {
+    return true;
+  }
+  const struct pool_waiter *head = CEN_CONTAINER(pool->queue.next, struct pool_waiter, link);
+  if (now_ns - head->enqueued_ns < POOL_HANDOVER_WAIT_NS ||
+      now_ns - pool->last_bound_ns < POOL_HANDOVER_GAP_NS) {
+    return false;
+  }
+  pool->last_bound_ns = now_ns;
+  return true;
+}
+
+static bool release_step(struct pool *pool, struct slot *slot, uint64_t *word, int64_t now_ns,
+                         struct pool_wakes *wakes)
+{
+  const enum pool_reason reason = closing_reason(pool, slot, *word);
+  if (reason != POOL_REASON_NONE) {
+    return pool_close_locked(pool, slot, word, reason, now_ns, wakes);
+  }
+  if (atomic_load_explicit(&slot->session, memory_order_relaxed) != 0) {
+    if (!slot_move(slot, word, SLOT_CLEANING, word_generation(*word) + 1, 0)) {
+      return false;
+    }
+    slot->since_ns = now_ns;
+    slot->expired = false;
+    pool_todo_locked(pool, slot, POOL_ACT_CLEAN, wakes);
+    return true;
+  }
+  if (must_hand_over(pool, slot, now_ns)) {
+    return pool_hand_over_locked(pool, slot, word, now_ns, wakes);
+  }
+  if (!slot_move(slot, word, SLOT_FREE, word_generation(*word), 0)) {
+    return false;
+  }
+  pool_wake_first_locked(pool, wakes);
+  return true;
+}
+
+enum pool_answer pool_release_slow(struct pool *pool, uint32_t index, uint64_t generation,
+                                   int64_t now_ns, struct pool_wakes *wakes)
+{
+  struct slot *slot = slot_find(pool, index);
+  if (slot == NULL) {
+    return POOL_STALE;
+  }
+  pool_lock_take(&pool->lock);
+  uint64_t word = slot_word(slot);
+  enum pool_answer answer;
+  while ((answer = holder_answer(word, generation)) == POOL_OK) {
+    /* What was measured belongs to this holder, so it is read before the slot changes hands. */
+    const bool sampled = is_sampled(slot);
+    const int64_t held = now_ns - atomic_load_explicit(&slot->acquired_ns, memory_order_relaxed);
+    if (release_step(pool, slot, &word, now_ns, wakes)) {
+      if (sampled) {
+        cen_hist_record(&pool->hold, held);
+      }
+      break;
+    }
+  }
+  pool_lock_give(&pool->lock);
+  return answer;
+}
+
+enum pool_answer pool_enter(struct pool *pool, uint32_t index, uint64_t generation, void **resource)
+{
+  *resource = NULL;
+  struct slot *slot = slot_find(pool, index);
+  if (slot == NULL) {
+    return POOL_STALE;
+  }
+  uint64_t word = slot_word(slot);
+  enum pool_answer answer;
+  while ((answer = holder_answer(word, generation)) == POOL_OK) {
+    if (slot_move(slot, &word, SLOT_CALL, generation, word & SLOT_FLAGS)) {
+      *resource = slot->resource;
+      break;
+    }
+  }
+  return answer;
+}
+
+static enum pool_answer leave_revoked(struct pool *pool, struct slot *slot, int64_t now_ns,
+                                      struct pool_wakes *wakes)
+{
+  pool_lock_take(&pool->lock);
+  uint64_t word = slot_word(slot);
+  const bool broken =
+      (atomic_load_explicit(&slot->session, memory_order_relaxed) & SLOT_SESSION_BROKEN) != 0;
+  const bool shutting = atomic_load_explicit(&pool->phase, memory_order_relaxed) != POOL_OPEN;
+  if (broken || shutting || (word & SLOT_RETIRE) != 0) {
+    const enum pool_reason reason = shutting ? POOL_REASON_SHUTDOWN : POOL_REASON_EXPIRED;
+    pool_close_locked(pool, slot, &word, reason, now_ns, wakes);
+  } else if (slot_move(slot, &word, SLOT_CLEANING, word_generation(word) + 1, 0)) {
+    slot->since_ns = now_ns;
+    slot->expired = true;
+    pool_todo_locked(pool, slot, POOL_ACT_CLEAN, wakes);
+  }
+  pool_lock_give(&pool->lock);
+  return POOL_REVOKED;
+}
+
+enum pool_answer pool_leave(struct pool *pool, uint32_t index, uint64_t generation,
+                            unsigned session, bool proven, int64_t now_ns, struct pool_wakes *wakes)
+{
+  struct slot *slot = slot_find(pool, index);
+  if (slot == NULL) {
+    return POOL_STALE;
+  }
+  uint64_t word = slot_word(slot);
+  if (word_generation(word) != generation || word_state(word) != SLOT_CALL) {
+    return POOL_STALE;
+  }
+  atomic_store_explicit(&slot->session, session, memory_order_relaxed);
+  if (proven) {
+    atomic_store_explicit(&slot->proven_ns, now_ns, memory_order_relaxed);
+  }
+  while ((word & SLOT_REVOKED) == 0) {
+    if (slot_move(slot, &word, SLOT_HELD, generation, word & SLOT_FLAGS)) {
+      return POOL_OK;
+    }
+  }
+  return leave_revoked(pool, slot, now_ns, wakes);
+}
+
+bool pool_is_revoked(struct pool *pool, uint32_t index, uint64_t generation)
+{
+  struct slot *slot = slot_find(pool, index);
+  if (slot == NULL) {
+    return true;
+  }
+  const uint64_t word = slot_word(slot);
+  return word_generation(word) != generation || (word & SLOT_REVOKED) != 0;
+}
+
+/* One connection was found dead: others may be. What has not answered lately is checked in the
+ * background before anyone gets it, so that the next caller pays for one connect at most. */
+static void suspect_others(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
+{
+  const uint32_t span = atomic_load_explicit(&pool->span, memory_order_relaxed);
+  for (uint32_t index = 0; index < span; index++) {
+    struct slot *slot = pool_slot(pool, index);
+    uint64_t word = slot_word(slot);
+    const int64_t proven = atomic_load_explicit(&slot->proven_ns, memory_order_relaxed);
+    if (word_state(word) == SLOT_FREE && now_ns - proven > pool->limits.check_after_ns &&
+        slot_move(slot, &word, SLOT_CHECKING, word_generation(word) + 1, 0)) {
+      slot->since_ns = now_ns;
+      pool_todo_locked(pool, slot, POOL_ACT_CHECK, wakes);
+    }
+  }
+}
+
+void pool_discard(struct pool *pool, uint32_t index, uint64_t generation, enum pool_reason reason,
+                  int64_t now_ns, struct pool_wakes *wakes)
+{
+  struct slot *slot = slot_find(pool, index);
+  if (slot == NULL) {
+    return;
+  }
+  pool_lock_take(&pool->lock);
+  uint64_t word = slot_word(slot);
+  while (holder_answer(word, generation) == POOL_OK) {
+    if (!pool_close_locked(pool, slot, &word, reason, now_ns, wakes)) {
+      continue;
+    }
+    pool->counters.discarded++;
+    if (reason == POOL_REASON_CHECK_FAILED) {
+      pool->counters.check_failures++;
+      suspect_others(pool, now_ns, wakes);
+    }
+    pool_fill_locked(pool, now_ns, wakes);
+    break;
+  }
+  pool_lock_give(&pool->lock);
+}
+
+bool pool_extend(struct pool *pool, uint32_t index, uint64_t generation, int64_t now_ns,
+                 int64_t deadline_ns, int64_t most_ns, int64_t *granted_ns)
+{
+  struct slot *slot = slot_find(pool, index);
+  if (slot == NULL) {
+    return false;
+  }
+  (void)now_ns;
+  pool_lock_take(&pool->lock); /* against the janitor, which revokes under it */
+  const uint64_t word = slot_word(slot);
+  const bool held = word_generation(word) == generation && (word & SLOT_REVOKED) == 0 &&
+                    (word_state(word) == SLOT_HELD || word_state(word) == SLOT_CALL);
+  if (held) {
+    const int64_t acquired = atomic_load_explicit(&slot->acquired_ns, memory_order_relaxed);
+    *granted_ns = deadline_ns < acquired + most_ns ? deadline_ns : acquired + most_ns;
+    atomic_store_explicit(&slot->deadline_ns, *granted_ns, memory_order_relaxed);
+  }
+  pool_lock_give(&pool->lock);
+  return held;
+}

@@ -1,0 +1,267 @@
+/*
+ * wait.c - those who found nothing free: a queue, first come first served, within bounds.
+ *
+ * What keeps a waiter from being forgotten (pool_check verifies it): while somebody is parked,
+ * either somebody else has been woken and will look, or no slot is free and every held slot
+ * carries the WAITER mark, so that its release comes through here.
+ */
+#include "core/pool.h"
+
+void pool_waiter_init(struct pool_waiter *waiter, bool asynchronous)
+{
+  atomic_init(&waiter->signal, POOL_PARKED);
+  waiter->asynchronous = asynchronous;
+  cen_link_init(&waiter->link);
+  waiter->queued = false;
+  waiter->enqueued_ns = 0;
+  waiter->status = CENOTE_OK;
+  waiter->slot = 0;
+  waiter->generation = 0;
+}
+
+static bool is_awake(const struct pool_waiter *waiter)
+{
+  return atomic_load_explicit(&waiter->signal, memory_order_relaxed) == POOL_WOKEN;
+}
+
+static bool can_wake(const struct pool_wakes *wakes)
+{
+  return wakes->count < POOL_WAKES;
+}
+
+static void wake(struct pool_waiter *waiter, enum pool_signal signal, struct pool_wakes *wakes)
+{
+  const bool parked = atomic_load_explicit(&waiter->signal, memory_order_relaxed) == POOL_PARKED;
+  if (waiter->asynchronous) {
+    wakes->loop = true;
+  } else if (parked) {
+    wakes->word[wakes->count++] = &waiter->signal;
+  }
+  POOL_STEP();
+  /* From here on a settled waiter's memory is its owner's again. */
+  atomic_store_explicit(&waiter->signal, signal, memory_order_release);
+}
+
+static void dequeue(struct pool *pool, struct pool_waiter *waiter)
+{
+  cen_list_remove(&waiter->link);
+  waiter->queued = false;
+  pool->waiters--;
+  if (is_awake(waiter)) {
+    pool->awake--;
+  }
+}
+
+void pool_settle_locked(struct pool *pool, struct pool_waiter *waiter, cenote_status status,
+                        struct pool_wakes *wakes)
+{
+  if (waiter->queued) {
+    dequeue(pool, waiter);
+  }
+  waiter->status = status;
+  wake(waiter, POOL_SETTLED, wakes);
+}
+
+bool pool_wake_first_locked(struct pool *pool, struct pool_wakes *wakes)
+{
+  if (pool->waiters == pool->awake) {
+    return false;
+  }
+  if (!can_wake(wakes)) {
+    wakes->loop = true; /* the next tick arms again */
+    return false;
+  }
+  for (struct cen_link *link = pool->queue.next; link != &pool->queue; link = link->next) {
+    struct pool_waiter *waiter = CEN_CONTAINER(link, struct pool_waiter, link);
+    if (!is_awake(waiter)) {
+      pool->awake++;
+      wake(waiter, POOL_WOKEN, wakes);
+      return true;
+    }
+  }
+  return false;
+}
+
+/* Leaves the mark, or learns that the slot is free by now. */
+static bool mark(struct slot *slot, int64_t now_ns)
+{
+  uint64_t word = slot_word(slot);
+  while (word_state(word) == SLOT_HELD || word_state(word) == SLOT_CALL) {
+    if ((word & SLOT_WAITER) != 0) {
+      return true;
+    }
+    if (slot_move(slot, &word, word_state(word), word_generation(word),
+                  (word & SLOT_FLAGS) | SLOT_WAITER)) {
+      slot->marked_ns = now_ns;
+      return true;
+    }
+  }
+  return word_state(word) != SLOT_FREE;
+}
+
+void pool_rearm_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
+{
+  if (pool->waiters == pool->awake) {
+    return;
+  }
+  const uint32_t span = atomic_load_explicit(&pool->span, memory_order_relaxed);
+  for (uint32_t index = 0; index < span; index++) {
+    if (!mark(pool_slot(pool, index), now_ns)) {
+      pool_wake_first_locked(pool, wakes);
+    }
+  }
+}
+
+bool pool_hand_over_locked(struct pool *pool, struct slot *slot, uint64_t *word, int64_t now_ns,
+                           struct pool_wakes *wakes)
+{
+  struct pool_waiter *waiter = CEN_CONTAINER(pool->queue.next, struct pool_waiter, link);
+  const uint64_t generation = word_generation(*word) + 1;
+  const uint64_t flags = pool->waiters > 1 ? SLOT_WAITER : 0;
+  if (!slot_move(slot, word, SLOT_HELD, generation, flags)) {
+    return false;
+  }
+  slot->marked_ns = now_ns;
+  const bool was_awake = is_awake(waiter);
+  waiter->slot = slot->index;
+  waiter->generation = generation;
+  pool->counters.handed++;
+  pool->counters.waited++;
+  cen_hist_record(&pool->wait, now_ns - waiter->enqueued_ns);
+  pool_settle_locked(pool, waiter, CENOTE_OK, wakes);
+  if (was_awake) {
+    pool_rearm_locked(pool, now_ns, wakes); /* what it was woken for is still there */
+  }
+  return true;
+}
+
+static bool try_take(struct slot *slot, struct pool_waiter *waiter, bool others, int64_t now_ns)
+{
+  uint64_t word = slot_word(slot);
+  if (word_state(word) != SLOT_FREE) {
+    return false;
+  }
+  const uint64_t generation = word_generation(word) + 1;
+  if (!slot_move(slot, &word, SLOT_HELD, generation, others ? SLOT_WAITER : 0)) {
+    return false;
+  }
+  slot->marked_ns = now_ns;
+  waiter->slot = slot->index;
+  waiter->generation = generation;
+  return true;
+}
+
+/* Takes a free slot for the waiter, or leaves every held one marked. `others`: somebody else goes
+ * on waiting. */
+static bool take_or_mark(struct pool *pool, struct pool_waiter *waiter, bool others, int64_t now_ns)
+{
+  const uint32_t span = atomic_load_explicit(&pool->span, memory_order_relaxed);
+  for (uint32_t index = 0; index < span; index++) {
+    if (try_take(pool_slot(pool, index), waiter, others, now_ns)) {
+      return true;
+    }
+  }
+  for (uint32_t index = 0; index < span; index++) {
+    while (!mark(pool_slot(pool, index), now_ns)) { /* free by now: ours, or somebody's */
+      if (try_take(pool_slot(pool, index), waiter, others, now_ns)) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+bool pool_wait(struct pool *pool, struct pool_waiter *waiter, int64_t now_ns,
+               struct pool_wakes *wakes)
+{
+  bool settled = true;
+  pool_lock_take(&pool->lock);
+  waiter->enqueued_ns = now_ns;
+  if (atomic_load_explicit(&pool->phase, memory_order_relaxed) != POOL_OPEN) {
+    waiter->status = CENOTE_SHUTTING_DOWN;
+    pool->counters.acquire_refused++;
+  } else if (take_or_mark(pool, waiter, pool->waiters > 0, now_ns)) {
+    waiter->status = CENOTE_OK;
+  } else if (pool->waiters >= pool->limits.max_waiters) {
+    waiter->status = CENOTE_QUEUE_FULL;
+    pool->counters.acquire_refused++;
+  } else {
+    cen_list_push_back(&pool->queue, &waiter->link);
+    waiter->queued = true;
+    pool->waiters++;
+    pool_fill_locked(pool, now_ns, wakes);
+    settled = false;
+  }
+  if (settled) {
+    atomic_store_explicit(&waiter->signal, POOL_SETTLED, memory_order_release);
+  }
+  pool_lock_give(&pool->lock);
+  return settled;
+}
+
+bool pool_rescan(struct pool *pool, struct pool_waiter *waiter, int64_t now_ns,
+                 struct pool_wakes *wakes)
+{
+  bool settled = true;
+  pool_lock_take(&pool->lock);
+  if (waiter->queued) {
+    if (is_awake(waiter)) {
+      pool->awake--;
+    }
+    atomic_store_explicit(&waiter->signal, POOL_PARKED, memory_order_relaxed);
+    if (take_or_mark(pool, waiter, pool->waiters > 1, now_ns)) {
+      dequeue(pool, waiter);
+      waiter->status = CENOTE_OK;
+      pool->counters.waited++;
+      cen_hist_record(&pool->wait, now_ns - waiter->enqueued_ns);
+      atomic_store_explicit(&waiter->signal, POOL_SETTLED, memory_order_release);
+      pool_rearm_locked(pool, now_ns, wakes);
+    } else {
+      pool_fill_locked(pool, now_ns, wakes);
+      settled = false;
+    }
+  }
+  pool_lock_give(&pool->lock);
+  return settled;
+}
+
+void pool_give_up(struct pool *pool, struct pool_waiter *waiter, cenote_status why, int64_t now_ns,
+                  struct pool_wakes *wakes)
+{
+  pool_lock_take(&pool->lock);
+  if (waiter->queued) {
+    const bool was_awake = is_awake(waiter);
+    dequeue(pool, waiter);
+    waiter->status = why;
+    if (why == CENOTE_TIMEOUT) {
+      pool->counters.acquire_timeouts++;
+    } else {
+      pool->counters.acquire_cancelled++;
+    }
+    atomic_store_explicit(&waiter->signal, POOL_SETTLED, memory_order_release);
+    if (was_awake) {
+      pool_rearm_locked(pool, now_ns, wakes);
+    }
+  }
+  pool_lock_give(&pool->lock);
+}
+
+/* Refuses waiters until all are refused or the wakes are full. */
+void pool_refuse_locked(struct pool *pool, struct pool_wakes *wakes)
+{
+  const bool open = atomic_load_explicit(&pool->phase, memory_order_relaxed) == POOL_OPEN;
+  const cenote_status status = open ? pool->failure.status : CENOTE_SHUTTING_DOWN;
+  while (!cen_list_empty(&pool->queue) && can_wake(wakes)) {
+    struct pool_waiter *waiter = CEN_CONTAINER(pool->queue.next, struct pool_waiter, link);
+    pool->counters.acquire_refused++;
+    pool_settle_locked(pool, waiter, status, wakes);
+  }
+  wakes->more = !cen_list_empty(&pool->queue);
+}
+
+void pool_refuse_more(struct pool *pool, struct pool_wakes *wakes)
+{
+  pool_lock_take(&pool->lock);
+  pool_refuse_locked(pool, wakes);
+  pool_lock_give(&pool->lock);
+}
