@@ -1,5 +1,6 @@
-/* buf.h - a growing text with a ceiling. The first failure (memory, ceiling) sticks: later
- * appends do nothing, and cen_buf_take answers NULL. So callers check once, at the end. */
+/* buf.h - a growing text with a ceiling in bytes (the final NUL not counted). The first failure
+ * (memory, ceiling) sticks: later appends do nothing, and cen_buf_take answers NULL. So callers
+ * check once, at the end. What is appended must not lie in the buffer itself. One owner. */
 #ifndef CEN_BUF_H
 #define CEN_BUF_H
 
@@ -22,7 +23,8 @@ void cen_buf_text(struct cen_buf *buf, const char *text);
 void cen_buf_char(struct cen_buf *buf, char byte);
 void cen_buf_format(struct cen_buf *buf, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* The text, now the caller's (free), or NULL after a failure. An empty buffer gives "". */
+/* The text, now the caller's (free), or NULL after a failure. An empty buffer gives "". The
+ * buffer is empty and without a failure afterwards, with the same ceiling. */
 char *cen_buf_take(struct cen_buf *buf);
 
 #endif

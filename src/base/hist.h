@@ -1,6 +1,8 @@
 /* hist.h - a latency histogram: log-linear buckets (relative error at most 1/16), nanoseconds
- * in, percentiles out. Recording is a relaxed atomic add, from any thread; reading is a
- * consistent-enough snapshot. Values above about an hour land in the last bucket. */
+ * in, percentiles out. Recording is two relaxed atomic adds, from any thread; reading is a
+ * consistent-enough snapshot, and the count is the sum of the buckets, so that percentiles never
+ * contradict it. Values above about two hours land in the last bucket. A struct of zeros is an
+ * empty histogram. */
 #ifndef CEN_HIST_H
 #define CEN_HIST_H
 
@@ -12,15 +14,16 @@
 enum { CEN_HIST_SUB = 16, CEN_HIST_BUCKETS = 40 * CEN_HIST_SUB };
 
 struct cen_hist {
-  _Atomic uint64_t count;
   _Atomic uint64_t sum_ns;
   _Atomic uint64_t max_ns;
-  _Atomic uint32_t bucket[CEN_HIST_BUCKETS];
+  _Atomic uint64_t bucket[CEN_HIST_BUCKETS]; /* 32 bits would wrap within hours */
 };
 
 void cen_hist_record(struct cen_hist *hist, int64_t ns);               /* negative counts as 0 */
 void cen_hist_record_n(struct cen_hist *hist, int64_t ns, uint64_t n); /* a sample standing for n */
-uint64_t cen_hist_percentile(const struct cen_hist *hist, double percent); /* ns; 0 when empty */
+/* The upper edge, in ns, of the bucket that holds it, at most the greatest value seen; 0 when
+ * empty. percent: 0 … 100. */
+uint64_t cen_hist_percentile(const struct cen_hist *hist, double percent);
 void cen_hist_read(const struct cen_hist *hist, cenote_percentiles *out);
 void cen_hist_reset(struct cen_hist *hist);
 

@@ -11,10 +11,11 @@ struct cen_log {
   void *context;
 };
 
-/* The default: standard error, warnings and errors; CENOTE_LOG=debug|info|warning|error or
- * DEBUG=true in the environment move the level. */
+/* Without a callback: standard error, warnings and errors. With one: information too.
+ * CENOTE_LOG=debug|info|warning|error or DEBUG=true in the environment move either level. */
 void cen_log_init(struct cen_log *log, cenote_log_callback callback, void *context);
 bool cen_log_on(const struct cen_log *log, cenote_log_level level);
+/* One line: control characters become blanks, a long line is cut. Keeps errno. */
 void cen_log_write(const struct cen_log *log, cenote_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -1,5 +1,7 @@
 /* result.h - where a driver's rows go: a sink is either a result being built (arena memory,
- * ceilings) or a row callback. Public accessors of cenote_result live in result.c too. */
+ * ceilings) or a row callback. One thread at a time; a finished result may be read by many.
+ * cenote_sink_columns may come several times: with the same columns it changes nothing, with
+ * others it is fine until the first row (a statement prepared again), later CENOTE_INTERNAL. */
 #ifndef CEN_RESULT_H
 #define CEN_RESULT_H
 
@@ -25,8 +27,9 @@ cenote_status cen_sink_init_result(struct cenote_sink *sink, uint64_t max_rows, 
 void cen_sink_init_stream(struct cenote_sink *sink, cenote_row_callback callback, void *context);
 struct cenote_result *cen_sink_take(struct cenote_sink *sink);
 void cen_sink_deinit(struct cenote_sink *sink);
-/* Forget what was collected, for a statement that runs again. */
+/* Forget what was collected, for a statement that runs again. CENOTE_INVALID when a callback has
+ * seen rows already: what was delivered cannot be forgotten. */
 cenote_status cen_sink_restart(struct cenote_sink *sink, cenote_error *error);
-uint64_t cen_sink_rows(const struct cenote_sink *sink);
+uint64_t cen_sink_rows(const struct cenote_sink *sink); /* collected or delivered */
 
 #endif

@@ -1,5 +1,6 @@
-/* text.h - small text helpers: comparison in constant time, numbers with units and ranges,
- * escaping for a terminal or a log line, URLs without their secrets. */
+/* text.h - small text helpers: UTF-8, comparison in constant time, numbers (the locale never
+ * matters), escaping for a terminal or a log line, URLs without their secrets. No state: any
+ * thread. */
 #ifndef CEN_TEXT_H
 #define CEN_TEXT_H
 
@@ -7,15 +8,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Equal? Takes the same time whatever the contents (lengths may show). */
+enum { CEN_REAL_TEXT = 32 };
+
+/* Bytes of the character that starts here, 1 … 4; 0 when it is not valid UTF-8. size > 0. */
+size_t cen_utf8_next(const char *text, size_t size);
+/* At most `size`, less where that would cut a character in two. */
+size_t cen_utf8_cut(const char *text, size_t size);
+
+/* Equal? Takes the same time whatever the contents (lengths may show). NULL equals nothing. */
 bool cen_text_equal_secret(const char *a, const char *b);
 /* A whole decimal number, nothing before or after it. */
 bool cen_text_to_int(const char *text, int64_t *value);
+/* The same with a fraction and an exponent; no hexadecimal, no infinity. */
+bool cen_text_to_real(const char *text, double *value);
+/* The shortest decimal that reads back as the same number, with a point in every locale. */
+void cen_text_from_real(char out[CEN_REAL_TEXT], double value);
 bool cen_text_to_bool(const char *text, bool *value); /* true/false, yes/no, on/off, 1/0 */
-/* Control characters, quotes and bytes that are not UTF-8 become \xNN; always terminated. */
+/* Control characters, quotes, backslashes and bytes that are not UTF-8 become \xNN; always
+ * terminated, never half an escape. NULL text is empty. */
 void cen_text_escape(char *out, size_t size, const char *text);
 /* The URL with password and secret parameters (password, authToken, auth_token, jwt, token,
- * sslpassword, any key that contains "secret") replaced by "***"; key=value conninfo too. */
+ * sslpassword, any key that contains "secret") replaced by "***"; key=value conninfo too.
+ * In doubt (a raw "/", "?" or "@" in a password) it hides more rather than less. */
 void cen_url_redact(char *out, size_t size, const char *url);
 /* Overwrites memory in a way the compiler keeps. */
 void cen_wipe(void *memory, size_t size);
