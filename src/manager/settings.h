@@ -74,8 +74,9 @@
   X(AUTH_TOKEN, "auth_token", true, "token for libSQL/Turso over HTTP")                    \
   X(LOG, "log", false, "log level: error, warning, info or debug")
 
+/* CEN_SET_MAX_CONNECTIONS, … (base/limits.h has a CEN_MAX_CONNECTIONS of its own) */
 typedef enum cen_setting_id {
-#define CEN_SETTING_ENUM(id, ...) CEN_##id,
+#define CEN_SETTING_ENUM(id, ...) CEN_SET_##id,
   CEN_SETTINGS(CEN_SETTING_ENUM) CEN_SETTING_COUNT
 #undef CEN_SETTING_ENUM
 } cen_setting_id;
@@ -104,20 +105,34 @@ typedef enum cen_origin {
 /* The environment is injectable for tests: NULL means getenv. */
 typedef const char *(*cen_getenv)(void *context, const char *name);
 
+/* Ceilings of the text settings, in bytes. */
+enum { CEN_MAX_APPLICATION_NAME = 63, CEN_MAX_FILE_NAME = 4096, CEN_MAX_TOKEN = 8192 };
+
+/* A number as text, kept as long as the settings, so that a driver may hold on to it. */
+struct cen_rendered {
+  struct cen_rendered *next;
+  char text[24];
+};
+
 struct cen_settings {
   cen_profile profile;
   cen_origin profile_origin;
   _Atomic int64_t value[CEN_SETTING_COUNT];
-  cen_origin origin[CEN_SETTING_COUNT];
+  _Atomic cen_origin origin[CEN_SETTING_COUNT];
   char *text[CEN_TEXT_COUNT]; /* NULL: not set */
   cen_origin text_origin[CEN_TEXT_COUNT];
   char *url;      /* effective, with its secrets */
   char *url_from; /* "option", "CENOTE_URL", …, "default" */
-  /* rendered number texts handed to drivers through cen_settings_text */
-  char rendered[CEN_SETTING_COUNT][24];
+  /* number texts handed to drivers through cen_settings_text: the current one, and all */
+  struct cen_rendered *_Atomic rendered[CEN_SETTING_COUNT];
+  struct cen_rendered *rendered_all[CEN_SETTING_COUNT];
 };
 
-/* Everything resolved: profile, INI, environment, options, URL. `getenv_fn` NULL: the process's. */
+/* Everything resolved: profile, INI, environment, options, URL. `getenv_fn` NULL: the process's
+ * own, and then a CENOTE_ variable that looks like a misspelt setting is warned about. On failure
+ * nothing is left to free. Names in options and INI: max_connections, maxConnections, and without
+ * the unit acquireTimeout; `profile` is accepted as a name too. Values: whole numbers in the
+ * setting's unit, or with a unit of their own (10s, 500ms, 5m, 1h, 1d; 64MiB, 64MB). */
 cenote_status cen_settings_load(struct cen_settings *settings, const char *url,
                                 const cenote_options *options, cen_getenv getenv_fn,
                                 void *getenv_context, cenote_error *error);
@@ -128,14 +143,24 @@ static inline int64_t cen_setting(const struct cen_settings *settings, cen_setti
   return atomic_load_explicit(&settings->value[id], memory_order_relaxed);
 }
 
-/* Changes a reloadable setting; checks the range. Origin becomes CEN_FROM_OPTION. */
+const char *cen_profile_name(cen_profile profile); /* "vercel", … */
+
+/* Changes a reloadable setting; checks the range and the settings it must agree with. Origin
+ * becomes CEN_FROM_OPTION. Readers need no lock; callers of the two functions that change
+ * settings take turns (the manager's lock). */
 cenote_status cen_settings_set(struct cen_settings *settings, const char *name, const char *value,
                                cenote_error *error);
-/* Signature of cenote_driver_params.setting: text of a numeric or text setting, or NULL. */
+/* min_connections and max_connections together, for cenote_resize: both or neither. */
+cenote_status cen_settings_set_bounds(struct cen_settings *settings, int64_t min_connections,
+                                      int64_t max_connections, cenote_error *error);
+/* Signature of cenote_driver_params.setting: text of a numeric or text setting (its snake_case
+ * name), or NULL. The text lives as long as the settings, also after the setting moved on. */
 const char *cen_settings_text(const void *settings, const char *name);
 
-/* [{name, value, unit, default, minimum, maximum, reloadable, origin, help}…], url and profile;
- * secrets as "***". malloc'ed, NULL on failure. */
+/* {"profile", "profileOrigin", "url" (redacted), "urlFrom", "settings": [{"name", "value", "unit",
+ * "default", "minimum", "maximum", "reloadable", "origin", "help"}…]}; a text setting has "value"
+ * (text or null, secrets "***"), "secret", "reloadable", "origin" and "help". origin is default,
+ * ini, environment or option. malloc'ed, NULL on failure. */
 char *cen_settings_json(const struct cen_settings *settings);
 /* docs/settings.md is generated from the table; a test compares. malloc'ed. */
 char *cen_settings_markdown(void);
