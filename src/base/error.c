@@ -30,8 +30,7 @@ static size_t room_for(const cenote_error *error, size_t offset, size_t member)
   return error->size - offset < member ? error->size - offset : member;
 }
 
-#define ROOM(error, member) \
-  room_for(error, offsetof(cenote_error, member), sizeof((error)->member))
+#define ROOM(error, member) room_for(error, offsetof(cenote_error, member), sizeof((error)->member))
 
 /* Copies what fits of `size` bytes, cut between characters, and the NUL. */
 static void text_put(char *out, size_t room, const char *text, size_t size)

@@ -56,7 +56,7 @@ static void key_normalize(char key[KEY_TEXT], const char *text, size_t size)
 
 static bool key_is_secret(const char *text, size_t size)
 {
-  static const char *const parts[] = {"password", "passwd", "token",  "secret",
+  static const char *const parts[] = {"password", "passwd", "token",   "secret",
                                       "jwt",      "apikey", "api_key", "credential"};
   static const char *const whole[] = {"pass", "pwd", "key", "hexkey", "textkey"};
   if (size >= KEY_TEXT) {
@@ -83,8 +83,8 @@ static bool value_has_login(const char *text, size_t size)
   bool at = false, scheme = false;
   for (size_t i = 0; i < size; i++) {
     at = at || text[i] == '@' || (size - i >= 3 && strncasecmp(text + i, "%40", 3) == 0);
-    scheme = scheme || (size - i >= 3 && (strncmp(text + i, "://", 3) == 0 ||
-                                          strncasecmp(text + i, "%2f", 3) == 0));
+    scheme = scheme || (size - i >= 3 &&
+                        (strncmp(text + i, "://", 3) == 0 || strncasecmp(text + i, "%2f", 3) == 0));
   }
   return at && scheme;
 }

@@ -204,8 +204,8 @@ static _Atomic(char *) *texts_place(const cenote_result *result, size_t row, siz
   return &table[row * result->columns + column];
 }
 
-static const char *number_text(const cenote_result *result, const struct cen_cell *cell,
-                               size_t row, size_t column)
+static const char *number_text(const cenote_result *result, const struct cen_cell *cell, size_t row,
+                               size_t column)
 {
   _Atomic(char *) *place = texts_place(result, row, column);
   if (place == NULL) {

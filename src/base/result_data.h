@@ -55,8 +55,8 @@ struct cenote_result {
 struct cenote_result *cen_result_new(void);
 void cen_result_clear(struct cenote_result *result);
 
-static inline const struct cen_cell *cen_result_cell(const struct cenote_result *result,
-                                                     size_t row, size_t column)
+static inline const struct cen_cell *cen_result_cell(const struct cenote_result *result, size_t row,
+                                                     size_t column)
 {
   size_t above = row >> result->first_bits;
   if (above == 0) {

@@ -1,0 +1,34 @@
+/* park.c - see park.h. */
+#include "net/park.h"
+
+#include "net/clock.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+bool cen_park(_Atomic uint32_t *word, uint32_t expected, int64_t deadline_ns)
+{
+  struct timespec until = {0};
+  if (deadline_ns > 0) {
+    until.tv_sec = (time_t)(deadline_ns / 1000000000);
+    until.tv_nsec = (long)(deadline_ns % 1000000000);
+  }
+  int saved = errno;
+  /* WAIT_BITSET takes the deadline as a point in time: nothing is lost where a wake was spurious
+   * and the caller parks again. */
+  long answer = syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected,
+                        deadline_ns == CEN_NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
+  bool timed_out = answer != 0 && errno == ETIMEDOUT;
+  errno = saved;
+  return !timed_out;
+}
+
+void cen_unpark(_Atomic uint32_t *word)
+{
+  int saved = errno;
+  /* The word may be gone by now (EFAULT): the sleeper saw what it waited for and went on. */
+  syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0);
+  errno = saved;
+}
