@@ -206,6 +206,16 @@ void pool_cleaned(struct pool *pool, uint32_t index, bool good, int64_t now_ns,
   pool_lock_give(&pool->lock);
 }
 
+/* The fast path need not look at what is empty at the end. */
+static void lower_top(struct pool *pool)
+{
+  uint32_t top = atomic_load_explicit(&pool->top, memory_order_relaxed);
+  while (top > 0 && word_state(slot_word(pool_slot(pool, top - 1))) == SLOT_EMPTY) {
+    top--;
+  }
+  atomic_store_explicit(&pool->top, top, memory_order_relaxed);
+}
+
 void pool_closed(struct pool *pool, uint32_t index, int64_t now_ns, struct pool_wakes *wakes)
 {
   pool_lock_take(&pool->lock);
@@ -218,6 +228,7 @@ void pool_closed(struct pool *pool, uint32_t index, int64_t now_ns, struct pool_
   slot->resource = NULL;
   atomic_store_explicit(&slot->session, 0, memory_order_relaxed);
   slot_move(slot, &word, SLOT_EMPTY, word_generation(word), 0);
+  lower_top(pool);
   pool_fill_locked(pool, now_ns, wakes);
   pool_lock_give(&pool->lock);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 static const int64_t THAW_NS = INT64_C(5000000000); /* later than promised by this: we slept */
+static const int64_t THAW_GRACE_NS = INT64_C(1000000000); /* nothing expires right after it */
 
 /* ----------------------------------------------------------------- filling */
 
@@ -85,28 +86,27 @@ void pool_fill_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wake
     slot->escalated = false;
     pool->live++;
     pool->opening++;
+    if (slot->index >= atomic_load_explicit(&pool->top, memory_order_relaxed)) {
+      atomic_store_explicit(&pool->top, slot->index + 1, memory_order_release);
+    }
     pool_todo_locked(pool, slot, POOL_ACT_OPEN, wakes);
   }
 }
 
 /* ------------------------------------------------------------------ expiry */
 
-static void remember_expired(struct pool *pool, const struct pool_lease_view *view,
-                             uint64_t generation, uint32_t index, enum pool_reason reason,
-                             int64_t now_ns)
+static void bury(struct slot *slot, const struct pool_lease_view *view, enum pool_reason reason,
+                 int64_t now_ns)
 {
-  struct pool_expired *entry = &pool->expired[pool->expired_next++ % POOL_EXPIRED_KEPT];
-  entry->slot = index;
-  entry->generation = generation;
-  entry->reason = reason;
-  entry->age_ns = now_ns - view->acquired_ns;
-  memcpy(entry->operation, view->operation, sizeof entry->operation);
+  slot->obituary.generation = view->generation;
+  slot->obituary.age_ns = now_ns - view->acquired_ns;
+  slot->obituary.reason = reason;
+  memcpy(slot->obituary.operation, view->operation, sizeof view->operation);
 }
 
-bool pool_revoke_locked(struct pool *pool, struct slot *slot, enum pool_reason reason,
-                        int64_t now_ns, struct pool_wakes *wakes)
+bool pool_revoke_locked(struct pool *pool, struct slot *slot, uint64_t word,
+                        enum pool_reason reason, int64_t now_ns, struct pool_wakes *wakes)
 {
-  uint64_t word = slot_word(slot);
   const uint64_t generation = word_generation(word);
   struct pool_lease_view view;
   if ((word & SLOT_REVOKED) != 0 || !pool_view_slot(slot, generation, &view)) {
@@ -139,7 +139,7 @@ bool pool_revoke_locked(struct pool *pool, struct slot *slot, enum pool_reason r
   } else {
     pool->counters.forced++;
   }
-  remember_expired(pool, &view, generation, slot->index, reason, now_ns);
+  bury(slot, &view, reason, now_ns);
   return true;
 }
 
@@ -167,9 +167,14 @@ static int64_t tick_leased(struct pool *pool, struct slot *slot, uint64_t word, 
   if (stamp != word_generation(word)) {
     return INT64_MAX;
   }
+  /* The verdict is about this word's holder: whatever moves the slot makes the CAS fail. */
   const int64_t deadline = atomic_load_explicit(&slot->deadline_ns, memory_order_acquire);
+  const int64_t acquired = atomic_load_explicit(&slot->acquired_ns, memory_order_relaxed);
+  if (acquired < pool->thawed_ns && now_ns < pool->thawed_ns + THAW_GRACE_NS) {
+    return pool->thawed_ns + THAW_GRACE_NS;
+  }
   if (now_ns >= deadline) {
-    pool_revoke_locked(pool, slot, POOL_REASON_EXPIRED, now_ns, wakes);
+    pool_revoke_locked(pool, slot, word, POOL_REASON_EXPIRED, now_ns, wakes);
     return (slot_word(slot) & SLOT_REVOKED) != 0 ? now_ns + pool->limits.cancel_ns : INT64_MAX;
   }
   if (now_ns >= slot->retire_ns && (word & SLOT_RETIRE) == 0 &&
@@ -190,7 +195,7 @@ static int64_t idle_since(const struct slot *slot)
 }
 
 static int64_t tick_free(struct pool *pool, struct slot *slot, uint64_t word, int64_t now_ns,
-                         struct pool_wakes *wakes)
+                         uint32_t *checks, struct pool_wakes *wakes)
 {
   const struct pool_limits *limits = &pool->limits;
   if (now_ns >= slot->retire_ns) {
@@ -210,6 +215,10 @@ static int64_t tick_free(struct pool *pool, struct slot *slot, uint64_t word, in
     const int64_t proven = atomic_load_explicit(&slot->proven_ns, memory_order_relaxed);
     const int64_t due = proven + limits->check_interval_ns;
     if (now_ns >= due) {
+      if (*checks == 0) {
+        return now_ns + limits->heartbeat_ns; /* not all at once: somebody may want one */
+      }
+      (*checks)--;
       if (slot_move(slot, &word, SLOT_CHECKING, word_generation(word) + 1, 0)) {
         slot->since_ns = now_ns;
         pool_todo_locked(pool, slot, POOL_ACT_CHECK, wakes);
@@ -227,15 +236,19 @@ static void thaw_locked(struct pool *pool, int64_t now_ns, int64_t gap_ns)
 {
   const uint32_t span = atomic_load_explicit(&pool->span, memory_order_relaxed);
   pool->counters.thaws++;
+  pool->thawed_ns = now_ns;
   pool->next_open_ns = 0;
   for (uint32_t index = 0; index < span; index++) {
     struct slot *slot = pool_slot(pool, index);
     const uint64_t word = slot_word(slot);
     if (word_state(word) == SLOT_HELD || word_state(word) == SLOT_CALL) {
       const int64_t acquired = atomic_load_explicit(&slot->acquired_ns, memory_order_relaxed);
+      int64_t deadline = atomic_load_explicit(&slot->deadline_ns, memory_order_acquire);
       if (atomic_load_explicit(&slot->stamp, memory_order_acquire) == word_generation(word) &&
           acquired <= now_ns - gap_ns) {
-        atomic_fetch_add_explicit(&slot->deadline_ns, gap_ns, memory_order_relaxed);
+        /* Fails when a new holder has written its own meanwhile: that one needs no more. */
+        atomic_compare_exchange_strong_explicit(&slot->deadline_ns, &deadline, deadline + gap_ns,
+                                                memory_order_acq_rel, memory_order_relaxed);
       }
     } else if (word_state(word) == SLOT_FREE) {
       /* Long ago, but not so long that it looks idle since for ever. */
@@ -259,13 +272,14 @@ int64_t pool_tick(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
     thaw_locked(pool, now_ns, now_ns - pool->next_tick_ns);
   }
   int64_t next = now_ns + pool->limits.heartbeat_ns;
+  uint32_t checks = (pool->live + 1) / 2;
   /* From the top, so that what is left stays low: the fast path scans from the bottom. */
   for (uint32_t index = atomic_load_explicit(&pool->span, memory_order_relaxed); index-- > 0;) {
     struct slot *slot = pool_slot(pool, index);
     const uint64_t word = slot_word(slot);
     switch (word_state(word)) {
     case SLOT_FREE:
-      next = sooner(next, tick_free(pool, slot, word, now_ns, wakes));
+      next = sooner(next, tick_free(pool, slot, word, now_ns, &checks, wakes));
       break;
     case SLOT_HELD:
     case SLOT_CALL:

@@ -11,12 +11,10 @@ static void empty_books(struct pool *pool)
   pool->waiters = pool->awake = 0;
   pool->live = pool->opening = pool->closing = 0;
   pool->numbers = 0;
-  pool->last_bound_ns = pool->next_tick_ns = pool->next_open_ns = 0;
+  pool->last_bound_ns = pool->next_tick_ns = pool->next_open_ns = pool->thawed_ns = 0;
   pool->open_failures = 0;
   pool->ceiling = 0;
-  pool->expired_next = 0;
   memset(&pool->failure, 0, sizeof pool->failure);
-  memset(pool->expired, 0, sizeof pool->expired);
   memset(&pool->counters, 0, sizeof pool->counters);
   cen_hist_reset(&pool->wait);
   cen_hist_reset(&pool->hold);
@@ -33,15 +31,17 @@ cenote_status pool_init(struct pool *pool, const struct pool_limits *limits, uin
                         int64_t now_ns)
 {
   (void)now_ns;
-  if (pool_lock_init(&pool->lock) != 0) {
+  if (!pool->born && pool_lock_init(&pool->lock) != 0) {
     return CENOTE_NO_MEMORY;
   }
+  pool->born = true;
   empty_books(pool);
   set_limits(pool, limits);
   cen_rng_seed(&pool->rng, seed);
   const uint32_t span = atomic_load_explicit(&pool->span, memory_order_relaxed);
   for (uint32_t index = 0; index < span; index++) {
     atomic_store_explicit(&pool_slot(pool, index)->grants, 0, memory_order_relaxed);
+    pool_slot(pool, index)->obituary.generation = 0;
   }
   atomic_store_explicit(&pool->phase, POOL_OPEN, memory_order_release);
   return CENOTE_OK;
@@ -54,7 +54,10 @@ void pool_deinit(struct pool *pool)
     pool->chunk[i] = NULL;
   }
   atomic_store_explicit(&pool->span, 0, memory_order_relaxed);
-  pool_lock_deinit(&pool->lock);
+  if (pool->born) {
+    pool_lock_deinit(&pool->lock);
+    pool->born = false;
+  }
 }
 
 /* A connection in the manager's or a holder's hands is closed when it comes back. */
@@ -70,6 +73,19 @@ static bool retire(struct slot *slot, enum pool_reason reason)
     if (slot_move(slot, &word, word_state(word), word_generation(word),
                   (word & SLOT_FLAGS) | SLOT_RETIRE)) {
       slot->reason = reason;
+      return true;
+    }
+  }
+  return false;
+}
+
+/* A shrink that was taken back before the connection came home. */
+static bool keep(struct slot *slot)
+{
+  uint64_t word = slot_word(slot);
+  while ((word & SLOT_RETIRE) != 0 && slot->reason == POOL_REASON_RESIZE) {
+    if (slot_move(slot, &word, word_state(word), word_generation(word),
+                  (word & SLOT_FLAGS) & ~(uint64_t)SLOT_RETIRE)) {
       return true;
     }
   }
@@ -122,6 +138,9 @@ void pool_configure(struct pool *pool, const struct pool_limits *limits, int64_t
   }
   for (uint32_t index = span_of(pool); index-- > 0 && staying > limits->maximum;) {
     staying -= retire(pool_slot(pool, index), POOL_REASON_RESIZE);
+  }
+  for (uint32_t index = 0; index < span_of(pool) && staying < limits->maximum; index++) {
+    staying += keep(pool_slot(pool, index));
   }
   pool_fill_locked(pool, now_ns, wakes);
   wakes->loop = true;
@@ -191,7 +210,8 @@ uint32_t pool_force(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
   uint32_t forced = 0;
   pool_lock_take(&pool->lock);
   for (uint32_t index = 0; index < span_of(pool); index++) {
-    forced += pool_revoke_locked(pool, pool_slot(pool, index), POOL_REASON_SHUTDOWN, now_ns, wakes);
+    struct slot *slot = pool_slot(pool, index);
+    forced += pool_revoke_locked(pool, slot, slot_word(slot), POOL_REASON_SHUTDOWN, now_ns, wakes);
   }
   wakes->loop = true;
   pool_lock_give(&pool->lock);

@@ -111,20 +111,16 @@ size_t pool_views(struct pool *pool, struct pool_lease_view *views, size_t capac
   return count;
 }
 
-bool pool_was_expired(struct pool *pool, uint32_t index, uint64_t generation,
-                      struct pool_expired *expired)
+bool pool_was_taken(struct pool *pool, uint32_t index, uint64_t generation,
+                    struct slot_obituary *obituary)
 {
-  bool found = false;
-  pool_lock_take(&pool->lock);
-  for (uint32_t i = 0; i < POOL_EXPIRED_KEPT && !found; i++) {
-    const struct pool_expired *entry = &pool->expired[i];
-    if (generation != 0 && entry->generation == generation && entry->slot == index) {
-      *expired = *entry;
-      found = true;
-    }
+  if (index >= atomic_load_explicit(&pool->span, memory_order_acquire) || generation == 0) {
+    return false;
   }
+  pool_lock_take(&pool->lock);
+  *obituary = pool_slot(pool, index)->obituary;
   pool_lock_give(&pool->lock);
-  return found;
+  return obituary->generation == generation;
 }
 
 size_t pool_openings(struct pool *pool, int64_t *since_ns, size_t capacity)

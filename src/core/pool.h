@@ -26,9 +26,8 @@
 #include "core/slot.h"
 
 enum {
-  POOL_CHUNK = 64,
+  POOL_CHUNK = 32,
   POOL_CHUNKS = (CEN_MAX_CONNECTIONS + POOL_CHUNK - 1) / POOL_CHUNK,
-  POOL_EXPIRED_KEPT = 256, /* leases remembered as expired, for the late holder's error */
   POOL_WAKES = 16
 };
 
@@ -113,14 +112,6 @@ struct pool_failure {
   int64_t at_ns; /* 0: never */
 };
 
-struct pool_expired {
-  uint32_t slot;
-  uint64_t generation;     /* 0: empty */
-  enum pool_reason reason; /* EXPIRED or SHUTDOWN */
-  int64_t age_ns;
-  char operation[CEN_MAX_OPERATION_ID + 1];
-};
-
 struct pool_counters {
   uint64_t created, closed, open_errors, login_failures;
   uint64_t closed_by[POOL_REASON_COUNT];
@@ -134,11 +125,13 @@ struct pool_counters {
 struct pool {
   /* read by everyone on the fast path, written rarely */
   _Alignas(64) _Atomic uint32_t phase; /* enum pool_phase */
-  _Atomic uint32_t span;               /* slots that exist */
+  _Atomic uint32_t span;               /* slots that exist: what a handle may name */
+  _Atomic uint32_t top;                /* slots worth looking at: none above is in use */
   _Atomic int64_t check_after_ns;
   struct slot *chunk[POOL_CHUNKS];
 
   _Alignas(64) struct pool_lock lock;
+  bool born; /* the lock was made; it stays when the struct is used again */
   /* guarded by the lock */
   struct pool_limits limits;
   struct cen_link queue; /* of pool_waiter, first come first */
@@ -149,14 +142,13 @@ struct pool {
   uint32_t opening;
   uint32_t closing;
   uint64_t numbers;
-  int64_t last_bound_ns;  /* last hand-over because of the bound */
+  int64_t last_bound_ns; /* last hand-over because of the bound */
+  int64_t thawed_ns;
   int64_t next_tick_ns;   /* when the janitor promised to come back */
   int64_t next_open_ns;   /* back-off */
   unsigned open_failures; /* in a row */
   uint32_t ceiling;       /* what the server allowed when it said "too many"; 0: no limit known */
   struct pool_failure failure;
-  struct pool_expired expired[POOL_EXPIRED_KEPT];
-  uint32_t expired_next;
   struct pool_counters counters;
   struct cen_rng rng;
 
@@ -220,8 +212,8 @@ bool pool_is_revoked(struct pool *pool, uint32_t slot, uint64_t generation);
 void pool_discard(struct pool *pool, uint32_t slot, uint64_t generation, enum pool_reason reason,
                   int64_t now_ns, struct pool_wakes *wakes);
 /* Moves the deadline. false: not held any longer. */
-bool pool_extend(struct pool *pool, uint32_t slot, uint64_t generation, int64_t now_ns,
-                 int64_t deadline_ns, int64_t most_ns, int64_t *granted_ns);
+bool pool_extend(struct pool *pool, uint32_t slot, uint64_t generation, int64_t deadline_ns,
+                 int64_t most_ns, int64_t *granted_ns);
 
 /* -------------------------------------------------------- waiting (wait.c) */
 
@@ -241,7 +233,10 @@ void pool_accept(struct pool *pool, const struct pool_waiter *waiter, const stru
 
 /* ---------------------------------------- the manager's reports (actions.c) */
 
-/* The next thing to do, or false. The manager performs it outside the lock and reports. */
+/* The next thing to do, or false. One thread (or loop) performs all actions of a pool, one after
+ * the other, outside the lock, and reports; a connect, check, reset or close may go on meanwhile,
+ * but cancel and abort are over before the next action is asked for. So a slot whose holder left
+ * is never cleaned, let alone handed on, while its cancel is still on its way. */
 bool pool_next_action(struct pool *pool, struct pool_action *action);
 /* For OPEN: the manager's object, before it starts to connect. false: not wanted any more. */
 bool pool_set_resource(struct pool *pool, uint32_t slot, void *resource);
@@ -287,9 +282,10 @@ struct pool_lease_view {
 bool pool_view(struct pool *pool, uint32_t slot, uint64_t generation, struct pool_lease_view *view);
 /* All of them, by slot: up to `capacity`; answers how many there are. */
 size_t pool_views(struct pool *pool, struct pool_lease_view *views, size_t capacity);
-/* What happened to this handle? true when it expired, with age and operation. */
-bool pool_was_expired(struct pool *pool, uint32_t slot, uint64_t generation,
-                      struct pool_expired *expired);
+/* What happened to this handle? true when it was taken away (expired, or forced by a shutdown),
+ * as long as no later lease of the same slot was. */
+bool pool_was_taken(struct pool *pool, uint32_t slot, uint64_t generation,
+                    struct slot_obituary *obituary);
 /* Slots that open now and since when: up to `capacity`; answers how many. */
 size_t pool_openings(struct pool *pool, int64_t *since_ns, size_t capacity);
 /* NULL, or what is wrong. Walks every list and compares every count. */
@@ -323,8 +319,8 @@ void pool_settle_locked(struct pool *pool, struct pool_waiter *waiter, cenote_st
 bool pool_wake_first_locked(struct pool *pool, struct pool_wakes *wakes);
 void pool_refuse_locked(struct pool *pool, struct pool_wakes *wakes);
 /* HELD (no call inside): taken from its holder. CALL: marked revoked. */
-bool pool_revoke_locked(struct pool *pool, struct slot *slot, enum pool_reason reason,
-                        int64_t now_ns, struct pool_wakes *wakes);
+bool pool_revoke_locked(struct pool *pool, struct slot *slot, uint64_t word,
+                        enum pool_reason reason, int64_t now_ns, struct pool_wakes *wakes);
 bool pool_view_slot(struct slot *slot, uint64_t generation, struct pool_lease_view *view);
 
 #endif

@@ -1,9 +1,9 @@
 /*
  * slot.h - one place for one connection: its state is one atomic word, and one function moves it.
  *
- * The word is { generation : 58, RETIRE, REVOKED, WAITER, state : 3 }. A lease is (slot,
+ * The word is { generation : 57, TAINTED, RETIRE, REVOKED, WAITER, state : 3 }. A lease is (slot,
  * generation); each change of hands raises the generation, so that a handle from before never
- * matches again (at a billion changes a second the generation lasts nine years).
+ * matches again (at a billion changes a second the generation lasts four years).
  *
  *            open            opened                 acquire
  *   EMPTY ─────────► OPENING ──────► FREE ◄───────────────────► HELD ◄────────► CALL
@@ -49,11 +49,12 @@ enum {
   SLOT_WAITER = 1u << 3,  /* someone waits: the release must look at the queue */
   SLOT_REVOKED = 1u << 4, /* the holder inside the call has lost the lease */
   SLOT_RETIRE = 1u << 5,  /* close it when it comes back */
-  SLOT_FLAGS = SLOT_WAITER | SLOT_REVOKED | SLOT_RETIRE,
-  SLOT_GENERATION_SHIFT = 6
+  SLOT_TAINTED = 1u << 6, /* its session is not as new: `session` says how */
+  SLOT_FLAGS = SLOT_WAITER | SLOT_REVOKED | SLOT_RETIRE | SLOT_TAINTED,
+  SLOT_GENERATION_SHIFT = 7
 };
 
-/* Facts about the session that the holder leaves behind; more than 0 makes a release slow. */
+/* Facts about the session that the holder leaves behind. */
 enum { SLOT_SESSION_DIRTY = 1u << 0, SLOT_SESSION_BROKEN = 1u << 1 };
 
 /* Why a connection is closed: reaches log, audit, metric labels alike. */
@@ -90,6 +91,14 @@ enum pool_action_kind {
   POOL_ACT_ABORT   /* the cancel did not help in time */
 };
 
+/* The last lease of the slot that was taken away from its holder, for the late holder's error. */
+struct slot_obituary {
+  uint64_t generation; /* 0: none */
+  int64_t age_ns;
+  enum pool_reason reason; /* EXPIRED or SHUTDOWN */
+  char operation[CEN_MAX_OPERATION_ID + 1];
+};
+
 enum { SLOT_OPERATION_WORDS = CEN_MAX_OPERATION_ID / 8 };
 
 struct slot {
@@ -119,6 +128,7 @@ struct slot {
   bool expired;               /* CLEANING because a lease expired */
   bool escalated;             /* ABORT was asked for */
   struct cen_link todo_link;
+  struct slot_obituary obituary;
 };
 
 static inline enum slot_state word_state(uint64_t word)
@@ -136,10 +146,11 @@ static inline uint64_t word_make(uint64_t generation, enum slot_state state, uin
   return generation << SLOT_GENERATION_SHIFT | flags | (uint64_t)state;
 }
 
-/* The legal moves. A bit for each `to`. */
+/* The legal moves, a bit for each `to`. Staying where one is means: only a flag is set. */
 static const unsigned char slot_legal[SLOT_STATES] = {
     [SLOT_EMPTY] = 1u << SLOT_OPENING,
-    [SLOT_OPENING] = 1u << SLOT_FREE | 1u << SLOT_HELD | 1u << SLOT_CLOSING | 1u << SLOT_EMPTY,
+    [SLOT_OPENING] = 1u << SLOT_OPENING | 1u << SLOT_FREE | 1u << SLOT_HELD | 1u << SLOT_CLOSING |
+                     1u << SLOT_EMPTY,
     [SLOT_FREE] = 1u << SLOT_HELD | 1u << SLOT_CHECKING | 1u << SLOT_CLOSING,
     [SLOT_HELD] = 1u << SLOT_FREE | 1u << SLOT_HELD | 1u << SLOT_CALL | 1u << SLOT_CLEANING |
                   1u << SLOT_CLOSING,
@@ -161,7 +172,7 @@ static inline bool slot_may_move(enum slot_state from, enum slot_state to)
 static inline bool slot_move(struct slot *slot, uint64_t *word, enum slot_state to,
                              uint64_t generation, uint64_t flags)
 {
-  assert(slot_may_move(word_state(*word), to) || (word_state(*word) == to));
+  assert(slot_may_move(word_state(*word), to));
   POOL_STEP();
   return atomic_compare_exchange_strong_explicit(&slot->word, word,
                                                  word_make(generation, to, flags),

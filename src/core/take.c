@@ -75,11 +75,11 @@ bool pool_take(struct pool *pool, uint32_t hint, const struct pool_ask *ask,
   if (atomic_load_explicit(&pool->phase, memory_order_acquire) != POOL_OPEN) {
     return false;
   }
-  const uint32_t span = atomic_load_explicit(&pool->span, memory_order_acquire);
-  if (hint < span && take_slot(pool, hint, ask, grant)) {
+  const uint32_t top = atomic_load_explicit(&pool->top, memory_order_acquire);
+  if (hint < top && take_slot(pool, hint, ask, grant)) {
     return true;
   }
-  for (uint32_t index = 0; index < span; index++) {
+  for (uint32_t index = 0; index < top; index++) {
     if (index != hint && take_slot(pool, index, ask, grant)) {
       return true;
     }
@@ -114,7 +114,7 @@ enum pool_answer pool_release(struct pool *pool, uint32_t index, uint64_t genera
            : word_state(word) == SLOT_CALL ? POOL_IN_CALL
                                            : POOL_STALE;
   }
-  if (atomic_load_explicit(&slot->session, memory_order_relaxed) != 0 || is_sampled(slot)) {
+  if (is_sampled(slot)) {
     return POOL_SLOW;
   }
   /* Somebody marked it, or released it a second time: the slow path tells them apart. */
@@ -136,7 +136,7 @@ static enum pool_reason closing_reason(const struct pool *pool, const struct slo
                                        uint64_t word)
 {
   const uint32_t session = atomic_load_explicit(&slot->session, memory_order_relaxed);
-  if ((session & SLOT_SESSION_BROKEN) != 0) {
+  if ((word & SLOT_TAINTED) != 0 && (session & SLOT_SESSION_BROKEN) != 0) {
     return POOL_REASON_BROKEN;
   }
   if (atomic_load_explicit(&pool->phase, memory_order_relaxed) != POOL_OPEN) {
@@ -173,7 +173,7 @@ static bool release_step(struct pool *pool, struct slot *slot, uint64_t *word, i
   if (reason != POOL_REASON_NONE) {
     return pool_close_locked(pool, slot, word, reason, now_ns, wakes);
   }
-  if (atomic_load_explicit(&slot->session, memory_order_relaxed) != 0) {
+  if ((*word & SLOT_TAINTED) != 0) {
     if (!slot_move(slot, word, SLOT_CLEANING, word_generation(*word) + 1, 0)) {
       return false;
     }
@@ -270,8 +270,10 @@ enum pool_answer pool_leave(struct pool *pool, uint32_t index, uint64_t generati
   if (proven) {
     atomic_store_explicit(&slot->proven_ns, now_ns, memory_order_relaxed);
   }
+  const uint64_t tainted = session != 0 ? SLOT_TAINTED : 0;
   while ((word & SLOT_REVOKED) == 0) {
-    if (slot_move(slot, &word, SLOT_HELD, generation, word & SLOT_FLAGS)) {
+    const uint64_t flags = (word & (SLOT_WAITER | SLOT_RETIRE)) | tainted;
+    if (slot_move(slot, &word, SLOT_HELD, generation, flags)) {
       return POOL_OK;
     }
   }
@@ -329,23 +331,24 @@ void pool_discard(struct pool *pool, uint32_t index, uint64_t generation, enum p
   pool_lock_give(&pool->lock);
 }
 
-bool pool_extend(struct pool *pool, uint32_t index, uint64_t generation, int64_t now_ns,
-                 int64_t deadline_ns, int64_t most_ns, int64_t *granted_ns)
+bool pool_extend(struct pool *pool, uint32_t index, uint64_t generation, int64_t deadline_ns,
+                 int64_t most_ns, int64_t *granted_ns)
 {
   struct slot *slot = slot_find(pool, index);
+  struct pool_lease_view view;
+  bool extended = false;
   if (slot == NULL) {
     return false;
   }
-  (void)now_ns;
   pool_lock_take(&pool->lock); /* against the janitor, which revokes under it */
-  const uint64_t word = slot_word(slot);
-  const bool held = word_generation(word) == generation && (word & SLOT_REVOKED) == 0 &&
-                    (word_state(word) == SLOT_HELD || word_state(word) == SLOT_CALL);
-  if (held) {
-    const int64_t acquired = atomic_load_explicit(&slot->acquired_ns, memory_order_relaxed);
-    *granted_ns = deadline_ns < acquired + most_ns ? deadline_ns : acquired + most_ns;
-    atomic_store_explicit(&slot->deadline_ns, *granted_ns, memory_order_relaxed);
+  if (pool_view_slot(slot, generation, &view) && !pool_is_revoked(pool, index, generation)) {
+    const int64_t most = view.acquired_ns + most_ns;
+    *granted_ns = deadline_ns < most ? deadline_ns : most;
+    /* Not a store: released and taken again meanwhile, the deadline is somebody else's. */
+    extended =
+        atomic_compare_exchange_strong_explicit(&slot->deadline_ns, &view.deadline_ns, *granted_ns,
+                                                memory_order_acq_rel, memory_order_relaxed);
   }
   pool_lock_give(&pool->lock);
-  return held;
+  return extended;
 }

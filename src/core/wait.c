@@ -104,8 +104,8 @@ void pool_rearm_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wak
   if (pool->waiters == pool->awake) {
     return;
   }
-  const uint32_t span = atomic_load_explicit(&pool->span, memory_order_relaxed);
-  for (uint32_t index = 0; index < span; index++) {
+  const uint32_t top = atomic_load_explicit(&pool->top, memory_order_relaxed);
+  for (uint32_t index = 0; index < top; index++) {
     if (!mark(pool_slot(pool, index), now_ns)) {
       pool_wake_first_locked(pool, wakes);
     }
@@ -155,13 +155,13 @@ static bool try_take(struct slot *slot, struct pool_waiter *waiter, bool others,
  * on waiting. */
 static bool take_or_mark(struct pool *pool, struct pool_waiter *waiter, bool others, int64_t now_ns)
 {
-  const uint32_t span = atomic_load_explicit(&pool->span, memory_order_relaxed);
-  for (uint32_t index = 0; index < span; index++) {
+  const uint32_t top = atomic_load_explicit(&pool->top, memory_order_relaxed);
+  for (uint32_t index = 0; index < top; index++) {
     if (try_take(pool_slot(pool, index), waiter, others, now_ns)) {
       return true;
     }
   }
-  for (uint32_t index = 0; index < span; index++) {
+  for (uint32_t index = 0; index < top; index++) {
     while (!mark(pool_slot(pool, index), now_ns)) { /* free by now: ours, or somebody's */
       if (try_take(pool_slot(pool, index), waiter, others, now_ns)) {
         return true;
@@ -232,11 +232,14 @@ void pool_give_up(struct pool *pool, struct pool_waiter *waiter, cenote_status w
   if (waiter->queued) {
     const bool was_awake = is_awake(waiter);
     dequeue(pool, waiter);
-    waiter->status = why;
-    if (why == CENOTE_TIMEOUT) {
-      pool->counters.acquire_timeouts++;
+    if (why == CENOTE_TIMEOUT && take_or_mark(pool, waiter, pool->waiters > 0, now_ns)) {
+      waiter->status = CENOTE_OK; /* no time-out beside a free connection */
+      pool->counters.waited++;
+      cen_hist_record(&pool->wait, now_ns - waiter->enqueued_ns);
     } else {
-      pool->counters.acquire_cancelled++;
+      waiter->status = why;
+      pool->counters.acquire_timeouts += why == CENOTE_TIMEOUT;
+      pool->counters.acquire_cancelled += why != CENOTE_TIMEOUT;
     }
     atomic_store_explicit(&waiter->signal, POOL_SETTLED, memory_order_release);
     if (was_awake) {
