@@ -1,0 +1,269 @@
+/*
+ * error.c - SQLite's result codes as a status, a SQLSTATE and error fields. Generic errors
+ * (SQLITE_ERROR) are told apart by their text, which SQLite keeps stable.
+ */
+#include "driver/sqlite/connection.h"
+
+#include "base/error.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct code_row {
+  int code;
+  const char *name;
+  const char *sqlstate;
+  cenote_status status;
+  bool retryable;
+  bool breaks; /* the handle is not to be trusted any more */
+};
+
+/* Extended codes first; what is not here falls back to its primary code. */
+#define ROW(code, sqlstate, status, retryable, breaks)                           \
+  {                                                                              \
+    SQLITE_##code, "SQLITE_" #code, sqlstate, CENOTE_##status, retryable, breaks \
+  }
+static const struct code_row rows[] = {
+    ROW(CONSTRAINT_UNIQUE, "23505", DATABASE, false, false),
+    ROW(CONSTRAINT_PRIMARYKEY, "23505", DATABASE, false, false),
+    ROW(CONSTRAINT_ROWID, "23505", DATABASE, false, false),
+    ROW(CONSTRAINT_NOTNULL, "23502", DATABASE, false, false),
+    ROW(CONSTRAINT_FOREIGNKEY, "23503", DATABASE, false, false),
+    ROW(CONSTRAINT_CHECK, "23514", DATABASE, false, false),
+    ROW(CONSTRAINT_TRIGGER, "P0001", DATABASE, false, false),
+    ROW(CONSTRAINT_DATATYPE, "22000", DATABASE, false, false),
+    ROW(CONSTRAINT_COMMITHOOK, "40002", DATABASE, false, false),
+    ROW(CONSTRAINT, "23000", DATABASE, false, false),
+    ROW(BUSY_SNAPSHOT, "40001", DATABASE, true, false),
+    ROW(BUSY_RECOVERY, "55P03", DATABASE, true, false),
+    ROW(BUSY, "55P03", DATABASE, true, false),
+    ROW(LOCKED, "55P03", DATABASE, true, false),
+    ROW(PROTOCOL, "55P03", DATABASE, true, false),
+    ROW(READONLY_DBMOVED, "58P01", DATABASE, false, true),
+    ROW(READONLY, "25006", DATABASE, false, false),
+    ROW(INTERRUPT, "57014", CANCELLED, false, false),
+    ROW(ABORT, "57014", CANCELLED, false, false),
+    ROW(ABORT_ROLLBACK, "25P02", DATABASE, false, false),
+    ROW(NOMEM, "53200", NO_MEMORY, true, false),
+    ROW(FULL, "53100", DATABASE, true, false),
+    ROW(IOERR_NOMEM, "53200", NO_MEMORY, true, false),
+    ROW(IOERR, "58030", IO, true, true),
+    ROW(CORRUPT, "XX001", DATABASE, false, true),
+    ROW(NOTADB, "XX001", DATABASE, false, true),
+    ROW(CANTOPEN, "58P01", CONNECT, true, true),
+    ROW(TOOBIG, "54000", TOO_LARGE, false, false),
+    ROW(NOLFS, "54000", TOO_LARGE, false, false),
+    ROW(PERM, "42501", DATABASE, false, false),
+    ROW(AUTH, "42501", DATABASE, false, false),
+    ROW(MISMATCH, "42804", DATABASE, false, false),
+    ROW(SCHEMA, "40001", DATABASE, true, false),
+    ROW(RANGE, "07009", INVALID, false, false),
+    ROW(MISUSE, "XX000", INTERNAL, false, true),
+    ROW(INTERNAL, "XX000", INTERNAL, false, true),
+    ROW(NOTFOUND, "0A000", DATABASE, false, false),
+    ROW(ERROR, "42000", DATABASE, false, false),
+};
+
+/* SQLITE_ERROR by its text. */
+static const struct {
+  const char *text;
+  const char *sqlstate;
+} texts[] = {
+    {"syntax error", "42601"},
+    {"incomplete input", "42601"},
+    {"unrecognized token", "42601"},
+    {"values for", "42601"},
+    {"no such table", "42P01"},
+    {"no such view", "42P01"},
+    {"no such column", "42703"},
+    {"has no column named", "42703"},
+    {"no such function", "42883"},
+    {"wrong number of arguments to function", "42883"},
+    {"no such index", "42704"},
+    {"no such trigger", "42704"},
+    {"no such collation", "42704"},
+    {"already exists", "42P07"},
+    {"ambiguous column name", "42702"},
+    {"duplicate column name", "42701"},
+    {"misuse of aggregate", "42803"},
+    {"within a transaction", "25001"},
+    {"no transaction is active", "25P01"},
+    {"no such savepoint", "3B001"},
+    {"too many", "54000"},
+    {"integer overflow", "22003"},
+    {"malformed JSON", "22032"},
+};
+
+static const struct code_row *find_row(int code)
+{
+  int wanted = code;
+  for (;;) {
+    size_t i;
+    for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+      if (rows[i].code == wanted) {
+        return &rows[i];
+      }
+    }
+    if (wanted == SQLITE_ERROR) {
+      return NULL;
+    }
+    wanted = wanted == (wanted & 0xff) ? SQLITE_ERROR : wanted & 0xff;
+  }
+}
+
+const char *cen_sq_code_name(int extended_code)
+{
+  const struct code_row *row = find_row(extended_code);
+  return row ? row->name : "SQLITE_ERROR";
+}
+
+static const char *generic_sqlstate(const char *message)
+{
+  size_t i;
+  for (i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+    if (strstr(message, texts[i].text)) {
+      return texts[i].sqlstate;
+    }
+  }
+  return "42000";
+}
+
+/* "UNIQUE constraint failed: users.email, users.name": table, first column. A CHECK names the
+ * constraint instead. */
+static void add_constraint_fields(int code, const char *message, cenote_error *error)
+{
+  const char *at = strstr(message, "constraint failed: ");
+  const char *point;
+  char name[128];
+  size_t size;
+  if (!at) {
+    return;
+  }
+  at += strlen("constraint failed: ");
+  if (code == SQLITE_CONSTRAINT_CHECK) {
+    cenote_error_add_field(error, 'n', at);
+    return;
+  }
+  point = strchr(at, '.');
+  if (!point || (size_t)(point - at) >= sizeof(name)) {
+    return;
+  }
+  memcpy(name, at, (size_t)(point - at));
+  name[point - at] = '\0';
+  cenote_error_add_field(error, 't', name);
+  size = strcspn(point + 1, ",");
+  if (size < sizeof(name)) {
+    memcpy(name, point + 1, size);
+    name[size] = '\0';
+    cenote_error_add_field(error, 'c', name);
+  }
+}
+
+/* The place of the error, counted in characters from 1, as PostgreSQL has it. */
+static void add_position(sqlite3 *db, const struct cen_sq_statement *statement, cenote_error *error)
+{
+#if SQLITE_VERSION_NUMBER >= 3038000
+  int offset = sqlite3_error_offset(db);
+  char text[16];
+  int position = 1;
+  int i;
+  if (!statement || statement->rewritten || offset < 0 || (size_t)offset > statement->size) {
+    return;
+  }
+  for (i = 0; i < offset; i++) {
+    position += ((unsigned char)statement->sql[i] & 0xc0) != 0x80;
+  }
+  snprintf(text, sizeof(text), "%d", position);
+  cenote_error_add_field(error, 'P', text);
+#else
+  (void)db;
+  (void)statement;
+  (void)error;
+#endif
+}
+
+/* Words for the codes whose own text does not say what to do. */
+static const char *remedy(int code)
+{
+  switch (code & 0xff) {
+  case SQLITE_BUSY:
+    return code == SQLITE_BUSY_SNAPSHOT
+               ? "another writer was first since this transaction began to read; run it again, "
+                 "or begin it with CENOTE_BATCH_WRITE"
+               : "another process holds the lock of the database";
+  case SQLITE_FULL:
+    return "the disk, or the database's page limit, is full";
+  case SQLITE_READONLY:
+    return code == SQLITE_READONLY_DBMOVED
+               ? "the file was moved or deleted under the connection"
+               : "the file, its directory or the transaction is read-only";
+  case SQLITE_NOTADB:
+    return "the file is no SQLite database, or an encrypted one";
+  case SQLITE_CORRUPT:
+    return "the file is damaged; restore it from a backup, or try sqlite3's .recover";
+  default:
+    return NULL;
+  }
+}
+
+cenote_status cen_sq_stop_error(cenote_connection *connection, enum cen_sq_reason reason,
+                                const char *what, cenote_error *error)
+{
+  cenote_status status = CENOTE_CANCELLED;
+  if (reason == CEN_SQ_ABORTED) {
+    connection->broken = true;
+    status = cenote_error_set(error, CENOTE_CONNECTION_LOST, "the connection was aborted while %s",
+                              what);
+  } else if (reason == CEN_SQ_DEADLINE) {
+    status = cenote_error_set(error, CENOTE_STATEMENT_TIMEOUT, "statement timeout while %s", what);
+  } else {
+    status = cenote_error_set(error, CENOTE_CANCELLED, "cancelled while %s", what);
+  }
+  cen_error_sqlstate(error, connection->locked_out ? "55P03" : "57014");
+  return status;
+}
+
+cenote_status cen_sq_error(cenote_connection *connection, int code,
+                           const struct cen_sq_statement *statement, cenote_error *error)
+{
+  sqlite3 *db = connection->handle ? connection->handle->db : NULL;
+  const struct code_row *row = find_row(code);
+  const char *message = db ? sqlite3_errmsg(db) : sqlite3_errstr(code);
+  const char *more = remedy(code);
+  const char *sqlstate = row ? row->sqlstate : "XX000";
+  enum cen_sq_reason reason = cen_sq_stopped(connection);
+  int primary = code & 0xff;
+
+  if (reason != CEN_SQ_GO &&
+      (primary == SQLITE_INTERRUPT || primary == SQLITE_BUSY || primary == SQLITE_LOCKED)) {
+    return cen_sq_stop_error(connection, reason,
+                             primary == SQLITE_INTERRUPT
+                                 ? "running the statement"
+                                 : "another process held the lock of the database",
+                             error);
+  }
+  if (primary == SQLITE_ERROR) {
+    sqlstate = generic_sqlstate(message);
+  }
+  if (row && row->breaks) {
+    connection->broken = true;
+  }
+  cenote_error_set(error, row ? row->status : CENOTE_DATABASE, "%s%s%s%s", message,
+                   more ? " (" : "", more ? more : "", more ? ")" : "");
+  if (error && error->size > offsetof(cenote_error, retryable)) {
+    error->retryable = row && row->retryable;
+  }
+  cen_error_sqlstate(error, sqlstate);
+  cen_error_details(error, "%s (%d)", row ? row->name : "SQLite result code", code);
+  cenote_error_add_field(error, 'S', "ERROR");
+  cenote_error_add_field(error, 'C', sqlstate);
+  cenote_error_add_field(error, 'M', message);
+  cenote_error_add_field(error, 'X', row ? row->name : "SQLITE_ERROR");
+  if (primary == SQLITE_CONSTRAINT) {
+    add_constraint_fields(code, message, error);
+  }
+  if (db) {
+    add_position(db, statement, error);
+  }
+  return row ? row->status : CENOTE_DATABASE;
+}
