@@ -1,0 +1,206 @@
+/* bench.c - `cenote bench`: the load-test scenarios, before (a connection for each query) against
+ * after (pooled). */
+#include "cli/bench.h"
+#include "cli/interrupt.h"
+#include "cli/report.h"
+
+#include "base/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SCENARIO, ROUNDS };
+enum { DEFAULT_ROUNDS = 10, MAX_ROUNDS = 10000 };
+
+static const struct cli_option options[] = {
+    [SCENARIO] = {"scenario", "LIST", "concurrent,pooled,mixed,stress,exhaustion or all"},
+    [ROUNDS] = {"rounds", "N", "rounds that are measured, after one to warm up [10]"},
+};
+
+/* ---------------------------------------------------------------- command line */
+
+static bool scenario_choose(struct bench *bench, const char *name, size_t size)
+{
+  bool found = false;
+  for (size_t i = 0; i < BENCH_SCENARIOS; i++) {
+    const char *known = bench_scenarios[i].name;
+    bool same = strlen(known) == size && strncmp(known, name, size) == 0;
+    if (same || (size == 3 && strncmp(name, "all", 3) == 0)) {
+      bench->chosen[i] = true;
+      found = true;
+    }
+  }
+  return found;
+}
+
+static int scenarios_read(struct bench *bench, const char *list)
+{
+  while (*list) {
+    size_t size = strcspn(list, ",");
+    if (!scenario_choose(bench, list, size)) {
+      char message[160];
+      snprintf(message, sizeof message,
+               "--scenario: \"%.*s\" is none of concurrent, pooled, mixed, stress, exhaustion, all",
+               (int)(size < 40 ? size : 40), list);
+      return cli_report_usage(&cli_bench, message);
+    }
+    list += size + (list[size] == ',');
+  }
+  return CLI_OK;
+}
+
+static int arguments_read(struct bench *bench)
+{
+  const char *rounds = bench->args->values[ROUNDS];
+  int64_t number = DEFAULT_ROUNDS;
+  if (rounds && (!cen_text_to_int(rounds, &number) || number < 1 || number > MAX_ROUNDS)) {
+    return cli_report_usage(&cli_bench, "--rounds wants a number from 1 to 10000");
+  }
+  bench->rounds = (unsigned)number;
+  const char *list = bench->args->values[SCENARIO];
+  return scenarios_read(bench, list ? list : "all");
+}
+
+/* ------------------------------------------------------------------------ work */
+
+static void statistics_keep(struct bench *bench)
+{
+  bench->statistics = (cenote_statistics)CENOTE_STATISTICS_INIT;
+  cenote_status status = cenote_pool_statistics(bench->manager, &bench->statistics);
+  if (status == CENOTE_OK) {
+    status = cenote_pool_statistics_json(bench->manager, &bench->statistics_json, NULL);
+  }
+  if (status != CENOTE_OK) {
+    fprintf(stderr, "cenote: no statistics: %s\n", cenote_status_text(status));
+    bench->status = CLI_FAILED;
+  }
+}
+
+/* An error of the pooled side is a failure of ours; the other side is expected to have some. */
+static void outcome_judge(struct bench *bench)
+{
+  for (size_t i = 0; i < BENCH_SCENARIOS; i++) {
+    const struct bench_figures *after = &bench->rows[i].side[BENCH_AFTER];
+    if (bench->status == CLI_OK && after->errors > 0) {
+      fprintf(stderr, "cenote: %s: %llu of %llu pooled operations failed: %s\n",
+              bench->rows[i].scenario->name, (unsigned long long)after->errors,
+              (unsigned long long)after->queries, after->error);
+      bench->status = CLI_FAILED;
+    }
+  }
+}
+
+static void work_run(void *context)
+{
+  struct bench *bench = context;
+  cenote_error error = CENOTE_ERROR_INIT;
+  bench_progress("making the table %s", bench->target.table);
+  bench->table_made = bench_table_make(&bench->target, bench->manager, &error);
+  if (!bench->table_made) {
+    bench_progress("%s", "");
+    cli_report(&error);
+    bench->status = cli_exit_status(error.status);
+    return;
+  }
+  bool going = true;
+  for (size_t i = 0; going && i < BENCH_SCENARIOS; i++) {
+    if (bench->chosen[i] && !atomic_load(&bench->stop)) {
+      bench->rows[i].scenario = &bench_scenarios[i];
+      going = bench_scenario_run(bench, &bench->rows[i]);
+    }
+  }
+  bench_progress("%s", "");
+  statistics_keep(bench);
+  outcome_judge(bench);
+  if (!bench_table_drop(&bench->target, bench->manager, &error)) {
+    fprintf(stderr, "cenote: the table %s is left behind\n", bench->target.table);
+    cli_report(&error);
+    bench->status = CLI_FAILED;
+  }
+}
+
+static void work_stop(void *context, int signal)
+{
+  struct bench *bench = context;
+  (void)signal;
+  atomic_store(&bench->stop, true);
+  fprintf(stderr,
+          "\ncenote: stopping after this round (once more: at once, and the table %s stays)\n",
+          bench->target.table);
+}
+
+/* ------------------------------------------------------------------------- run */
+
+static int bench_run(struct bench *bench)
+{
+  bench_server_find(&bench->server, &bench->target);
+  bench->memory_base = bench_memory_read(&bench->server);
+  int status = cli_open(bench->args, bench->target.url, CLI_CONNECTS, NULL, &bench->manager);
+  if (status != CLI_OK) {
+    return status;
+  }
+  struct cli_work work = {.run = work_run, .stop = work_stop, .context = bench};
+  int signal = cli_work_run(&work);
+  cenote_close(bench->manager);
+  status = signal < 0 ? CLI_FAILED : bench->status;
+  if (bench->table_made && bench->statistics_json) {
+    int printed = bench->args->json ? bench_report_json(bench) : bench_report_table(bench);
+    status = printed != CLI_OK ? printed : status;
+  }
+  cenote_string_free(bench->statistics_json);
+  return signal > 0 ? CLI_SIGNALLED + signal : status;
+}
+
+static int run(const struct cli_args *args)
+{
+  struct bench *bench = calloc(1, sizeof *bench);
+  if (!bench) {
+    fputs("cenote: out of memory\n", stderr);
+    return CLI_FAILED;
+  }
+  bench->args = args;
+  int status = arguments_read(bench);
+  if (status == CLI_OK) {
+    status = bench_target_init(&bench->target, args->url);
+    status = status == CLI_OK ? bench_run(bench) : status;
+    bench_target_deinit(&bench->target);
+  }
+  free(bench);
+  return status;
+}
+
+const struct cli_command cli_bench = {
+    .name = "bench",
+    .operands = "",
+    .summary = "the load test: a connection for each query, against the pool",
+    .help =
+        "Runs each scenario twice in rounds that alternate: before, where every client opens a\n"
+        "connection for its query and closes it (libpq or sqlite3 directly, nothing of ours in\n"
+        "between), and after, where it leases one from the pool. Without --url and without a URL\n"
+        "in the environment the database is a temporary SQLite file. In another database it makes\n"
+        "a table of its own, cenote_bench_ and a number, and drops it at the end.\n\n"
+        "  concurrent   50 clients at once, one query each\n"
+        "  pooled       20 clients, a lease with a small transaction each\n"
+        "  mixed        50 clients, half of them with a query, half with a transaction\n"
+        "  stress       100 clients, one query each\n"
+        "  exhaustion   200 clients meet 20 connections. PostgreSQL: a role of its own with\n"
+        "               CONNECTION LIMIT 20 (skipped where the login may not create one). SQLite\n"
+        "               has no such limit: there the clients meet its one write lock, without a\n"
+        "               busy time-out, which is what a connection has that nobody configured\n\n"
+        "The first half opens up to 200 connections at once: do not point it at a server that\n"
+        "others need. CPU is this process's, and the server's where it runs on this machine.\n"
+        "Memory is heap and private server memory of the connections at their peak. Exit status 1\n"
+        "when a pooled operation failed. Ctrl-C ends after the running round and prints what there\n"
+        "is.",
+    .examples = "  cenote bench\n"
+                "  cenote bench --url postgresql://localhost/test --rounds 20\n"
+                "  cenote bench --scenario stress,exhaustion --max-connections 10\n"
+                "  cenote bench --json | jq '.scenarios[] | {name, gain}'\n",
+    .options = options,
+    .options_count = sizeof options / sizeof options[0],
+    .operands_min = 0,
+    .operands_max = 0,
+    .run = run,
+};

@@ -1,0 +1,460 @@
+/* bench_report.c - what the load test came to: a table and a few sentences, or JSON. */
+#include "cli/bench.h"
+#include "cli/table.h"
+
+#include "base/limits.h"
+#include "base/text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { REPORT_CEILING = 1 << 20 };
+
+/* ---------------------------------------------------------------- comparisons */
+
+static double reuse_percent(const struct bench_figures *figures)
+{
+  if (figures->queries == 0) {
+    return 0;
+  }
+  double opened = (double)figures->opened, queries = (double)figures->queries;
+  return opened >= queries ? 0 : 100.0 * (1 - opened / queries);
+}
+
+static double error_percent(const struct bench_figures *figures)
+{
+  return figures->queries == 0 ? 0 : 100.0 * (double)figures->errors / (double)figures->queries;
+}
+
+/* CPU of a round, the server's with it where it is known. */
+static double cpu_ms(const struct bench_figures *figures)
+{
+  return figures->cpu_ms + (figures->server_cpu_ms > 0 ? figures->server_cpu_ms : 0);
+}
+
+/* By how many percent less; -1 where it cannot be said. */
+static double less_percent(double before, double after)
+{
+  return before > 0 && after >= 0 ? 100.0 * (1 - after / before) : -1;
+}
+
+static double times(double before, double after)
+{
+  return before > 0 && after > 0 ? before / after : -1;
+}
+
+static bool measured(const struct bench_row *row)
+{
+  return row->scenario && row->skipped[0] == '\0' && row->side[BENCH_AFTER].rounds > 0 &&
+         row->side[BENCH_BEFORE].rounds > 0;
+}
+
+/* ---------------------------------------------------------------------- table */
+
+enum {
+  NAME,
+  CLIENTS,
+  SIDE,
+  TOTAL,
+  MEAN,
+  P50,
+  P95,
+  P99,
+  MAX,
+  OPENED,
+  REUSE,
+  ERRORS,
+  CPU,
+  MEMORY,
+  COLUMNS
+};
+
+enum { LINES = 3 }; /* a scenario: before, after, gain */
+
+struct lines {
+  const struct bench_row *rows[BENCH_SCENARIOS];
+};
+
+static void ms_add(struct cen_buf *buf, double ms)
+{
+  if (ms < 0) {
+    cen_buf_char(buf, '-');
+  } else {
+    cen_buf_format(buf, ms < 1 ? "%.3f" : ms < 100 ? "%.2f" : "%.0f", ms);
+  }
+}
+
+static void bytes_add(struct cen_buf *buf, double bytes)
+{
+  if (bytes < 0) {
+    cen_buf_char(buf, '-');
+  } else if (bytes < 1048576) {
+    cen_buf_format(buf, "%.0f KiB", bytes / 1024);
+  } else {
+    cen_buf_format(buf, "%.1f MiB", bytes / 1048576);
+  }
+}
+
+static void side_cell(struct cen_buf *buf, const struct bench_figures *figures, size_t column)
+{
+  const double ms[] = {
+      [TOTAL] = figures->total_ms, [MEAN] = figures->mean_ms, [P50] = figures->p50_ms,
+      [P95] = figures->p95_ms,     [P99] = figures->p99_ms,   [MAX] = figures->max_ms};
+  switch (column) {
+  case OPENED:
+    cen_buf_format(buf, "%" PRIu64, figures->opened);
+    break;
+  case REUSE:
+    cen_buf_format(buf, "%.1f %%", reuse_percent(figures));
+    break;
+  case ERRORS:
+    cen_buf_format(buf, "%.1f %%", error_percent(figures));
+    break;
+  case CPU:
+    ms_add(buf, cpu_ms(figures));
+    break;
+  case MEMORY:
+    bytes_add(buf, figures->memory);
+    break;
+  default:
+    ms_add(buf, ms[column]);
+    break;
+  }
+}
+
+static void less_add(struct cen_buf *buf, double percent)
+{
+  if (percent >= 0) {
+    cen_buf_format(buf, "-%.0f %%", percent);
+  }
+}
+
+static void times_add(struct cen_buf *buf, double before, double after)
+{
+  double factor = times(before, after);
+  if (factor > 0) {
+    cen_buf_format(buf, factor < 10 ? "%.1fx" : "%.0fx", factor);
+  }
+}
+
+static void gain_cell(struct cen_buf *buf, const struct bench_row *row, size_t column)
+{
+  const struct bench_figures *before = &row->side[BENCH_BEFORE], *after = &row->side[BENCH_AFTER];
+  switch (column) {
+  case TOTAL:
+    times_add(buf, before->total_ms, after->total_ms);
+    break;
+  case MEAN:
+    times_add(buf, before->mean_ms, after->mean_ms);
+    break;
+  case P50:
+    times_add(buf, before->p50_ms, after->p50_ms);
+    break;
+  case P95:
+    times_add(buf, before->p95_ms, after->p95_ms);
+    break;
+  case P99:
+    times_add(buf, before->p99_ms, after->p99_ms);
+    break;
+  case MAX:
+    times_add(buf, before->max_ms, after->max_ms);
+    break;
+  case CPU:
+    less_add(buf, less_percent(cpu_ms(before), cpu_ms(after)));
+    break;
+  case MEMORY:
+    less_add(buf, less_percent(before->memory, after->memory));
+    break;
+  default:
+    break;
+  }
+}
+
+static void cell(void *context, size_t line, size_t column, struct cen_buf *buf)
+{
+  static const char *const sides[LINES] = {"before", "after", "gain"};
+  const struct lines *lines = context;
+  const struct bench_row *row = lines->rows[line / LINES];
+  size_t which = line % LINES;
+  if (column == SIDE) {
+    cen_buf_text(buf, sides[which]);
+  } else if (column == NAME) {
+    cen_buf_text(buf, which == 0 ? row->scenario->name : "");
+  } else if (column == CLIENTS) {
+    if (which == 0) {
+      cen_buf_format(buf, "%u", row->scenario->clients);
+    }
+  } else if (which < BENCH_SIDES) {
+    side_cell(buf, &row->side[which], column);
+  } else {
+    gain_cell(buf, row, column);
+  }
+}
+
+static void rows_print(const struct bench *bench, struct cli_output *output)
+{
+  static const char *const headers[COLUMNS] = {
+      "scenario", "clients", "side",   "total ms", "mean ms", "p50",    "p95",
+      "p99",      "max",     "opened", "reuse",    "errors",  "CPU ms", "memory"};
+  bool right[COLUMNS];
+  for (size_t i = 0; i < COLUMNS; i++) {
+    right[i] = i != NAME && i != SIDE;
+  }
+  struct lines lines = {0};
+  size_t count = 0;
+  for (size_t i = 0; i < BENCH_SCENARIOS; i++) {
+    if (measured(&bench->rows[i])) {
+      lines.rows[count++] = &bench->rows[i];
+    }
+  }
+  struct cli_table table = {.columns = COLUMNS,
+                            .rows = count * LINES,
+                            .headers = headers,
+                            .right = right,
+                            .cell = cell,
+                            .context = &lines};
+  if (count > 0) {
+    cli_table_print(&table, output);
+  }
+}
+
+/* ------------------------------------------------------------------ sentences */
+
+/* What the requirements promise, beside what was measured over all scenarios without a limit. */
+static void promises_add(const struct bench *bench, struct cen_buf *buf)
+{
+  double mean = 0, cpu[BENCH_SIDES] = {0}, memory[BENCH_SIDES] = {0};
+  unsigned count = 0;
+  bool memory_known = true;
+  for (size_t i = 0; i < BENCH_SCENARIOS; i++) {
+    const struct bench_row *row = &bench->rows[i];
+    if (!measured(row) || row->scenario->limit > 0) {
+      continue;
+    }
+    count++;
+    mean += row->side[BENCH_AFTER].mean_ms;
+    for (size_t side = 0; side < BENCH_SIDES; side++) {
+      cpu[side] += cpu_ms(&row->side[side]);
+      memory[side] += row->side[side].memory;
+      memory_known = memory_known && row->side[side].memory >= 0;
+    }
+  }
+  if (count == 0) {
+    return;
+  }
+  cen_buf_format(buf, "\nmean per query %.2f ms, waiting for a connection included", mean / count);
+  cen_buf_format(buf, "; CPU %.0f %% less", less_percent(cpu[BENCH_BEFORE], cpu[BENCH_AFTER]));
+  if (memory_known) {
+    cen_buf_format(buf, "; memory of the connections %.0f %% less",
+                   less_percent(memory[BENCH_BEFORE], memory[BENCH_AFTER]));
+  }
+  cen_buf_char(buf, '\n');
+}
+
+static void exhaustion_add(const struct bench *bench, const struct bench_row *row,
+                           struct cen_buf *buf)
+{
+  const struct bench_figures *before = &row->side[BENCH_BEFORE], *after = &row->side[BENCH_AFTER];
+  bool sqlite = bench->target.kind == BENCH_SQLITE;
+  cen_buf_format(buf, "\n%s: %u clients meet %s\n", row->scenario->name, row->scenario->clients,
+                 sqlite ? "SQLite's one write lock (it has no limit of connections)"
+                        : "a login with 20 connections");
+  cen_buf_format(buf, "  before: %" PRIu64 " of %" PRIu64 " failed", before->errors,
+                 before->queries);
+  if (before->errors > 0) {
+    cen_buf_text(buf, ", the first with: ");
+    cli_text_safe(buf, before->error, strlen(before->error));
+  }
+  cen_buf_format(buf, "\n  after:  %" PRIu64 " of %" PRIu64 " failed; nobody waited longer than ",
+                 after->errors, after->queries);
+  ms_add(buf, after->max_ms);
+  cen_buf_text(buf, " ms\n");
+}
+
+static void remarks_add(const struct bench *bench, struct cen_buf *buf)
+{
+  for (size_t i = 0; i < BENCH_SCENARIOS; i++) {
+    const struct bench_row *row = &bench->rows[i];
+    if (!row->scenario) {
+      continue;
+    }
+    if (row->skipped[0]) {
+      cen_buf_format(buf, "\n%s: not measured: ", row->scenario->name);
+      cli_text_safe(buf, row->skipped, strlen(row->skipped));
+      cen_buf_char(buf, '\n');
+    } else if (measured(row) && row->scenario->limit > 0) {
+      exhaustion_add(bench, row, buf);
+    }
+  }
+}
+
+static void statistics_add(const cenote_statistics *s, struct cen_buf *buf)
+{
+  cen_buf_format(buf,
+                 "\nthe pool: %s; %" PRId64 " of %" PRId64 " connections open, %" PRIu64
+                 " created, %" PRIu64 " closed, %" PRIu64 " errors\n",
+                 cenote_state_name(s->state), s->total_connections, s->max_connections,
+                 s->connections_created, s->connections_closed, s->connection_errors);
+  cen_buf_format(buf,
+                 "  leases: %" PRIu64 " granted, %" PRIu64 " released, %" PRIu64
+                 " expired; acquires: %" PRIu64 " timed out\n",
+                 s->leases_granted, s->leases_released, s->lease_timeouts, s->acquire_timeouts);
+  const struct {
+    const char *what;
+    const cenote_percentiles *of;
+  } times_of[] = {{"wait for a connection", &s->acquire_wait},
+                  {"lease held", &s->hold},
+                  {"statement", &s->statement},
+                  {"connect", &s->connect}};
+  for (size_t i = 0; i < sizeof times_of / sizeof times_of[0]; i++) {
+    const cenote_percentiles *p = times_of[i].of;
+    cen_buf_format(buf,
+                   "  %-22s p50 %" PRIu64 " us, p95 %" PRIu64 " us, p99 %" PRIu64
+                   " us, max %" PRIu64 " us\n",
+                   times_of[i].what, p->p50_us, p->p95_us, p->p99_us, p->max_us);
+  }
+}
+
+static void redacted_url(const struct bench *bench, char *out, size_t size)
+{
+  cen_url_redact(out, size, bench->target.url);
+}
+
+int bench_report_table(const struct bench *bench)
+{
+  struct cli_output output;
+  struct cen_buf buf;
+  char url[CEN_MAX_URL + 64];
+  cli_output_init(&output, stdout);
+  cen_buf_init(&buf, REPORT_CEILING);
+  redacted_url(bench, url, sizeof url);
+  cen_buf_text(&buf, "database ");
+  cli_text_safe(&buf, url, strlen(url));
+  cen_buf_format(&buf,
+                 "\n%u rounds after a warm-up; before: a new connection for each query, "
+                 "after: leased from the pool\n\n",
+                 bench->rounds);
+  cli_output_drain(&output, &buf);
+  rows_print(bench, &output);
+  cen_buf_format(&buf,
+                 "\ntotal: a round's wall time (median); CPU ms: of a round, %s\n"
+                 "memory: of the connections at their peak, %s\n",
+                 bench->server.postmaster ? "client and server" : "this process",
+                 bench->server.postmaster ? "client's heap and server's private pages"
+                                          : "this process's heap");
+  promises_add(bench, &buf);
+  remarks_add(bench, &buf);
+  statistics_add(&bench->statistics, &buf);
+  if (atomic_load(&bench->stop)) {
+    cen_buf_text(&buf, "\ninterrupted: not every round was run\n");
+  }
+  cli_output_drain(&output, &buf);
+  cen_buf_deinit(&buf);
+  return cli_output_finish(&output, CLI_OK);
+}
+
+/* ----------------------------------------------------------------------- JSON */
+
+static void number(struct cen_json *json, const char *key, double value)
+{
+  cen_json_key(json, key);
+  if (value < 0) {
+    cen_json_null(json);
+  } else {
+    cen_json_real(json, value);
+  }
+}
+
+static void count(struct cen_json *json, const char *key, uint64_t value)
+{
+  cen_json_key(json, key);
+  cen_json_uint(json, value);
+}
+
+static void figures_json(struct cen_json *json, const struct bench_figures *figures)
+{
+  cen_json_object(json);
+  count(json, "rounds", figures->rounds);
+  count(json, "operations", figures->queries);
+  count(json, "errors", figures->errors);
+  number(json, "errorRatePercent", error_percent(figures));
+  count(json, "connectionsOpened", figures->opened);
+  number(json, "reuseRatePercent", reuse_percent(figures));
+  count(json, "peakConnections", (uint64_t)(figures->peak > 0 ? figures->peak : 0));
+  number(json, "totalMs", figures->total_ms);
+  number(json, "meanMs", figures->mean_ms);
+  number(json, "p50Ms", figures->p50_ms);
+  number(json, "p95Ms", figures->p95_ms);
+  number(json, "p99Ms", figures->p99_ms);
+  number(json, "maxMs", figures->max_ms);
+  number(json, "clientCpuMs", figures->cpu_ms);
+  number(json, "serverCpuMs", figures->server_cpu_ms);
+  number(json, "memoryBytes", figures->memory);
+  cen_json_key(json, "firstError");
+  cen_json_string(json, figures->error[0] ? figures->error : NULL);
+  cen_json_object_end(json);
+}
+
+static void row_json(struct cen_json *json, const struct bench_row *row)
+{
+  const struct bench_figures *before = &row->side[BENCH_BEFORE], *after = &row->side[BENCH_AFTER];
+  cen_json_object(json);
+  cen_json_key(json, "name");
+  cen_json_string(json, row->scenario->name);
+  cen_json_key(json, "what");
+  cen_json_string(json, row->scenario->what);
+  count(json, "clients", row->scenario->clients);
+  cen_json_key(json, "skipped");
+  cen_json_string(json, row->skipped[0] ? row->skipped : NULL);
+  if (measured(row)) {
+    cen_json_key(json, "before");
+    figures_json(json, before);
+    cen_json_key(json, "after");
+    figures_json(json, after);
+    cen_json_key(json, "gain");
+    cen_json_object(json);
+    number(json, "timesFaster", times(before->total_ms, after->total_ms));
+    cen_json_key(json, "cpuLessPercent");
+    cen_json_real(json, less_percent(cpu_ms(before), cpu_ms(after)));
+    cen_json_key(json, "clientCpuLessPercent");
+    cen_json_real(json, less_percent(before->cpu_ms, after->cpu_ms));
+    number(json, "memoryLessPercent", less_percent(before->memory, after->memory));
+    cen_json_object_end(json);
+  }
+  cen_json_object_end(json);
+}
+
+int bench_report_json(const struct bench *bench)
+{
+  struct cli_output output;
+  struct cen_buf buf;
+  struct cen_json json;
+  char url[CEN_MAX_URL + 64];
+  cli_output_init(&output, stdout);
+  cen_buf_init(&buf, REPORT_CEILING);
+  cen_json_init(&json, &buf);
+  redacted_url(bench, url, sizeof url);
+  cen_json_object(&json);
+  cen_json_key(&json, "database");
+  cen_json_string(&json, url);
+  count(&json, "rounds", bench->rounds);
+  cen_json_key(&json, "interrupted");
+  cen_json_bool(&json, atomic_load(&bench->stop));
+  cen_json_key(&json, "scenarios");
+  cen_json_array(&json);
+  for (size_t i = 0; i < BENCH_SCENARIOS; i++) {
+    if (bench->rows[i].scenario) {
+      row_json(&json, &bench->rows[i]);
+    }
+  }
+  cen_json_array_end(&json);
+  /* The library's own JSON, as it is. */
+  cen_buf_text(&buf, ",\"pool\":");
+  cen_buf_text(&buf, bench->statistics_json);
+  cen_buf_text(&buf, "}\n");
+  cli_output_drain(&output, &buf);
+  cen_buf_deinit(&buf);
+  return cli_output_finish(&output, CLI_OK);
+}

@@ -1,0 +1,315 @@
+/*
+ * bench_run.c - one scenario: a warm-up of both sides, in which memory is looked at, then rounds
+ * that are measured. Before and after take turns, so that a noisy machine disturbs both alike.
+ * Where connections are limited they cannot: the pool's idle connections would be the ones that
+ * the other side lacks. There, all rounds of one side come first.
+ */
+#include "cli/bench.h"
+#include "cli/report.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LIMITED_ROUNDS = 3 };
+
+const struct bench_scenario bench_scenarios[BENCH_SCENARIOS] = {
+    {"concurrent", "one query each", 50, BENCH_SIMPLE, BENCH_SIMPLE, 0},
+    {"pooled", "a small transaction each", 20, BENCH_TRANSACTION, BENCH_TRANSACTION, 0},
+    {"mixed", "half queries, half transactions", 50, BENCH_SIMPLE, BENCH_TRANSACTION, 0},
+    {"stress", "one query each", 100, BENCH_SIMPLE, BENCH_SIMPLE, 0},
+    {"exhaustion", "more clients than connections", 200, BENCH_HOLD, BENCH_HOLD, 20},
+};
+
+/* One scenario under way. */
+struct run {
+  struct bench *bench;
+  struct bench_row *row;
+  const struct bench_target *target;
+  cenote_manager *manager;
+  struct bench_crew *crew;
+  struct bench_before before;
+  struct bench_pile pile[BENCH_SIDES];
+  unsigned settled;     /* the server's processes while only the pool is connected */
+  double pool_base;     /* memory before the pool was there */
+  pthread_mutex_t lock; /* of the two below */
+  double peak_memory;
+  int64_t peak_open;
+};
+
+void bench_progress(const char *format, ...)
+{
+  if (!isatty(STDERR_FILENO)) {
+    return;
+  }
+  va_list list;
+  va_start(list, format);
+  fputs("\r\033[K", stderr);
+  vfprintf(stderr, format, list);
+  fflush(stderr);
+  va_end(list);
+}
+
+/* ---------------------------------------------------------------------- tasks */
+
+static enum bench_op op_of(const struct run *run, unsigned number)
+{
+  return number % 2 ? run->row->scenario->odd : run->row->scenario->even;
+}
+
+static bool task_before(void *context, unsigned number, char error[BENCH_ERROR])
+{
+  struct run *run = context;
+  return bench_before_run(&run->before, op_of(run, number), number, error);
+}
+
+static bool task_after(void *context, unsigned number, char error[BENCH_ERROR])
+{
+  struct run *run = context;
+  return bench_after_run(run->manager, run->target, op_of(run, number), number, error);
+}
+
+/* Any client. Who comes while another looks goes on: looking must not make them queue. */
+static void memory_look(void *context)
+{
+  struct run *run = context;
+  if (pthread_mutex_trylock(&run->lock) != 0) {
+    return;
+  }
+  int64_t open = atomic_load(&run->before.open);
+  if (open > run->peak_open) {
+    double memory = bench_memory_read(&run->bench->server);
+    run->peak_open = open;
+    run->peak_memory = memory > run->peak_memory ? memory : run->peak_memory;
+  }
+  pthread_mutex_unlock(&run->lock);
+}
+
+/* --------------------------------------------------------------------- rounds */
+
+static struct bench_figures *figures_of(struct run *run, enum bench_side side)
+{
+  return &run->row->side[side];
+}
+
+static int64_t pool_open(const struct run *run)
+{
+  cenote_statistics statistics = CENOTE_STATISTICS_INIT;
+  return cenote_pool_statistics(run->manager, &statistics) == CENOTE_OK
+             ? statistics.total_connections
+             : 0;
+}
+
+static uint64_t pool_created(const struct run *run)
+{
+  cenote_statistics statistics = CENOTE_STATISTICS_INIT;
+  return cenote_pool_statistics(run->manager, &statistics) == CENOTE_OK
+             ? statistics.connections_created
+             : 0;
+}
+
+static const struct bench_sample *crew_run(struct run *run, enum bench_side side,
+                                           char error[BENCH_ERROR])
+{
+  bench_task task = side == BENCH_BEFORE ? task_before : task_after;
+  return bench_crew_round(run->crew, task, run, error);
+}
+
+static void warm_up(struct run *run, enum bench_side side)
+{
+  char error[BENCH_ERROR] = "";
+  struct bench_figures *figures = figures_of(run, side);
+  if (side == BENCH_BEFORE) {
+    double base = bench_memory_read(&run->bench->server);
+    run->before.at_peak = memory_look;
+    run->before.at_peak_context = run;
+    crew_run(run, side, error);
+    run->before.at_peak = NULL;
+    atomic_store(&run->before.peak, 0);
+    atomic_store(&run->before.opened, 0);
+    figures->memory = base >= 0 && run->peak_memory >= base ? run->peak_memory - base : -1;
+    return;
+  }
+  crew_run(run, side, error);
+  double memory = bench_memory_read(&run->bench->server);
+  figures->memory = memory >= run->pool_base && run->pool_base >= 0 ? memory - run->pool_base : -1;
+}
+
+static void round_run(struct run *run, enum bench_side side, unsigned number, unsigned rounds)
+{
+  const struct bench_scenario *scenario = run->row->scenario;
+  struct bench_figures *figures = figures_of(run, side);
+  struct bench_usage start, end;
+  bench_progress("%s: round %u of %u, %s", scenario->name, number + 1, rounds,
+                 side == BENCH_BEFORE ? "before" : "after");
+  bench_usage_read(&run->bench->server, &start);
+  const struct bench_sample *samples = crew_run(run, side, figures->error);
+  if (side == BENCH_BEFORE) {
+    /* Backends that are still ending are this side's cost, not the next one's. */
+    bench_server_settle(&run->bench->server, run->settled);
+  } else {
+    int64_t open = pool_open(run);
+    figures->peak = open > figures->peak ? open : figures->peak;
+  }
+  bench_usage_read(&run->bench->server, &end);
+  bench_pile_add(&run->pile[side], samples, scenario->clients, figures);
+  figures->cpu_ms += end.cpu_ms - start.cpu_ms;
+  if (start.server_cpu_ms < 0 || end.server_cpu_ms < 0) {
+    figures->server_cpu_ms = -1;
+  } else if (figures->server_cpu_ms >= 0) {
+    figures->server_cpu_ms += end.server_cpu_ms - start.server_cpu_ms;
+  }
+}
+
+static void side_finish(struct run *run, enum bench_side side)
+{
+  struct bench_figures *figures = figures_of(run, side);
+  bench_pile_figure(&run->pile[side], figures);
+  if (figures->rounds > 0) {
+    figures->cpu_ms /= figures->rounds;
+    figures->server_cpu_ms /= figures->server_cpu_ms >= 0 ? figures->rounds : 1;
+  }
+  if (side == BENCH_BEFORE) {
+    figures->opened = atomic_load(&run->before.opened);
+    figures->peak = atomic_load(&run->before.peak);
+  }
+}
+
+static bool stopped(const struct run *run)
+{
+  return atomic_load(&run->bench->stop);
+}
+
+static void turns_take(struct run *run, unsigned rounds)
+{
+  unsigned quiet = bench_server_settle(&run->bench->server, UINT32_MAX);
+  bench_progress("%s: warming up", run->row->scenario->name);
+  warm_up(run, BENCH_BEFORE);
+  bench_server_settle(&run->bench->server, quiet);
+  warm_up(run, BENCH_AFTER);
+  run->settled = bench_server_settle(&run->bench->server, UINT32_MAX);
+  uint64_t created = pool_created(run);
+  for (unsigned i = 0; i < rounds && !stopped(run); i++) {
+    round_run(run, BENCH_BEFORE, i, rounds);
+    round_run(run, BENCH_AFTER, i, rounds);
+  }
+  figures_of(run, BENCH_AFTER)->opened = pool_created(run) - created;
+}
+
+/* ------------------------------------------------------------ limited scenario */
+
+static int limited_open(struct run *run)
+{
+  /* Last, so that it counts: the limit is the scenario. */
+  char limit[16];
+  snprintf(limit, sizeof limit, "%u", run->row->scenario->limit);
+  const cenote_setting forced[] = {{"max_connections", limit}, {"min_connections", "0"}};
+  size_t forced_count = sizeof forced / sizeof forced[0];
+  struct cli_args args = *run->bench->args;
+  args.settings = calloc(args.settings_count + forced_count, sizeof args.settings[0]);
+  if (!args.settings) {
+    fputs("cenote: out of memory\n", stderr);
+    return CLI_FAILED;
+  }
+  if (args.settings_count > 0) {
+    memcpy(args.settings, run->bench->args->settings,
+           args.settings_count * sizeof args.settings[0]);
+  }
+  memcpy(args.settings + args.settings_count, forced, sizeof forced);
+  args.settings_count += forced_count;
+  run->pool_base = bench_memory_read(&run->bench->server);
+  int status = cli_open(&args, run->target->url, CLI_CONNECTS, NULL, &run->manager);
+  free(args.settings);
+  return status;
+}
+
+static bool limited_take(struct run *run, unsigned rounds)
+{
+  rounds = rounds < LIMITED_ROUNDS ? rounds : LIMITED_ROUNDS;
+  run->settled = bench_server_settle(&run->bench->server, UINT32_MAX);
+  bench_progress("%s: warming up", run->row->scenario->name);
+  warm_up(run, BENCH_BEFORE);
+  bench_server_settle(&run->bench->server, run->settled);
+  for (unsigned i = 0; i < rounds && !stopped(run); i++) {
+    round_run(run, BENCH_BEFORE, i, rounds);
+  }
+  if (run->bench->server.postmaster == 0) {
+    nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL); /* unseen backends end meanwhile */
+  }
+  int status = limited_open(run);
+  if (status != CLI_OK) {
+    run->bench->status = status;
+    return false;
+  }
+  warm_up(run, BENCH_AFTER);
+  uint64_t created = pool_created(run);
+  for (unsigned i = 0; i < rounds && !stopped(run); i++) {
+    round_run(run, BENCH_AFTER, i, rounds);
+  }
+  figures_of(run, BENCH_AFTER)->opened = pool_created(run) - created;
+  cenote_close(run->manager);
+  return true;
+}
+
+/* ---------------------------------------------------------------------- whole */
+
+static bool run_init(struct run *run, unsigned rounds)
+{
+  unsigned clients = run->row->scenario->clients;
+  pthread_mutex_init(&run->lock, NULL);
+  bool ok = bench_pile_init(&run->pile[BENCH_BEFORE], clients, rounds) &&
+            bench_pile_init(&run->pile[BENCH_AFTER], clients, rounds);
+  if (!ok) {
+    fputs("cenote: out of memory\n", stderr);
+  }
+  run->crew = ok ? bench_crew_new(clients) : NULL;
+  run->bench->status = run->crew ? run->bench->status : CLI_FAILED;
+  return run->crew != NULL;
+}
+
+static void run_deinit(struct run *run)
+{
+  bench_crew_free(run->crew);
+  bench_pile_deinit(&run->pile[BENCH_BEFORE]);
+  bench_pile_deinit(&run->pile[BENCH_AFTER]);
+  pthread_mutex_destroy(&run->lock);
+}
+
+bool bench_scenario_run(struct bench *bench, struct bench_row *row)
+{
+  const struct bench_scenario *scenario = row->scenario;
+  bool limited = scenario->limit > 0;
+  bool role = limited && bench->target.kind == BENCH_POSTGRES;
+  struct bench_target other = {0};
+  if (role && !bench_role_make(&bench->target, scenario->limit, &other, row->skipped,
+                               sizeof row->skipped)) {
+    return true;
+  }
+  struct run run = {.bench = bench,
+                    .row = row,
+                    .target = role ? &other : &bench->target,
+                    .manager = bench->manager,
+                    .pool_base = bench->memory_base};
+  run.before.target = run.target;
+  run.before.impatient = limited;
+  bool ok = run_init(&run, bench->rounds);
+  if (ok && limited) {
+    ok = limited_take(&run, bench->rounds);
+  } else if (ok) {
+    turns_take(&run, bench->rounds);
+  }
+  if (ok) {
+    side_finish(&run, BENCH_BEFORE);
+    side_finish(&run, BENCH_AFTER);
+  }
+  run_deinit(&run);
+  if (role) {
+    bench_role_drop(&bench->target);
+    bench_target_deinit(&other);
+  }
+  return ok;
+}

@@ -1,0 +1,186 @@
+/* check.c - `cenote check`: does the database answer, and how is the pool. */
+#include "cli/cli.h"
+#include "cli/interrupt.h"
+#include "cli/report.h"
+#include "cli/table.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <string.h>
+
+struct check {
+  cenote_manager *manager;
+  char *json;
+  cenote_status status;
+  cenote_error error;
+};
+
+/* -------------------------------------------------------------------- output */
+
+enum { PATH, STATUS, STATE, OPEN, LEASED, MAXIMUM, COLUMNS };
+
+static void count_add(struct cen_buf *buf, const json_t *document, const char *member)
+{
+  const json_t *pool = json_object_get(json_object_get(document, "poolStatistics"), "pool");
+  cen_buf_format(buf, "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(pool, member)));
+}
+
+static void text_add(struct cen_buf *buf, const json_t *object, const char *member)
+{
+  const char *text = json_string_value(json_object_get(object, member));
+  cen_buf_text(buf, text ? text : "-");
+}
+
+/* One row for each path to the database; so far there is one. */
+static void cell(void *context, size_t row, size_t column, struct cen_buf *buf)
+{
+  const json_t *document = context;
+  (void)row;
+  switch (column) {
+  case PATH:
+    cen_buf_text(buf, "pool");
+    break;
+  case STATUS:
+    text_add(buf, document, "status");
+    break;
+  case STATE:
+    text_add(buf, document, "state");
+    break;
+  case OPEN:
+    count_add(buf, document, "totalConnections");
+    break;
+  case LEASED:
+    count_add(buf, document, "activeLeases");
+    break;
+  default:
+    count_add(buf, document, "maxConnections");
+    break;
+  }
+}
+
+static void line_add(struct cen_buf *buf, const char *before, const char *text)
+{
+  cen_buf_text(buf, before);
+  if (text) {
+    cli_text_safe(buf, text, strlen(text));
+  }
+}
+
+static void remarks_print(struct cli_output *output, const json_t *document)
+{
+  struct cen_buf buf;
+  cen_buf_init(&buf, 1 << 20);
+  size_t i;
+  json_t *item;
+  const json_t *issues = json_object_get(document, "issues");
+  cen_buf_text(&buf, json_array_size(issues) > 0 ? "\nissues\n" : "");
+  json_array_foreach(issues, i, item)
+  {
+    line_add(&buf, "  - ", json_string_value(item));
+    cen_buf_char(&buf, '\n');
+  }
+  const json_t *advice = json_object_get(document, "recommendations");
+  cen_buf_text(&buf, json_array_size(advice) > 0 ? "\nrecommendations\n" : "");
+  json_array_foreach(advice, i, item)
+  {
+    line_add(&buf, "  - ", json_string_value(json_object_get(item, "priority")));
+    line_add(&buf, ": ", json_string_value(json_object_get(item, "message")));
+    line_add(&buf, ". ", json_string_value(json_object_get(item, "suggestion")));
+    cen_buf_char(&buf, '\n');
+  }
+  cli_output_drain(output, &buf);
+  cen_buf_deinit(&buf);
+}
+
+static void table_print(struct cli_output *output, json_t *document)
+{
+  static const char *const headers[COLUMNS] = {"path", "status", "state",
+                                               "open", "leased", "maximum"};
+  static const bool right[COLUMNS] = {[OPEN] = true, [LEASED] = true, [MAXIMUM] = true};
+  struct cli_table table = {.columns = COLUMNS,
+                            .rows = 1,
+                            .headers = headers,
+                            .right = right,
+                            .cell = cell,
+                            .context = document};
+  cli_table_print(&table, output);
+  remarks_print(output, document);
+}
+
+/* ----------------------------------------------------------------------- run */
+
+static void work_run(void *context)
+{
+  struct check *check = context;
+  check->status = cenote_health_json(check->manager, true, &check->json, &check->error);
+}
+
+static void work_stop(void *context, int signal)
+{
+  struct check *check = context;
+  (void)signal;
+  fputs("cenote: interrupted\n", stderr);
+  cenote_status forced = cenote_shutdown(check->manager, 0, NULL);
+  (void)forced;
+}
+
+static int answer_print(const struct check *check, bool as_json)
+{
+  struct cli_output output;
+  cli_output_init(&output, stdout);
+  json_t *document = json_loads(check->json, 0, NULL);
+  const char *status = json_string_value(json_object_get(document, "status"));
+  int exit_status = status && strcmp(status, "unhealthy") != 0 ? CLI_OK : CLI_FAILED;
+  if (!document) {
+    fputs("cenote: the library's health is no JSON\n", stderr);
+  } else if (as_json) {
+    cli_output_text(&output, check->json);
+    cli_output_text(&output, "\n");
+  } else {
+    table_print(&output, document);
+  }
+  json_decref(document);
+  return cli_output_finish(&output, exit_status);
+}
+
+static int run(const struct cli_args *args)
+{
+  struct check check = {.error = CENOTE_ERROR_INIT};
+  int status = cli_open(args, args->url, CLI_CONNECTS, NULL, &check.manager);
+  if (status != CLI_OK) {
+    return status;
+  }
+  struct cli_work work = {.run = work_run, .stop = work_stop, .context = &check};
+  int signal = cli_work_run(&work);
+  if (signal != 0) {
+    status = signal > 0 ? CLI_SIGNALLED + signal : CLI_FAILED;
+  } else if (check.status != CENOTE_OK) {
+    check.error.status = check.status;
+    cli_report(&check.error);
+    status = cli_exit_status(check.status);
+  } else {
+    status = answer_print(&check, args->json);
+  }
+  cenote_string_free(check.json);
+  cenote_close(check.manager);
+  return status;
+}
+
+const struct cli_command cli_check = {
+    .name = "check",
+    .operands = "",
+    .summary = "health of every path to the database",
+    .help =
+        "Connects, asks the database for a sign of life and prints how the pool is: healthy, degraded\n"
+        "or unhealthy, with issues and recommendations. Exit status 1 when it is unhealthy.\n"
+        "--connect-timeout-ms bounds the wait. It speaks of a pool of its own: what another process\n"
+        "does with its pool is not seen here.\n\n"
+        "--json prints {\"status\", \"state\", \"poolStatistics\", \"issues\", \"recommendations\",\n"
+        "\"timestamp\"}.",
+    .examples = "  cenote check --url postgresql://app@db.example.com/shop\n"
+                "  cenote check --json | jq -r .status\n"
+                "  until cenote check --connect-timeout-ms 500 >/dev/null; do sleep 1; done\n",
+    .operands_min = 0,
+    .operands_max = 0,
+    .run = run,
+};

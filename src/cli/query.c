@@ -1,0 +1,343 @@
+/* query.c - `cenote query`: one statement through the pool. */
+#include "cli/argument.h"
+#include "cli/cli.h"
+#include "cli/interrupt.h"
+#include "cli/report.h"
+#include "cli/rows.h"
+#include "cli/table.h"
+
+#include "base/limits.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { CSV, NULL_TEXT, TYPES };
+
+static const struct cli_option options[] = {
+    [CSV] = {"csv", NULL, "CSV on standard output"},
+    [NULL_TEXT] = {"null", "TEXT", "this ARG means NULL, and NULL is shown so"},
+    [TYPES] = {"types", "LIST", "what the ARGs are: auto,text,integer,real,boolean,blob"},
+};
+
+/* One run. The worker alone touches it between the start and the end of the work. */
+struct query {
+  const struct cli_args *args;
+  const char *sql;
+  cenote_value *values;
+  size_t count;
+  enum cli_format format;
+  const char *null_text;
+  cenote_manager *manager;
+  struct cli_output output;
+  cenote_status status;
+  cenote_error error;
+};
+
+/* --------------------------------------------------------------------- table */
+
+struct cells {
+  const cenote_result *result;
+  const char *null_text;
+};
+
+static void cell(void *context, size_t row, size_t column, struct cen_buf *buf)
+{
+  const struct cells *cells = context;
+  cenote_value value = cenote_result_value(cells->result, row, column);
+  cli_value_text(buf, &value, cells->null_text);
+}
+
+/* A column goes to the right when every value in it is a number or NULL. */
+static bool column_is_numeric(const cenote_result *result, size_t column)
+{
+  size_t rows = cenote_result_rows(result);
+  for (size_t row = 0; row < rows; row++) {
+    cenote_type type = cenote_result_value(result, row, column).type;
+    if (type != CENOTE_INTEGER && type != CENOTE_REAL && type != CENOTE_NULL) {
+      return false;
+    }
+  }
+  return rows > 0;
+}
+
+/* "3 rows", "1 row affected, last insert id 7": whatever is worth saying. */
+static void summary_print(struct query *query, const cenote_result *result)
+{
+  char line[160];
+  if (cenote_result_columns(result) > 0) {
+    size_t rows = cenote_result_rows(result);
+    snprintf(line, sizeof line, "(%zu row%s)\n", rows, rows == 1 ? "" : "s");
+    cli_output_text(&query->output, line);
+    return;
+  }
+  int64_t affected = cenote_result_affected_rows(result);
+  int64_t id = cenote_result_last_insert_id(result);
+  int size =
+      snprintf(line, sizeof line, "%" PRId64 " row%s affected", affected, affected == 1 ? "" : "s");
+  if (id > 0 && affected > 0 && size > 0) {
+    snprintf(line + size, sizeof line - (size_t)size, ", last insert id %" PRId64, id);
+  }
+  cli_output_text(&query->output, line);
+  cli_output_text(&query->output, "\n");
+}
+
+static void table_print(struct query *query, const cenote_result *result)
+{
+  size_t columns = cenote_result_columns(result);
+  if (columns > 0) {
+    const char **headers = calloc(columns, sizeof headers[0]);
+    bool *right = calloc(columns, sizeof right[0]);
+    for (size_t i = 0; headers && right && i < columns; i++) {
+      headers[i] = cenote_result_column_name(result, i);
+      right[i] = column_is_numeric(result, i);
+    }
+    struct cells cells = {result, query->null_text ? query->null_text : "NULL"};
+    struct cli_table table = {.columns = columns,
+                              .rows = cenote_result_rows(result),
+                              .headers = headers,
+                              .right = right,
+                              .cell = cell,
+                              .context = &cells};
+    if (!headers || !right) {
+      query->output.error = ENOMEM;
+    } else {
+      cli_table_print(&table, &query->output);
+    }
+    free(headers);
+    free(right);
+  }
+  summary_print(query, result);
+}
+
+/* ----------------------------------------------------------------------- run */
+
+/* Rows that a whole result holds, in the streaming formats. */
+static void rows_print(struct query *query, struct cli_rows *rows, const cenote_result *result)
+{
+  size_t columns = cenote_result_columns(result), count = cenote_result_rows(result);
+  const char **names = calloc(columns ? columns : 1, sizeof names[0]);
+  cenote_value *values = calloc(columns ? columns : 1, sizeof values[0]);
+  bool ok = names && values;
+  query->output.error = ok ? query->output.error : ENOMEM;
+  for (size_t i = 0; ok && i < columns; i++) {
+    names[i] = cenote_result_column_name(result, i);
+  }
+  ok = ok && cli_rows_begin(rows, names, columns);
+  for (size_t row = 0; ok && row < count; row++) {
+    for (size_t i = 0; i < columns; i++) {
+      values[i] = cenote_result_value(result, row, i);
+    }
+    ok = cli_rows_add(rows, names, values, columns);
+  }
+  free(names);
+  free(values);
+  if (ok && cli_rows_end(rows, result) && query->format == CLI_CSV && columns == 0) {
+    fprintf(stderr, "%" PRId64 " row(s) affected\n", cenote_result_affected_rows(result));
+  }
+}
+
+/* The word a statement begins with, after blanks, comments and parentheses. */
+static const char *first_word(const char *sql)
+{
+  for (;;) {
+    sql += strspn(sql, " \t\r\n\f(");
+    if (strncmp(sql, "--", 2) == 0) {
+      sql += strcspn(sql, "\n");
+    } else if (strncmp(sql, "/*", 2) == 0) {
+      const char *end = strstr(sql + 2, "*/");
+      sql = end ? end + 2 : sql + strlen(sql);
+    } else {
+      return sql;
+    }
+  }
+}
+
+/* Statements that may answer many rows are streamed. The others (an INSERT, say) tell how many rows
+ * they changed, which a stream does not. */
+static bool may_answer_many(const char *sql)
+{
+  static const char *const words[] = {"select", "values", "table",  "with",
+                                      "show",   "fetch",  "pragma", "explain"};
+  const char *word = first_word(sql);
+  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+    size_t size = strlen(words[i]);
+    if (strncasecmp(word, words[i], size) == 0 &&
+        strspn(word + size, " \t\r\n\f(*'\"/-0123456789")) {
+      return true;
+    }
+  }
+  return false;
+}
+
+static void statement_run(struct query *query, cenote_lease lease)
+{
+  cenote_result *result = NULL;
+  struct cli_rows rows;
+  cli_rows_init(&rows, &query->output, query->format, query->null_text);
+  if (query->format != CLI_TABLE && may_answer_many(query->sql)) {
+    query->status = cenote_execute_stream(lease, query->sql, query->values, query->count,
+                                          cli_rows_add, &rows, &query->error);
+    if (query->status == CENOTE_OK) {
+      cli_rows_end(&rows, NULL);
+    }
+  } else {
+    query->status =
+        cenote_execute(lease, query->sql, query->values, query->count, &result, &query->error);
+    if (query->status == CENOTE_OK && query->format == CLI_TABLE) {
+      table_print(query, result);
+    } else if (query->status == CENOTE_OK) {
+      rows_print(query, &rows, result);
+    }
+  }
+  cenote_result_free(result);
+  cli_rows_deinit(&rows);
+}
+
+static void work_run(void *context)
+{
+  struct query *query = context;
+  cenote_lease lease = {0};
+  query->status = cenote_acquire(query->manager, "cenote query", -1, &lease, &query->error);
+  if (query->status == CENOTE_OK) {
+    statement_run(query, lease);
+    cenote_release(lease);
+  }
+}
+
+/* Cancels what runs: the worker's call ends with an error that nobody wants to read. */
+static void work_stop(void *context, int signal)
+{
+  struct query *query = context;
+  (void)signal;
+  fputs("cenote: interrupted\n", stderr);
+  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_status forced = cenote_shutdown(query->manager, 0, &error);
+  (void)forced; /* that a lease was taken back is what we wanted */
+}
+
+/* ----------------------------------------------------------------- statement */
+
+/* The whole of standard input, or NULL (reported). */
+static char *input_read(void)
+{
+  struct cen_buf buf;
+  cen_buf_init(&buf, CEN_MAX_SQL);
+  char block[1 << 14];
+  size_t size;
+  while ((size = fread(block, 1, sizeof block, stdin)) > 0) {
+    cen_buf_add(&buf, block, size);
+  }
+  bool failed = ferror(stdin) != 0;
+  bool whole = !buf.failed && (buf.size == 0 || !memchr(buf.data, '\0', buf.size));
+  char *text = cen_buf_take(&buf);
+  cen_buf_deinit(&buf);
+  if (failed) {
+    fprintf(stderr, "cenote: cannot read standard input: %s\n", strerror(errno));
+  } else if (!text) {
+    fputs("cenote: the statement is too long\n", stderr);
+  } else if (!whole) {
+    fputs("cenote: the statement holds a NUL byte\n", stderr);
+  }
+  if (failed || !whole) {
+    free(text);
+    return NULL;
+  }
+  return text;
+}
+
+static int query_execute(struct query *query)
+{
+  /* One statement, one lease: the statement's own time-out is the limit that counts. */
+  static const cenote_setting defaults[] = {
+      {"lease_timeout_ms", "86400000"}, {"min_connections", "0"}, {NULL, NULL}};
+  int status = cli_open(query->args, query->args->url, CLI_CONNECTS, defaults, &query->manager);
+  if (status != CLI_OK) {
+    return status;
+  }
+  struct cli_work work = {.run = work_run, .stop = work_stop, .context = query};
+  int signal = cli_work_run(&work);
+  cenote_close(query->manager);
+  if (signal != 0) {
+    return signal > 0 ? CLI_SIGNALLED + signal : CLI_FAILED;
+  }
+  if (query->output.error == 0 && query->status != CENOTE_OK) {
+    query->error.status = query->status;
+    fflush(stdout);
+    cli_report(&query->error);
+    return cli_exit_status(query->status);
+  }
+  return cli_output_finish(&query->output, CLI_OK);
+}
+
+static int run(const struct cli_args *args)
+{
+  if (args->json && args->values[CSV]) {
+    return cli_report_usage(&cli_query, "--json and --csv exclude each other");
+  }
+  struct query query = {.args = args,
+                        .count = args->operands_count - 1,
+                        .null_text = args->values[NULL_TEXT],
+                        .format = args->json          ? CLI_JSON
+                                  : args->values[CSV] ? CLI_CSV
+                                                      : CLI_TABLE,
+                        .error = CENOTE_ERROR_INIT};
+  cli_output_init(&query.output, stdout);
+  char message[160];
+  char *input = NULL;
+  int status = CLI_FAILED;
+  query.values = calloc(query.count ? query.count : 1, sizeof query.values[0]);
+  if (!query.values) {
+    fputs("cenote: out of memory\n", stderr);
+    goto done;
+  }
+  if (!cli_arguments_read(args->operands + 1, query.count, args->values[TYPES], query.null_text,
+                          query.values, message, sizeof message)) {
+    status = cli_report_usage(&cli_query, message);
+    goto done;
+  }
+  query.sql = args->operands[0];
+  if (strcmp(query.sql, "-") == 0) {
+    query.sql = input = input_read();
+  }
+  if (query.sql) {
+    status = query_execute(&query);
+  }
+done:
+  free(input);
+  cli_arguments_free(query.values, query.count);
+  free(query.values);
+  return status;
+}
+
+const struct cli_command cli_query = {
+    .name = "query",
+    .operands = "SQL [ARG…]",
+    .summary = "one statement through the pool",
+    .help =
+        "Runs one statement and prints its rows as a table. SQL is the statement, or - to read it\n"
+        "from standard input (where no process list shows it). Each ARG fills a placeholder: ? and\n"
+        "$1 work on every database. An ARG that is a number as one writes it is a number (42, -7,\n"
+        "2.5), everything else is text (007, 2026-01-31); --types says otherwise, its last word\n"
+        "counting for all that follow. An ARG that begins with a dash comes after -- unless it is\n"
+        "a number.\n\n"
+        "--json prints {\"rows\": [{…}…], \"row_count\": N, \"columns\": […]} and, for a statement that\n"
+        "changes rows, \"affected_rows\", \"last_insert_id\" and \"command\". --csv and --json print rows\n"
+        "as they come and keep none. Blobs are \\x and hex digits. Ctrl-C cancels the statement.",
+    .examples = "  cenote query 'SELECT * FROM users WHERE id = ?' 42\n"
+                "  cenote query 'INSERT INTO notes (text) VALUES ($1)' 'seen at 10:30'\n"
+                "  cenote query --csv 'TABLE orders' > orders.csv\n"
+                "  cenote query --json 'SELECT name FROM users' | jq -r '.rows[].name'\n"
+                "  cenote query --null - 'UPDATE users SET mail = ? WHERE id = ?' - 7\n"
+                "  cenote query --types text 'SELECT * FROM users WHERE zip = ?' 12345\n"
+                "  cenote query --statement-timeout-ms 0 - < report.sql\n",
+    .options = options,
+    .options_count = sizeof options / sizeof options[0],
+    .operands_min = 1,
+    .operands_max = 1 + CEN_MAX_ARGS,
+    .run = run,
+};
