@@ -1,0 +1,283 @@
+/*
+ * exchange.c - one command to the server and back. libpq is asked under the guard, since it may
+ * close the socket that abort() would shut; rows are handed on outside it.
+ */
+#include "base/error.h"
+#include "driver/postgres/postgres.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+void pg_set_fd(cenote_connection *c, int fd)
+{
+  pthread_mutex_lock(&c->guard);
+  c->fd = fd;
+  pthread_mutex_unlock(&c->guard);
+}
+
+/* ---------------------------------------------------------------------------- lost */
+
+/* What is surely not done may be tried again; what may be done, not. */
+static cenote_status lost_status(const cenote_connection *c)
+{
+  if (!c->sent) {
+    return CENOTE_CONNECTION_LOST;
+  }
+  if (c->request->kind == CENOTE_REQUEST_COMMIT) {
+    return CENOTE_OUTCOME_UNKNOWN;
+  }
+  const struct pg_statement *statement = c->statement;
+  if (!statement || c->request->kind != CENOTE_REQUEST_EXECUTE) {
+    return CENOTE_CONNECTION_LOST;
+  }
+  if (statement->verb == CEN_VERB_READ && !statement->may_dirty) {
+    return CENOTE_CONNECTION_LOST;
+  }
+  /* Inside a transaction the server rolls everything back, unless this was to end it. */
+  if (c->in_block && (statement->verb == CEN_VERB_READ || statement->verb == CEN_VERB_WRITE)) {
+    return CENOTE_CONNECTION_LOST;
+  }
+  return CENOTE_OUTCOME_UNKNOWN;
+}
+
+cenote_step pg_lost(cenote_connection *c, cenote_error *error)
+{
+  char said[300];
+  atomic_store(&c->broken, true);
+  pg_tidy_message(c->conn ? PQerrorMessage(c->conn) : "", said, sizeof(said));
+  cenote_status status = lost_status(c);
+  pg_fail(c, status, "%s%s%s", cenote_status_text(status), said[0] ? ": " : "", said);
+  return pg_finish(c, error);
+}
+
+/* One look at the socket: 0.2 µs that tell a session which died while it rested from one that
+ * dies under a statement. */
+bool pg_still_there(cenote_connection *c)
+{
+  for (int looks = 0; looks < 3; looks++) {
+    char byte;
+    ssize_t got = recv(PQsocket(c->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (got < 0) {
+      return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+    }
+    if (got == 0) {
+      return false;
+    }
+    /* Notifications, changed settings, or the server's goodbye. */
+    pthread_mutex_lock(&c->guard);
+    bool read = PQconsumeInput(c->conn) == 1;
+    (void)PQisBusy(c->conn);
+    pthread_mutex_unlock(&c->guard);
+    if (!read || atomic_load(&c->broken) || PQstatus(c->conn) != CONNECTION_OK) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/* --------------------------------------------------------------------------- sending */
+
+static bool flush(cenote_connection *c)
+{
+  pthread_mutex_lock(&c->guard);
+  int left = PQflush(c->conn);
+  pthread_mutex_unlock(&c->guard);
+  c->flushing = left > 0;
+  if (left == 0 && (c->state == PG_RUNNING || c->state == PG_COMMANDING)) {
+    c->sent = true;
+  }
+  return left >= 0;
+}
+
+cenote_step pg_sent(cenote_connection *c, int ok, enum pg_state state, cenote_error *error)
+{
+  c->state = state;
+  if (ok && flush(c)) {
+    return CENOTE_STEP_AGAIN;
+  }
+  if (PQstatus(c->conn) != CONNECTION_OK) {
+    return pg_lost(c, error);
+  }
+  char said[300];
+  pg_tidy_message(PQerrorMessage(c->conn), said, sizeof(said));
+  atomic_store(&c->broken, true); /* half a message may be on its way */
+  pg_fail(c, CENOTE_INTERNAL, "the statement could not be sent: %s", said);
+  return pg_finish(c, error);
+}
+
+cenote_step pg_send_command(cenote_connection *c, const char *sql, enum pg_state state,
+                            cenote_error *error)
+{
+  pthread_mutex_lock(&c->guard);
+  int ok = PQsendQuery(c->conn, sql);
+  pthread_mutex_unlock(&c->guard);
+  return pg_sent(c, ok, state, error);
+}
+
+/* --------------------------------------------------------------------------- results */
+
+/* COPY needs the bytes of a stream that a statement does not have: it is ended at once. */
+static void refuse_copy(cenote_connection *c, ExecStatusType status)
+{
+  pg_fail(c, CENOTE_UNSUPPORTED,
+          "COPY from or to the client is not supported; use INSERT or SELECT, or libpq's own calls "
+          "on the lease's resource");
+  if (status == PGRES_COPY_IN) {
+    pthread_mutex_lock(&c->guard);
+    (void)PQputCopyEnd(c->conn, "not supported by this client");
+    pthread_mutex_unlock(&c->guard);
+    c->flushing = true;
+    return;
+  }
+  if (status == PGRES_COPY_OUT) {
+    c->copying_out = true;
+    pg_cancel(c);
+    return;
+  }
+  atomic_store(&c->broken, true); /* replication has no way back */
+}
+
+/* false: more of it will come. */
+static bool drain_copy(cenote_connection *c)
+{
+  for (;;) {
+    char *bytes = NULL;
+    pthread_mutex_lock(&c->guard);
+    int got = PQgetCopyData(c->conn, &bytes, 1);
+    pthread_mutex_unlock(&c->guard);
+    PQfreemem(bytes);
+    if (got == 0) {
+      return false;
+    }
+    if (got < 0) {
+      c->copying_out = false;
+      return true;
+    }
+  }
+}
+
+static void note_error(cenote_connection *c, const PGresult *result)
+{
+  const char *severity = pg_field(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+  const char *sqlstate = pg_field(result, PG_DIAG_SQLSTATE);
+  if (!*sqlstate) {
+    return; /* libpq's own; the connection's status tells */
+  }
+  if (pg_error_poisons(sqlstate, severity)) {
+    atomic_store(&c->broken, true);
+    if (severity[0] != 'E') { /* FATAL, PANIC: this session is over */
+      cenote_error *failure = pg_failure(c, lost_status(c));
+      if (failure) {
+        pg_error_from_result(result, c->failed, failure);
+      }
+    }
+  }
+  /* The primary became a standby: what asked for a primary must look for the new one. */
+  const char *standby = PQparameterStatus(c->conn, "in_hot_standby");
+  const char *wanted = pg_shared_value(c->shared, "target_session_attrs");
+  if (strcmp(sqlstate, "25006") == 0 && standby && strcmp(standby, "on") == 0 && wanted &&
+      (strcmp(wanted, "read-write") == 0 || strcmp(wanted, "primary") == 0)) {
+    atomic_store(&c->broken, true);
+  }
+}
+
+static void prepare_result(cenote_connection *c, const PGresult *result)
+{
+  if (PQresultStatus(result) == PGRES_COMMAND_OK) {
+    c->statement->prepared = true;
+    return;
+  }
+  pg_execute_error(c, result);
+}
+
+static void dispatch(cenote_connection *c, PGresult *result)
+{
+  ExecStatusType status = PQresultStatus(result);
+  if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) {
+    refuse_copy(c, status);
+    return;
+  }
+  if (status == PGRES_FATAL_ERROR) {
+    note_error(c, result);
+    if (PQstatus(c->conn) != CONNECTION_OK && !*pg_field(result, PG_DIAG_SQLSTATE)) {
+      return; /* libpq's words for a lost connection; pg_lost has them too */
+    }
+  }
+  switch (c->state) {
+  case PG_PREPARING:
+    prepare_result(c, result);
+    break;
+  case PG_RUNNING:
+    pg_execute_result(c, result);
+    break;
+  case PG_COMMANDING:
+    pg_session_result(c, result);
+    break;
+  default: /* what could not be deallocated is gone already */
+    break;
+  }
+}
+
+static cenote_step idle(cenote_connection *c, cenote_error *error)
+{
+  if (PQstatus(c->conn) != CONNECTION_OK) {
+    return pg_lost(c, error);
+  }
+  PGnotify *notify;
+  while ((notify = PQnotifies(c->conn)) != NULL) {
+    PQfreemem(notify); /* nobody to tell */
+  }
+  return c->request->kind == CENOTE_REQUEST_EXECUTE ? pg_execute_idle(c, error)
+                                                    : pg_session_idle(c, error);
+}
+
+static cenote_step read_results(cenote_connection *c, cenote_error *error)
+{
+  for (int count = 0; count < PG_ROWS_A_STEP; count++) {
+    if (c->copying_out && !drain_copy(c)) {
+      return PQstatus(c->conn) == CONNECTION_OK ? CENOTE_STEP_AGAIN : pg_lost(c, error);
+    }
+    pthread_mutex_lock(&c->guard);
+    bool busy = PQisBusy(c->conn);
+    PGresult *result = busy ? NULL : PQgetResult(c->conn);
+    pthread_mutex_unlock(&c->guard);
+    if (busy) {
+      return PQstatus(c->conn) == CONNECTION_OK ? CENOTE_STEP_AGAIN : pg_lost(c, error);
+    }
+    if (!result) {
+      return idle(c, error);
+    }
+    dispatch(c, result);
+    PQclear(result);
+    if (c->flushing && !flush(c)) {
+      return pg_lost(c, error);
+    }
+    if (PQstatus(c->conn) != CONNECTION_OK && c->copying_out) {
+      return pg_lost(c, error);
+    }
+  }
+  c->more = true;
+  return CENOTE_STEP_AGAIN;
+}
+
+cenote_step pg_exchange_advance(cenote_connection *c, short revents, cenote_error *error)
+{
+  if (atomic_load(&c->aborted)) {
+    return pg_lost(c, error);
+  }
+  if (c->flushing && !flush(c)) {
+    return pg_lost(c, error);
+  }
+  bool was_more = c->more;
+  c->more = false;
+  if (revents & (POLLIN | POLLHUP | POLLERR)) {
+    pthread_mutex_lock(&c->guard);
+    (void)PQconsumeInput(c->conn); /* what failed shows in the status, after what did arrive */
+    pthread_mutex_unlock(&c->guard);
+  } else if (!was_more) {
+    return CENOTE_STEP_AGAIN;
+  }
+  return read_results(c, error);
+}

@@ -1,0 +1,437 @@
+#include "base/error.h"
+#include "driver/postgres/postgres.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OID_BYTEA = 17, MASKED_ARGS = 64 };
+
+/* ---------------------------------------------------------------------------- arguments */
+
+struct args {
+  const char **values;
+  int *lengths;
+  int *formats;
+  Oid *types; /* NULL: the server infers all of them */
+};
+
+/* Arguments with names, and text that PostgreSQL cannot hold. */
+static bool args_check(cenote_connection *c)
+{
+  const cenote_request *request = c->request;
+  if (request->count != c->statement->highest) {
+    pg_fail(c, CENOTE_INVALID, "the statement takes %zu argument%s, %zu given",
+            c->statement->highest, c->statement->highest == 1 ? "" : "s", request->count);
+    return false;
+  }
+  if (request->count > CEN_MAX_ARGS) {
+    pg_fail(c, CENOTE_TOO_LARGE, "%zu arguments, PostgreSQL takes %d at most", request->count,
+            CEN_MAX_ARGS);
+    return false;
+  }
+  for (size_t i = 0; i < request->count; i++) {
+    const cenote_value *arg = &request->args[i];
+    if (arg->name) {
+      pg_fail(c, CENOTE_INVALID, "PostgreSQL has no named arguments; use ? or $1");
+      return false;
+    }
+    if (arg->type == CENOTE_TEXT && arg->size > 0 && memchr(arg->as.text, '\0', arg->size)) {
+      pg_fail(c, CENOTE_INVALID,
+              "argument %zu is text with a NUL byte, which PostgreSQL cannot hold; pass a blob",
+              i + 1);
+      return false;
+    }
+    if ((arg->type == CENOTE_TEXT || arg->type == CENOTE_BLOB) && arg->size > INT32_MAX) {
+      pg_fail(c, CENOTE_TOO_LARGE, "argument %zu is larger than PostgreSQL takes", i + 1);
+      return false;
+    }
+  }
+  return true;
+}
+
+/* Which arguments are blobs. They alone carry a type: the rest is text whose type the server
+ * infers from where it stands, as it does for a literal. *exact: none lies beyond the mask. */
+static uint64_t blob_mask(const cenote_request *request, bool *exact)
+{
+  uint64_t mask = 0;
+  *exact = true;
+  for (size_t i = 0; i < request->count; i++) {
+    if (request->args[i].type == CENOTE_BLOB) {
+      *exact = *exact && i < MASKED_ARGS;
+      mask |= i < MASKED_ARGS ? UINT64_C(1) << i : 0;
+    }
+  }
+  return mask;
+}
+
+static bool scratch_reserve(cenote_connection *c, size_t size)
+{
+  if (size <= c->scratch_size) {
+    return true;
+  }
+  char *larger = realloc(c->scratch, size);
+  if (larger) {
+    c->scratch = larger;
+    c->scratch_size = size;
+  }
+  return larger != NULL;
+}
+
+/* libpq copies what it is given, so that one buffer serves all statements of a connection. */
+static bool args_build(cenote_connection *c, struct args *args)
+{
+  const cenote_request *request = c->request;
+  size_t count = request->count;
+  size_t arrays = count * (sizeof(char *) + 2 * sizeof(int) + sizeof(Oid));
+  size_t texts = 0;
+  *args = (struct args){0};
+  if (count == 0) {
+    return true;
+  }
+  for (size_t i = 0; i < count; i++) {
+    texts += pg_arg_size(&request->args[i]);
+  }
+  if (!scratch_reserve(c, arrays + texts)) {
+    return false;
+  }
+  args->values = (const char **)(void *)c->scratch;
+  args->lengths = (int *)(void *)(c->scratch + count * sizeof(char *));
+  args->formats = args->lengths + count;
+  args->types = (Oid *)(void *)(args->formats + count);
+  char *text = c->scratch + arrays;
+  for (size_t i = 0; i < count; i++) {
+    const cenote_value *arg = &request->args[i];
+    bool blob = arg->type == CENOTE_BLOB;
+    args->formats[i] = blob;
+    args->types[i] = blob ? OID_BYTEA : 0;
+    args->lengths[i] = blob ? (int)arg->size : 0;
+    if (blob) {
+      args->values[i] = arg->size > 0 ? arg->as.blob : "";
+    } else if (arg->type == CENOTE_NULL) {
+      args->values[i] = NULL;
+    } else {
+      args->values[i] = text;
+      text += pg_arg_text(arg, text) + 1;
+    }
+  }
+  return true;
+}
+
+static void scratch_trim(cenote_connection *c)
+{
+  if (c->scratch_size > PG_SCRATCH_KEPT) {
+    free(c->scratch);
+    c->scratch = NULL;
+    c->scratch_size = 0;
+  }
+}
+
+/* ------------------------------------------------------------------------------ sending */
+
+static const char *text_of(const struct pg_statement *statement)
+{
+  return statement->rewritten ? statement->rewritten : statement->sql;
+}
+
+static void name_of(const struct pg_statement *statement, char name[32])
+{
+  snprintf(name, 32, "cenote_%u", statement->number);
+}
+
+static cenote_step no_memory(cenote_connection *c, cenote_error *error)
+{
+  pg_fail(c, CENOTE_NO_MEMORY, "out of memory for the arguments");
+  return pg_finish(c, error);
+}
+
+static cenote_step run(cenote_connection *c, bool prepared, cenote_error *error)
+{
+  struct args args;
+  char name[32];
+  int count = (int)c->request->count;
+  if (!args_build(c, &args)) {
+    return no_memory(c, error);
+  }
+  c->use_prepared = prepared;
+  name_of(c->statement, name);
+  pthread_mutex_lock(&c->guard);
+  int ok = prepared ? PQsendQueryPrepared(c->conn, name, count, args.values, args.lengths,
+                                          args.formats, 0)
+                    : PQsendQueryParams(c->conn, text_of(c->statement), count, args.types,
+                                        args.values, args.lengths, args.formats, 0);
+  if (ok) {
+    (void)PQsetSingleRowMode(c->conn); /* rows pass through; libpq keeps one */
+  }
+  pthread_mutex_unlock(&c->guard);
+  return pg_sent(c, ok, PG_RUNNING, error);
+}
+
+static cenote_step prepare(cenote_connection *c, cenote_error *error)
+{
+  struct args args;
+  char name[32];
+  if (!args_build(c, &args)) {
+    return no_memory(c, error);
+  }
+  name_of(c->statement, name);
+  pthread_mutex_lock(&c->guard);
+  int ok = PQsendPrepare(c->conn, name, text_of(c->statement), (int)c->request->count, args.types);
+  pthread_mutex_unlock(&c->guard);
+  return pg_sent(c, ok, PG_PREPARING, error);
+}
+
+/* Worth it from the second use on, for what has a plan, and where the session is ours. */
+static bool should_prepare(const cenote_connection *c)
+{
+  const struct pg_statement *statement = c->statement;
+  enum cen_verb verb = statement->verb;
+  return c->level != PG_LEVEL_POOLER && statement->cached && statement->uses >= PG_PREPARE_AT &&
+         (verb == CEN_VERB_READ || verb == CEN_VERB_WRITE) && !c->retried &&
+         PQtransactionStatus(c->conn) != PQTRANS_INERROR;
+}
+
+/* The next thing to send for the statement. */
+static cenote_step next(cenote_connection *c, cenote_error *error)
+{
+  bool exact;
+  uint64_t mask = blob_mask(c->request, &exact);
+  struct pg_statement *statement = c->statement;
+  if (statement->prepared) {
+    return run(c, exact && mask == statement->blob_mask && !c->retried, error);
+  }
+  if (!should_prepare(c) || !exact) {
+    return run(c, false, error);
+  }
+  size_t dead = c->statements->dead_count;
+  if (dead > 0 && PQtransactionStatus(c->conn) == PQTRANS_IDLE) {
+    char *sql = pg_statements_bury(c->statements);
+    if (!sql) {
+      return no_memory(c, error);
+    }
+    cenote_step step = pg_send_command(c, sql, PG_BURYING, error);
+    free(sql);
+    return step;
+  }
+  if (dead >= CEN_STATEMENT_CACHE) {
+    return run(c, false, error); /* a long transaction: nothing can be deallocated in it */
+  }
+  statement->blob_mask = mask;
+  return prepare(c, error);
+}
+
+cenote_step pg_execute_start(cenote_connection *c, cenote_error *error)
+{
+  cenote_error why = CENOTE_ERROR_INIT;
+  const char *sql = c->request->sql ? c->request->sql : "";
+  cenote_status status = pg_statement_get(&c->statements, sql, &c->statement, &why);
+  if (status != CENOTE_OK) {
+    cenote_error *failure = pg_failure(c, status);
+    cen_error_copy(failure, &why);
+    return pg_finish(c, error);
+  }
+  if (!args_check(c)) {
+    return pg_finish(c, error);
+  }
+  c->in_block = PQtransactionStatus(c->conn) != PQTRANS_IDLE;
+  c->dirty = c->dirty || c->statement->may_dirty;
+  return next(c, error);
+}
+
+/* ------------------------------------------------------------------------------ results */
+
+static bool cells_reserve(cenote_connection *c, size_t count)
+{
+  if (count <= c->cell_count) {
+    return true;
+  }
+  cenote_value *larger = realloc(c->cells, count * sizeof(*larger));
+  if (larger) {
+    c->cells = larger;
+    c->cell_count = count;
+  }
+  return larger != NULL;
+}
+
+/* The sink wants no more: what is still to come is cancelled and read past. */
+static void sink_failed(cenote_connection *c, cenote_status status, const cenote_error *why)
+{
+  cenote_error *failure = pg_failure(c, status);
+  cen_error_copy(failure, why);
+  pg_cancel(c);
+}
+
+static void tell_columns(cenote_connection *c, const PGresult *result)
+{
+  int count = PQnfields(result);
+  cenote_error why = CENOTE_ERROR_INIT;
+  c->columns_told = true;
+  if (!c->request->sink || count == 0) {
+    return;
+  }
+  cenote_column *columns = calloc((size_t)count, sizeof(*columns));
+  if (!columns) {
+    (void)cenote_error_set(&why, CENOTE_NO_MEMORY, "out of memory for the columns");
+    sink_failed(c, CENOTE_NO_MEMORY, &why);
+    return;
+  }
+  for (int i = 0; i < count; i++) {
+    pg_column_of(result, i, &columns[i]);
+  }
+  cenote_status status = cenote_sink_columns(c->request->sink, columns, (size_t)count, &why);
+  free(columns);
+  if (status != CENOTE_OK) {
+    sink_failed(c, status, &why);
+  }
+}
+
+static void free_kept(void **kept, size_t count)
+{
+  for (size_t i = 0; kept && i < count; i++) {
+    PQfreemem(kept[i]);
+  }
+  free(kept);
+}
+
+static void tell_row(cenote_connection *c, const PGresult *result, int row)
+{
+  cenote_error why = CENOTE_ERROR_INIT;
+  size_t count = (size_t)PQnfields(result);
+  bool raw = (c->request->flags & CENOTE_REQUEST_RAW_TEXT) != 0;
+  void **kept = NULL; /* blobs in PostgreSQL's old notation need memory of their own */
+  bool memory = cells_reserve(c, count);
+  for (size_t i = 0; memory && i < count; i++) {
+    void *own = NULL;
+    memory = pg_cell(result, row, (int)i, raw, &c->cells[i], &own);
+    if (own && !kept && !(kept = calloc(count, sizeof(*kept)))) {
+      PQfreemem(own);
+      memory = false;
+    } else if (own) {
+      kept[i] = own;
+    }
+  }
+  cenote_status status =
+      memory ? cenote_sink_row(c->request->sink, c->cells, count, &why)
+             : cenote_error_set(&why, CENOTE_NO_MEMORY, "out of memory while reading a row");
+  free_kept(kept, count);
+  if (status != CENOTE_OK) {
+    sink_failed(c, status, &why);
+  }
+}
+
+static int64_t affected_rows(PGresult *result)
+{
+  /* SELECT's count is the rows', except where it made a table. */
+  if (PQnfields(result) > 0 && strncmp(PQcmdStatus(result), "SELECT", 6) == 0) {
+    return 0;
+  }
+  return strtoll(PQcmdTuples(result), NULL, 10);
+}
+
+static void complete(cenote_connection *c, PGresult *result)
+{
+  const char *tag = PQcmdStatus(result);
+  pg_session_used(c, tag);
+  if (!c->failed && c->request->sink) {
+    cenote_sink_complete(c->request->sink, affected_rows(result), 0, tag);
+  }
+}
+
+static bool cancelled(cenote_connection *c)
+{
+  pthread_mutex_lock(&c->guard);
+  bool answer = c->cancelled;
+  pthread_mutex_unlock(&c->guard);
+  return answer;
+}
+
+void pg_execute_error(cenote_connection *c, const PGresult *result)
+{
+  const char *sqlstate = pg_field(result, PG_DIAG_SQLSTATE);
+  cenote_status status = CENOTE_DATABASE;
+  if (strcmp(sqlstate, "57014") == 0) {
+    bool timeout = strstr(pg_field(result, PG_DIAG_MESSAGE_PRIMARY), "statement timeout") != NULL;
+    status = cancelled(c) ? CENOTE_CANCELLED : timeout ? CENOTE_STATEMENT_TIMEOUT : status;
+  }
+  cenote_error *failure = pg_failure(c, status);
+  if (failure) {
+    pg_error_from_result(result, status, failure);
+  }
+}
+
+/*
+ * A prepared statement that the server cannot use any more: its result has other columns since a
+ * table was altered, or somebody deallocated it. It failed before anything ran, so outside a
+ * transaction it simply runs again; inside one, the transaction has failed with it.
+ */
+static bool is_stale(const cenote_connection *c, const PGresult *result)
+{
+  const char *sqlstate = pg_field(result, PG_DIAG_SQLSTATE);
+  const char *routine = pg_field(result, PG_DIAG_SOURCE_FUNCTION);
+  if (!c->use_prepared || c->columns_told) {
+    return false;
+  }
+  if (strcmp(sqlstate, "0A000") == 0) {
+    return strcmp(routine, "RevalidateCachedQuery") == 0;
+  }
+  return strcmp(sqlstate, "26000") == 0 && strcmp(routine, "FetchPreparedStatement") == 0 &&
+         !*pg_field(result, PG_DIAG_CONTEXT);
+}
+
+static void run_error(cenote_connection *c, const PGresult *result)
+{
+  if (is_stale(c, result)) {
+    bool on_server = strcmp(pg_field(result, PG_DIAG_SQLSTATE), "0A000") == 0;
+    pg_statement_unprepare(c->statements, c->statement, on_server);
+    c->retry = !c->in_block && !c->retried;
+    if (c->retry) {
+      return;
+    }
+  }
+  pg_execute_error(c, result);
+}
+
+void pg_execute_result(cenote_connection *c, PGresult *result)
+{
+  switch (PQresultStatus(result)) {
+  case PGRES_SINGLE_TUPLE:
+  case PGRES_TUPLES_OK:
+    if (!c->failed && !c->columns_told) {
+      tell_columns(c, result);
+    }
+    for (int row = 0; row < PQntuples(result) && !c->failed && c->request->sink; row++) {
+      tell_row(c, result, row);
+    }
+    if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+      complete(c, result);
+    }
+    break;
+  case PGRES_COMMAND_OK:
+    complete(c, result);
+    break;
+  case PGRES_EMPTY_QUERY:
+    pg_fail(c, CENOTE_INVALID, "empty statement");
+    break;
+  default:
+    run_error(c, result);
+    break;
+  }
+}
+
+cenote_step pg_execute_idle(cenote_connection *c, cenote_error *error)
+{
+  bool unfinished = c->state == PG_BURYING || c->state == PG_PREPARING || c->retry;
+  if (c->failed || !unfinished) {
+    scratch_trim(c);
+    return pg_finish(c, error);
+  }
+  if (cancelled(c)) {
+    pg_fail(c, CENOTE_CANCELLED, "cancelled");
+    return pg_finish(c, error);
+  }
+  c->retried = c->retried || c->retry;
+  c->retry = false;
+  c->sent = false;
+  return next(c, error);
+}

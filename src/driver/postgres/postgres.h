@@ -1,0 +1,293 @@
+/*
+ * postgres.h - what the files of the PostgreSQL driver share. Private to this folder.
+ *
+ *   postgres.c   the driver's table: create, start, advance, destroy; ending a request
+ *   params.c     the URL and the settings become libpq parameters, once a manager
+ *   tls.c        which sslmode and which CA file
+ *   connect.c    OPEN: resolve, connect, log in, the ladder of start-up settings
+ *   exchange.c   one command to the server and back: send, flush, read, results
+ *   execute.c    EXECUTE: arguments, preparing, rows into the sink
+ *   session.c    BEGIN, COMMIT, ROLLBACK, RESET, CHECK and what makes a session dirty
+ *   statements.c the cache of statements: what the scanner said, and which are prepared
+ *   types.c      values to and from PostgreSQL's text
+ *   cancel.c     cancel and abort, the only calls that other threads make
+ *   error.c      SQLSTATE and messages
+ *
+ * Threads: at most one is inside a connection. cancel() and abort() come from any thread; what
+ * they touch stands under `guard`, and so does every libpq call that may close the socket.
+ */
+#ifndef CEN_POSTGRES_H
+#define CEN_POSTGRES_H
+
+#include <cenote/driver.h>
+
+#include "base/limits.h"
+#include "base/list.h"
+#include "net/resolver.h"
+#include "net/workers.h"
+#include "sql/scan.h"
+
+#include <libpq-fe.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum {
+  PG_MAX_HOSTS = 16,
+  PG_MAX_CANDIDATES = 64,     /* addresses of all hosts together */
+  PG_CACHED_SQL = 16 << 10,   /* longer statements are neither remembered nor prepared */
+  PG_PREPARE_AT = 2,          /* the use of a statement that prepares it */
+  PG_ROWS_A_STEP = 4096,      /* then others get their turn on the same thread */
+  PG_SCRATCH_KEPT = 64 << 10, /* arguments' buffer that a connection keeps */
+  PG_TICK_MS = 100            /* how soon a wait without a descriptor of its own sees an abort */
+};
+
+/* How much the server is asked for in the start-up packet; each step down asks for less. */
+enum pg_level {
+  PG_LEVEL_FULL,  /* PostgreSQL 14 and later */
+  PG_LEVEL_OLD,   /* without what came with 14 */
+  PG_LEVEL_POOLER /* nothing: a pooler in transaction mode is in between */
+};
+
+/* ------------------------------------------------------------------ once a manager: params.c */
+
+struct pg_param {
+  const char *keyword; /* libpq's own, or static memory */
+  char *value;
+};
+
+struct pg_host {
+  char *name;    /* host name, socket directory, or "" */
+  char *address; /* the URL's hostaddr, or "" */
+  char *port;    /* or "" */
+};
+
+struct pg_shared {
+  PQconninfoOption *options; /* keeps the keywords alive; holds the password */
+  struct pg_param *params;   /* as the URL says, without those that connect.c makes itself */
+  size_t count;
+  struct pg_host hosts[PG_MAX_HOSTS];
+  size_t host_count;
+  char *user;             /* for the password callback; may be NULL */
+  char *url_options;      /* the URL's own "options", or PGOPTIONS; may be NULL */
+  char *startup[2];       /* -c settings of PG_LEVEL_FULL and PG_LEVEL_OLD */
+  const char *sslmode;    /* what tls.c decided; NULL: libpq's default */
+  char *ca_file;          /* NULL: libpq's default */
+  char *application_name; /* NULL: the URL has one */
+  bool gssencmode_given;
+  _Atomic int level;        /* enum pg_level, learned from refusals */
+  _Atomic bool pooler_said; /* the note about the pooler is in the log */
+};
+
+cenote_status pg_shared_new(const cenote_driver_params *params, void **shared, cenote_error *error);
+void pg_shared_free(void *shared);
+int64_t pg_setting_ms(const cenote_driver_params *params, const char *name, int64_t otherwise);
+bool pg_setting_on(const cenote_driver_params *params, const char *name, bool otherwise);
+/* The URL without the parameters that this libpq does not know; *pooler: it says pgbouncer=true.
+ * `dropped` gets the names, for the log. malloc'ed; the caller wipes it. */
+char *pg_url_filter(const char *url, char *dropped, size_t dropped_size, bool *pooler);
+const char *pg_shared_value(const struct pg_shared *shared, const char *keyword);
+
+/* ------------------------------------------------------------------------------------- tls.c */
+
+struct pg_tls_question {
+  bool local;              /* every host is a socket or loopback */
+  bool verify;             /* the setting tls_verify */
+  const char *sslmode;     /* of the URL or PGSSLMODE; NULL: not given */
+  const char *sslrootcert; /* of the URL or PGSSLROOTCERT; NULL: not given */
+  const char *ca_setting;  /* the setting tls_ca_file; NULL: not given */
+};
+struct pg_tls_answer {
+  const char *sslmode; /* NULL: leave it to libpq */
+  const char *ca_file; /* NULL: leave it to libpq */
+  bool warn;           /* verification was turned off for a server that is not local */
+};
+/* CENOTE_CONFIG when the URL asks for a plain connection to elsewhere. Pure, but for looking
+ * whether files exist. */
+cenote_status pg_tls_decide(const struct pg_tls_question *question, struct pg_tls_answer *answer,
+                            cenote_error *error);
+bool pg_host_is_local(const char *host);
+
+/* ------------------------------------------------------------------------- statements.c */
+
+struct pg_statement {
+  struct cen_link link;       /* in the order of last use; or in the list of the dead */
+  struct pg_statement *chain; /* same bucket */
+  uint64_t hash;
+  size_t sql_size;
+  char *rewritten; /* with $1 for ?, or NULL: as it was */
+  size_t highest;  /* arguments that it needs */
+  enum cen_verb verb;
+  bool may_dirty;
+  bool cached;
+  bool prepared;
+  uint32_t uses;
+  uint32_t number;    /* cenote_<number> on the server */
+  uint64_t blob_mask; /* which arguments were blobs when it was prepared */
+  char sql[];
+};
+
+struct pg_statements {
+  struct pg_statement *bucket[64];
+  struct cen_link used; /* last used first */
+  struct cen_link dead; /* prepared on the server, to be deallocated */
+  size_t count;
+  size_t dead_count;
+  uint32_t last_number;
+};
+
+/* The statement for this text: remembered, or scanned now. One that is not `cached` is freed by
+ * pg_statement_done. CENOTE_INVALID: empty, several in one text, wrong placeholders. */
+cenote_status pg_statement_get(struct pg_statements **statements, const char *sql,
+                               struct pg_statement **statement, cenote_error *error);
+void pg_statement_done(struct pg_statement *statement);
+/* No longer prepared; `on_server`: it is still there and has to be deallocated. */
+void pg_statement_unprepare(struct pg_statements *statements, struct pg_statement *statement,
+                            bool on_server);
+void pg_statements_forget_prepared(struct pg_statements *statements); /* the server forgot all */
+/* Drops everything; what the server holds goes to the dead. */
+void pg_statements_shrink(struct pg_statements *statements);
+void pg_statements_free(struct pg_statements *statements);
+/* "DEALLOCATE cenote_1; …" for the dead, whose list is emptied; malloc'ed, NULL: no memory. */
+char *pg_statements_bury(struct pg_statements *statements);
+
+/* --------------------------------------------------------------------------- the connection */
+
+enum pg_state {
+  PG_RESTING,    /* no request */
+  PG_RESOLVING,  /* OPEN: names */
+  PG_CONNECTING, /* OPEN: libpq */
+  PG_BURYING,    /* DEALLOCATE of what fell out of the cache */
+  PG_PREPARING,
+  PG_RUNNING,    /* EXECUTE itself */
+  PG_COMMANDING, /* one of our own commands: BEGIN, ROLLBACK, the reset, … */
+  PG_CANCELLING  /* all is read; a cancel request is still on its way */
+};
+
+struct pg_opening;    /* connect.c; only while OPEN runs */
+struct pg_canceller;  /* cancel.c; the handle that outlives the connection */
+struct pg_cancel_job; /* cancel.c */
+
+struct cenote_connection {
+  const cenote_driver_params *params;
+  struct pg_shared *shared;
+  PGconn *conn;
+  uint32_t fork_count; /* of the process that created it */
+  enum pg_state state;
+  enum pg_level level;
+
+  const cenote_request *request;
+  struct pg_opening *opening;
+  struct pg_statements *statements;
+  struct pg_statement *statement; /* of the running EXECUTE */
+  struct cenote_error *failure;   /* why the running request fails; allocated on failure */
+  cenote_status failed;           /* CENOTE_OK: it does not */
+  unsigned command;               /* which of session.c's commands runs */
+  bool flushing;                  /* libpq still has bytes for the server */
+  bool more;                      /* rows wait inside libpq: come back at once */
+  bool sent;                      /* the statement may have reached the server */
+  bool use_prepared, retry, retried, columns_told, in_block;
+  bool copying_out;
+
+  char *scratch; /* the arguments as text */
+  size_t scratch_size;
+  cenote_value *cells;
+  size_t cell_count;
+
+  uint64_t parameters; /* hash of the session's reported settings when it was new */
+  bool dirty, tainted, user_prepared;
+
+  pthread_mutex_t guard;
+  /* under guard: */
+  int fd;         /* of the running request, or -1 */
+  bool running;   /* between start and DONE or FAILED */
+  bool cancelled; /* cancel() asked the running request to stop */
+  struct pg_canceller *canceller;
+  struct pg_cancel_job *job;
+  _Atomic bool aborted; /* also read without it */
+  _Atomic bool broken;
+};
+
+/* ----------------------------------------------------------------------------- postgres.c */
+
+extern const cenote_driver cen_driver_postgres;
+
+void pg_log(const cenote_connection *c, cenote_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The request is over but for a cancel on its way. */
+cenote_step pg_finish(cenote_connection *c, cenote_error *error);
+/* Remembers the first failure of the request; answers where to write it, or NULL (no memory,
+ * or there is one already). */
+cenote_error *pg_failure(cenote_connection *c, cenote_status status);
+void pg_fail(cenote_connection *c, cenote_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ------------------------------------------------------------------------------ connect.c */
+
+cenote_step pg_open_start(cenote_connection *c, cenote_error *error);
+cenote_step pg_open_advance(cenote_connection *c, cenote_error *error);
+void pg_open_wants(const cenote_connection *c, cenote_wants *wants);
+void pg_opening_free(struct pg_opening *opening);
+void pg_conn_free(cenote_connection *c); /* closes; in a forked child without a word */
+
+/* ----------------------------------------------------------------------------- exchange.c */
+
+/* After a PQsend…: `ok` is its answer. Goes into `state`, flushes. */
+cenote_step pg_sent(cenote_connection *c, int ok, enum pg_state state, cenote_error *error);
+cenote_step pg_exchange_advance(cenote_connection *c, short revents, cenote_error *error);
+cenote_step pg_send_command(cenote_connection *c, const char *sql, enum pg_state state,
+                            cenote_error *error);
+/* False: the other side is gone, and nothing was sent to it. */
+bool pg_still_there(cenote_connection *c);
+cenote_step pg_lost(cenote_connection *c, cenote_error *error);
+void pg_set_fd(cenote_connection *c, int fd);
+
+/* ------------------------------------------------------------------------------ execute.c */
+
+cenote_step pg_execute_start(cenote_connection *c, cenote_error *error);
+void pg_execute_result(cenote_connection *c, PGresult *result); /* one result of PG_RUNNING */
+void pg_execute_error(cenote_connection *c, const PGresult *result);
+cenote_step pg_execute_idle(cenote_connection *c, cenote_error *error);
+
+/* ------------------------------------------------------------------------------ session.c */
+
+cenote_step pg_session_start(cenote_connection *c, cenote_error *error);
+void pg_session_result(cenote_connection *c, PGresult *result); /* one result of PG_COMMANDING */
+cenote_step pg_session_idle(cenote_connection *c, cenote_error *error);
+void pg_session_opened(cenote_connection *c);
+void pg_session_used(cenote_connection *c, const char *tag); /* after a statement */
+unsigned pg_session_flags(const cenote_connection *c);
+
+/* -------------------------------------------------------------------------------- types.c */
+
+void pg_column_of(const PGresult *result, int column, cenote_column *out);
+/* A cell; borrows from the result, and may decode in place. `kept`: malloc'ed memory to free
+ * after use, or NULL. false: no memory. */
+bool pg_cell(const PGresult *result, int row, int column, bool raw, cenote_value *value,
+             void **kept);
+size_t pg_arg_size(const cenote_value *arg);            /* bytes that pg_arg_text needs at most */
+size_t pg_arg_text(const cenote_value *arg, char *out); /* writes NUL-terminated; its size */
+
+/* ------------------------------------------------------------------------------- cancel.c */
+
+bool pg_cancel_new(cenote_connection *c);
+void pg_cancel_free(cenote_connection *c);
+void pg_cancel(cenote_connection *c);
+void pg_abort(cenote_connection *c);
+bool pg_cancel_pending(cenote_connection *c); /* tells the job that the request is over */
+int pg_cancel_fd(const cenote_connection *c);
+void pg_cancel_drop(cenote_connection *c);
+
+/* -------------------------------------------------------------------------------- error.c */
+
+bool pg_error_poisons(const char *sqlstate, const char *severity);
+/* Fills *error from the server's answer. */
+void pg_error_from_result(const PGresult *result, cenote_status status, cenote_error *error);
+/* From libpq's words after a failed connect or a lost connection. */
+cenote_status pg_error_from_connect(cenote_connection *c, cenote_error *error);
+const char *pg_field(const PGresult *result, int code); /* "" when missing */
+/* The SQLSTATE in libpq's verbose words, the last there is; "" when none. */
+void pg_find_sqlstate(const char *text, char sqlstate[6]);
+/* First words of libpq's message: no LOCATION line, one line. */
+void pg_tidy_message(const char *text, char *out, size_t size);
+
+#endif
