@@ -1,0 +1,200 @@
+/*
+ * observe.h - from figures to words: whether a manager is well, what to change, and all of it as
+ * JSON in the shapes that dashboards read. Pure functions of one struct, which the manager fills
+ * without holding a lock while they run; any thread. docs/observe.md has every threshold.
+ */
+#ifndef CEN_OBSERVE_H
+#define CEN_OBSERVE_H
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "manager/settings.h"
+#include "manager/window.h"
+
+/* ------------------------------------------------------------------ lately */
+
+/* The counters of cenote_statistics that are also known for the last minute and quarter hour. */
+#define CEN_RECENT(X)    \
+  X(connections_created) \
+  X(connections_closed)  \
+  X(connection_errors)   \
+  X(login_failures)      \
+  X(leases_granted)      \
+  X(leases_released)     \
+  X(lease_timeouts)      \
+  X(acquire_timeouts)    \
+  X(acquire_refused)     \
+  X(checks)              \
+  X(check_failures)      \
+  X(statements)          \
+  X(statement_errors)    \
+  X(slow_statements)     \
+  X(memory_pressure_events)
+
+struct cen_recent {
+#define CEN_RECENT_FIELD(name) uint64_t name;
+  CEN_RECENT(CEN_RECENT_FIELD)
+#undef CEN_RECENT_FIELD
+};
+
+/* The windows behind it, one set a manager; guarded by a lock of the manager's. */
+struct cen_recent_windows {
+#define CEN_RECENT_WINDOW(name) struct cen_window name;
+  CEN_RECENT(CEN_RECENT_WINDOW)
+#undef CEN_RECENT_WINDOW
+};
+
+void cen_recent_init(struct cen_recent_windows *windows, int64_t now_ns);
+/* Takes in what the counters grew by since the last call, as happening now. Call it in each pass
+ * of the janitor and before reading; no counter on a fast path pays for it. */
+void cen_recent_track(struct cen_recent_windows *windows, int64_t now_ns,
+                      const cenote_statistics *statistics);
+void cen_recent_read(struct cen_recent_windows *windows, int64_t now_ns, struct cen_recent *minute,
+                     struct cen_recent *quarter);
+
+/* ----------------------------------------------------------------- figures */
+
+enum cen_probe { CEN_PROBE_NONE, CEN_PROBE_GOOD, CEN_PROBE_FAILED };
+
+/* Everything the words are made from. Texts are borrowed. */
+struct cen_figures {
+  cenote_statistics statistics;
+  int64_t setting[CEN_SETTING_COUNT]; /* cen_figures_settings */
+  int64_t unix_ms;                    /* wall clock, for timestamps */
+  int64_t uptime_ms;
+  const char *profile;  /* "server", or NULL */
+  const char *driver;   /* "postgres", or NULL */
+  const char *database; /* redacted URL, or NULL */
+
+  /* live leases, oldest first, operation ids redacted already; may be fewer than active_leases */
+  const cenote_lease_info *leases;
+  size_t lease_count;
+
+  struct cen_recent minute;
+  struct cen_recent quarter;
+
+  int64_t longest_wait_ms;   /* of those who wait now */
+  const uint64_t *closed_by; /* connections closed, by enum pool_reason; or NULL */
+
+  /* the last attempt to connect that failed, without secrets; NULL: none since the last success */
+  const char *connect_error;
+  int64_t connect_error_age_ms;
+
+  enum cen_probe probe;
+  const char *probe_error; /* or NULL */
+
+  bool simple_path; /* statements can also go over HTTP */
+};
+
+void cen_figures_settings(struct cen_figures *figures, const struct cen_settings *settings);
+
+/* Percentages are 0 … 100. */
+struct cen_derived {
+  double utilization;         /* leases of the maximum, now */
+  double success_rate;        /* acquires that got a lease which came back in time; last 15 min */
+  double average_lease_ms;    /* age of the live leases; 0 without */
+  double efficiency;          /* leases that were released, of those that ended; last 15 min */
+  double reuse_rate;          /* leases that needed no new connection, since the start */
+  double acquires_per_second; /* last minute */
+  double statements_per_second;
+  double error_rate; /* of statements; last minute */
+};
+
+void cen_figures_derive(const struct cen_figures *figures, struct cen_derived *derived);
+
+/* ------------------------------------------------------------------ health */
+
+/* Thresholds, named once. */
+enum {
+  CEN_UTILIZATION_HIGH = 80,   /* percent; above */
+  CEN_SUCCESS_LOW = 95,        /* percent; below */
+  CEN_LEASE_AGE_HIGH = 80,     /* percent of the lease time-out; above */
+  CEN_EFFICIENCY_LOW = 98,     /* percent; below */
+  CEN_CREATED_HIGH = 2,        /* times the maximum in 15 min; above */
+  CEN_CONNECT_ERRORS_MANY = 3, /* in the last minute; from */
+  CEN_LEASE_TIMEOUTS_MANY = 3, /* in 15 min; from */
+  CEN_CHECK_FAILURES_MANY = 3, /* in 15 min; from; one in the last minute is enough, too */
+  CEN_QUEUE_HIGH = 80,         /* percent of max_waiters; from */
+  CEN_WAIT_LONG = 10,          /* p95 in percent of the acquire time-out; above */
+  CEN_WAIT_SAMPLES = 20,       /* waits before that is said */
+  CEN_SLOW_MANY = 5,           /* percent of the statements of 15 min; above */
+  CEN_SLOW_SAMPLES = 20,
+  CEN_CHURN_SHARE = 20,              /* new connections in percent of the leases of 15 min; above */
+  CEN_CHURN_CREATED = 10,            /* connections before that is said */
+  CEN_CONNECT_ERROR_FRESH_MS = 60000 /* a failed connect older than this is history */
+};
+
+/* X(name, whether it alone makes a manager unhealthy, text). The first four texts are part of the
+ * contract with dashboards; some of the others end with what happened. */
+#define CEN_ISSUES(X)                                                       \
+  X(UTILIZATION, false, "High lease utilization")                           \
+  X(CONNECT_ERRORS, false, "Multiple connection creation errors")           \
+  X(LEASE_TIMEOUTS, false, "Frequent lease timeouts")                       \
+  X(CHECK_FAILURES, false, "Recent health check failures")                  \
+  X(SHUTTING_DOWN, true, "The manager is shutting down")                    \
+  X(CANNOT_CONNECT, true, "No connection, and the last attempt failed")     \
+  X(PROBE_FAILED, true, "The database did not answer")                      \
+  X(LOST_CONNECTIONS, false, "No connection since the last attempt failed") \
+  X(LOGIN_REFUSED, false, "The database refuses the login")                 \
+  X(ACQUIRE_TIMEOUTS, false, "Callers timed out waiting for a connection")  \
+  X(QUEUE, false, "The waiting queue is nearly full")                       \
+  X(OVERDUE, false, "Leases past their deadline are still in a call")
+
+enum cen_issue {
+#define CEN_ISSUE_ENUM(name, unhealthy, text) CEN_ISSUE_##name,
+  CEN_ISSUES(CEN_ISSUE_ENUM)
+#undef CEN_ISSUE_ENUM
+      CEN_ISSUE_COUNT
+};
+
+enum { CEN_ISSUE_SIZE = 320 };
+
+struct cen_health {
+  cenote_health_status status;
+  bool has[CEN_ISSUE_COUNT];
+  size_t count;
+  char text[CEN_ISSUE_COUNT][CEN_ISSUE_SIZE]; /* `count` of them */
+};
+
+void cen_health_judge(const struct cen_figures *figures, struct cen_health *health);
+
+/* --------------------------------------------------------- recommendations */
+
+enum cen_priority { CEN_CRITICAL, CEN_HIGH, CEN_MEDIUM, CEN_LOW };
+
+struct cen_recommendation {
+  const char *type; /* "error", "warning", "info" */
+  enum cen_priority priority;
+  char message[256];
+  const char *suggestion;
+};
+
+enum { CEN_RECOMMENDATIONS = 20 };
+
+struct cen_advice {
+  size_t count; /* the most urgent first */
+  struct cen_recommendation of[CEN_RECOMMENDATIONS];
+};
+
+void cen_advise(const struct cen_figures *figures, const struct cen_health *health,
+                struct cen_advice *advice);
+const char *cen_priority_name(enum cen_priority priority); /* "critical", … */
+
+/* -------------------------------------------------------------------- JSON */
+
+/* Each answers a malloc'ed text, or NULL when memory is short. */
+char *cen_statistics_json(const struct cen_figures *figures); /* getPoolStatistics() */
+char *cen_health_json(const struct cen_figures *figures);     /* getHealthStatus() */
+char *cen_stats_json(const struct cen_figures *figures);      /* getStats() */
+char *cen_status_json(const struct cen_figures *figures);     /* the monitoring endpoint */
+/* The parts, for a writer of one's own: values, to be placed after a key. */
+void cen_write_statistics(struct cen_json *json, const struct cen_figures *figures);
+void cen_write_derived(struct cen_json *json, const struct cen_figures *figures);
+void cen_write_issues(struct cen_json *json, const struct cen_health *health);
+void cen_write_advice(struct cen_json *json, const struct cen_advice *advice);
+enum { CEN_TIME_SIZE = 32 };
+void cen_time_text(char out[CEN_TIME_SIZE], int64_t unix_ms); /* 2024-01-15T10:30:00.000Z */
+enum { CEN_LEASE_ID_SIZE = 48 };
+void cen_lease_id(char out[CEN_LEASE_ID_SIZE], cenote_lease lease);
+
+#endif

@@ -1,0 +1,400 @@
+/* stats_json.c - figures, health and advice as JSON, in the shapes that existing dashboards read;
+ * more members stand beside the documented ones. Operation ids come in redacted. */
+#include "manager/observe.h"
+#include "manager/settings_table.h"
+
+#include "core/slot.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { OUTPUT_CEILING = 64 << 20 };
+
+void cen_time_text(char out[CEN_TIME_SIZE], int64_t unix_ms)
+{
+  int64_t ms = unix_ms % 1000 < 0 ? unix_ms % 1000 + 1000 : unix_ms % 1000;
+  time_t seconds = (time_t)((unix_ms - ms) / 1000);
+  struct tm parts;
+  if (gmtime_r(&seconds, &parts) == NULL || parts.tm_year > 9999 - 1900 || parts.tm_year < -1900) {
+    snprintf(out, CEN_TIME_SIZE, "1970-01-01T00:00:00.000Z");
+    return;
+  }
+  size_t at = strftime(out, CEN_TIME_SIZE, "%Y-%m-%dT%H:%M:%S", &parts);
+  snprintf(out + at, CEN_TIME_SIZE - at, ".%03dZ", (int)ms);
+}
+
+void cen_lease_id(char out[CEN_LEASE_ID_SIZE], cenote_lease lease)
+{
+  snprintf(out, CEN_LEASE_ID_SIZE, "%" PRIu32 "-%" PRIu32 "-%" PRIu64, lease.manager, lease.slot,
+           lease.generation);
+}
+
+/* ---------------------------------------------------------------- members */
+
+static void put_text(struct cen_json *json, const char *key, const char *text)
+{
+  cen_json_key(json, key);
+  cen_json_string(json, text);
+}
+
+static void put_int(struct cen_json *json, const char *key, int64_t value)
+{
+  cen_json_key(json, key);
+  cen_json_int(json, value);
+}
+
+static void put_count(struct cen_json *json, const char *key, uint64_t value)
+{
+  cen_json_key(json, key);
+  cen_json_uint(json, value);
+}
+
+static void put_bool(struct cen_json *json, const char *key, bool value)
+{
+  cen_json_key(json, key);
+  cen_json_bool(json, value);
+}
+
+/* Shares, rates and milliseconds, none negative: two decimals are enough for people. */
+static void put_real(struct cen_json *json, const char *key, double value)
+{
+  cen_json_key(json, key);
+  cen_json_real(json, value < 1e15 ? (double)(int64_t)(value * 100 + 0.5) / 100 : value);
+}
+
+static void put_time(struct cen_json *json, const struct cen_figures *figures)
+{
+  char text[CEN_TIME_SIZE];
+  cen_time_text(text, figures->unix_ms);
+  put_text(json, "timestamp", text);
+}
+
+static void put_percentiles(struct cen_json *json, const char *key, const cenote_percentiles *times)
+{
+  cen_json_key(json, key);
+  cen_json_object(json);
+  put_count(json, "count", times->count);
+  put_real(json, "meanMs", times->mean_us / 1000.0);
+  put_real(json, "p50Ms", (double)times->p50_us / 1000.0);
+  put_real(json, "p95Ms", (double)times->p95_us / 1000.0);
+  put_real(json, "p99Ms", (double)times->p99_us / 1000.0);
+  put_real(json, "maxMs", (double)times->max_us / 1000.0);
+  cen_json_object_end(json);
+}
+
+/* -------------------------------------------------------------- statistics */
+
+static void write_config(struct cen_json *json, const struct cen_figures *figures)
+{
+  cen_json_object(json);
+  for (int id = 0; id < CEN_SETTING_COUNT; id++) {
+    char name[CEN_NAME_SIZE];
+    cen_name_camel(name, cen_setting_rows[id].name);
+    if (cen_setting_rows[id].type == CEN_SETTING_BOOL) {
+      put_bool(json, name, figures->setting[id] != 0);
+    } else {
+      put_int(json, name, figures->setting[id]);
+    }
+  }
+  if (figures->profile != NULL) {
+    put_text(json, "profile", figures->profile);
+  }
+  cen_json_object_end(json);
+}
+
+static void write_pool(struct cen_json *json, const struct cen_figures *figures)
+{
+  const cenote_statistics *now = &figures->statistics;
+  cen_json_object(json);
+  put_int(json, "totalConnections", now->total_connections);
+  put_int(json, "availableConnections", now->idle_connections);
+  put_int(json, "activeLeases", now->active_leases);
+  put_int(json, "maxConnections", now->max_connections);
+  put_int(json, "minConnections", now->min_connections);
+  put_int(json, "waitingClients", now->waiters);
+  put_int(json, "longestWaitMs", figures->longest_wait_ms);
+  put_int(json, "openingConnections", now->opening);
+  put_int(json, "closingConnections", now->closing);
+  cen_json_object_end(json);
+}
+
+static void write_reasons(struct cen_json *json, const uint64_t *closed_by)
+{
+  static const char *const names[POOL_REASON_COUNT] = {
+#define REASON_NAME(name, text) text,
+      POOL_REASONS(REASON_NAME)
+#undef REASON_NAME
+  };
+  cen_json_object(json);
+  for (int reason = POOL_REASON_NONE + 1; reason < POOL_REASON_COUNT; reason++) {
+    put_count(json, names[reason], closed_by[reason]);
+  }
+  cen_json_object_end(json);
+}
+
+static void write_metrics(struct cen_json *json, const struct cen_figures *figures)
+{
+  const cenote_statistics *all = &figures->statistics;
+  cen_json_object(json);
+  put_count(json, "totalConnectionsCreated", all->connections_created);
+  put_count(json, "totalLeasesGranted", all->leases_granted);
+  put_count(json, "totalLeasesReleased", all->leases_released);
+  put_int(json, "currentActiveLeases", all->active_leases);
+  put_count(json, "connectionCreationErrors", all->connection_errors);
+  put_count(json, "leaseTimeouts", all->lease_timeouts);
+  put_count(json, "healthCheckFailures", all->check_failures);
+  put_count(json, "totalConnectionsClosed", all->connections_closed);
+  put_count(json, "loginFailures", all->login_failures);
+  put_count(json, "acquireTimeouts", all->acquire_timeouts);
+  put_count(json, "acquireCancelled", all->acquire_cancelled);
+  put_count(json, "acquireRefused", all->acquire_refused);
+  put_count(json, "healthChecks", all->checks);
+  put_count(json, "sessionResets", all->resets);
+  put_count(json, "sessionResetFailures", all->reset_failures);
+  put_count(json, "statements", all->statements);
+  put_count(json, "statementErrors", all->statement_errors);
+  put_count(json, "slowStatements", all->slow_statements);
+  put_count(json, "memoryPressureEvents", all->memory_pressure_events);
+  put_count(json, "thaws", all->thaws);
+  if (figures->closed_by != NULL) {
+    cen_json_key(json, "closedBy");
+    write_reasons(json, figures->closed_by);
+  }
+  cen_json_object_end(json);
+}
+
+static void write_lease(struct cen_json *json, const cenote_lease_info *lease, int64_t unix_ms)
+{
+  char id[CEN_LEASE_ID_SIZE];
+  cen_lease_id(id, lease->lease);
+  cen_json_object(json);
+  put_text(json, "id", id);
+  cen_json_key(json, "operationId");
+  cen_json_string_n(json, lease->operation_id,
+                    strnlen(lease->operation_id, sizeof(lease->operation_id)));
+  put_int(json, "createdAt", lease->created_unix_ms);
+  put_int(json, "lastUsed", unix_ms - lease->idle_ms);
+  put_int(json, "ageMs", lease->age_ms);
+  put_int(json, "idleMs", lease->idle_ms);
+  put_bool(json, "isReleased", lease->released);
+  put_int(json, "remainingMs", lease->remaining_ms);
+  put_bool(json, "inCall", lease->in_call);
+  cen_json_object_end(json);
+}
+
+static void write_recent(struct cen_json *json, const struct cen_recent *recent)
+{
+  cen_json_object(json);
+  put_count(json, "leasesGranted", recent->leases_granted);
+  put_count(json, "leasesReleased", recent->leases_released);
+  put_count(json, "leaseTimeouts", recent->lease_timeouts);
+  put_count(json, "acquireTimeouts", recent->acquire_timeouts);
+  put_count(json, "acquireRefused", recent->acquire_refused);
+  put_count(json, "connectionsCreated", recent->connections_created);
+  put_count(json, "connectionsClosed", recent->connections_closed);
+  put_count(json, "connectionCreationErrors", recent->connection_errors);
+  put_count(json, "loginFailures", recent->login_failures);
+  put_count(json, "healthChecks", recent->checks);
+  put_count(json, "healthCheckFailures", recent->check_failures);
+  put_count(json, "statements", recent->statements);
+  put_count(json, "statementErrors", recent->statement_errors);
+  put_count(json, "slowStatements", recent->slow_statements);
+  put_count(json, "memoryPressureEvents", recent->memory_pressure_events);
+  cen_json_object_end(json);
+}
+
+static void write_check(struct cen_json *json, const struct cen_figures *figures)
+{
+  int64_t interval = figures->setting[CEN_SET_HEALTH_CHECK_INTERVAL];
+  cen_json_object(json);
+  put_bool(json, "enabled", interval > 0);
+  put_int(json, "interval", interval);
+  cen_json_object_end(json);
+}
+
+static void write_latency(struct cen_json *json, const cenote_statistics *all)
+{
+  cen_json_object(json);
+  put_percentiles(json, "acquireWait", &all->acquire_wait);
+  put_percentiles(json, "hold", &all->hold);
+  put_percentiles(json, "statement", &all->statement);
+  put_percentiles(json, "connect", &all->connect);
+  cen_json_object_end(json);
+}
+
+void cen_write_statistics(struct cen_json *json, const struct cen_figures *figures)
+{
+  const cenote_statistics *all = &figures->statistics;
+  cen_json_object(json);
+  put_text(json, "state", cenote_state_name(all->state));
+  cen_json_key(json, "config");
+  write_config(json, figures);
+  cen_json_key(json, "pool");
+  write_pool(json, figures);
+  cen_json_key(json, "metrics");
+  write_metrics(json, figures);
+  cen_json_key(json, "activeLeases");
+  cen_json_array(json);
+  for (size_t i = 0; i < figures->lease_count; i++) {
+    write_lease(json, &figures->leases[i], figures->unix_ms);
+  }
+  cen_json_array_end(json);
+  cen_json_key(json, "healthCheck");
+  write_check(json, figures);
+  cen_json_key(json, "latency");
+  write_latency(json, all);
+  cen_json_key(json, "lastMinute");
+  write_recent(json, &figures->minute);
+  cen_json_key(json, "last15Minutes");
+  write_recent(json, &figures->quarter);
+  put_int(json, "uptimeMs", figures->uptime_ms);
+  put_text(json, "driver", figures->driver);
+  put_text(json, "database", figures->database);
+  put_time(json, figures);
+  cen_json_object_end(json);
+}
+
+void cen_write_derived(struct cen_json *json, const struct cen_figures *figures)
+{
+  struct cen_derived derived;
+  cen_figures_derive(figures, &derived);
+  cen_json_object(json);
+  put_real(json, "utilizationPercentage", derived.utilization);
+  put_real(json, "successRate", derived.success_rate);
+  put_real(json, "averageLeaseAge", derived.average_lease_ms);
+  put_real(json, "poolEfficiency", derived.efficiency);
+  put_real(json, "reuseRate", derived.reuse_rate);
+  put_real(json, "acquiresPerSecond", derived.acquires_per_second);
+  put_real(json, "statementsPerSecond", derived.statements_per_second);
+  put_real(json, "statementErrorRate", derived.error_rate);
+  put_percentiles(json, "acquireWait", &figures->statistics.acquire_wait);
+  put_percentiles(json, "hold", &figures->statistics.hold);
+  put_percentiles(json, "statement", &figures->statistics.statement);
+  cen_json_object_end(json);
+}
+
+/* -------------------------------------------------------- health and advice */
+
+void cen_write_issues(struct cen_json *json, const struct cen_health *health)
+{
+  cen_json_array(json);
+  for (size_t i = 0; i < health->count; i++) {
+    cen_json_string(json, health->text[i]);
+  }
+  cen_json_array_end(json);
+}
+
+void cen_write_advice(struct cen_json *json, const struct cen_advice *advice)
+{
+  cen_json_array(json);
+  for (size_t i = 0; i < advice->count; i++) {
+    const struct cen_recommendation *one = &advice->of[i];
+    cen_json_object(json);
+    put_text(json, "type", one->type);
+    put_text(json, "message", one->message);
+    put_text(json, "suggestion", one->suggestion);
+    put_text(json, "priority", cen_priority_name(one->priority));
+    cen_json_object_end(json);
+  }
+  cen_json_array_end(json);
+}
+
+/* ------------------------------------------------------------------- texts */
+
+static char *take_text(struct cen_buf *buf)
+{
+  char *text = cen_buf_take(buf);
+  cen_buf_deinit(buf);
+  return text;
+}
+
+static void start(struct cen_buf *buf, struct cen_json *json)
+{
+  cen_buf_init(buf, OUTPUT_CEILING);
+  cen_json_init(json, buf);
+}
+
+char *cen_statistics_json(const struct cen_figures *figures)
+{
+  struct cen_buf buf;
+  struct cen_json json;
+  start(&buf, &json);
+  cen_write_statistics(&json, figures);
+  return take_text(&buf);
+}
+
+char *cen_health_json(const struct cen_figures *figures)
+{
+  struct cen_buf buf;
+  struct cen_json json;
+  struct cen_health health;
+  struct cen_advice advice;
+  cen_health_judge(figures, &health);
+  cen_advise(figures, &health, &advice);
+  start(&buf, &json);
+  cen_json_object(&json);
+  put_text(&json, "status", cenote_health_name(health.status));
+  put_text(&json, "state", cenote_state_name(figures->statistics.state));
+  cen_json_key(&json, "poolStatistics");
+  cen_write_statistics(&json, figures);
+  cen_json_key(&json, "issues");
+  cen_write_issues(&json, &health);
+  cen_json_key(&json, "recommendations");
+  cen_write_advice(&json, &advice);
+  cen_json_key(&json, "derivedMetrics");
+  cen_write_derived(&json, figures);
+  put_time(&json, figures);
+  cen_json_object_end(&json);
+  return take_text(&buf);
+}
+
+char *cen_stats_json(const struct cen_figures *figures)
+{
+  const cenote_statistics *now = &figures->statistics;
+  bool open = now->state == CENOTE_STATE_IDLE || now->state == CENOTE_STATE_ACTIVE;
+  struct cen_buf buf;
+  struct cen_json json;
+  start(&buf, &json);
+  cen_json_object(&json);
+  put_int(&json, "totalConnections", now->total_connections);
+  put_int(&json, "activeConnections", now->active_leases);
+  put_int(&json, "idleConnections", now->idle_connections);
+  put_int(&json, "waitingClients", now->waiters);
+  put_text(&json, "neonClient", figures->simple_path ? "initialized" : "not_initialized");
+  put_text(&json, "pgPool", open ? "initialized" : "not_initialized");
+  put_time(&json, figures);
+  cen_json_object_end(&json);
+  return take_text(&buf);
+}
+
+char *cen_status_json(const struct cen_figures *figures)
+{
+  struct cen_buf buf;
+  struct cen_json json;
+  struct cen_health health;
+  struct cen_advice advice;
+  cen_health_judge(figures, &health);
+  cen_advise(figures, &health, &advice);
+  start(&buf, &json);
+  cen_json_object(&json);
+  put_text(&json, "status", cenote_health_name(health.status));
+  put_time(&json, figures);
+  cen_json_key(&json, "connectionPool");
+  cen_json_object(&json);
+  put_text(&json, "health", cenote_health_name(health.status));
+  put_text(&json, "state", cenote_state_name(figures->statistics.state));
+  cen_json_key(&json, "issues");
+  cen_write_issues(&json, &health);
+  cen_json_key(&json, "statistics");
+  cen_write_statistics(&json, figures);
+  cen_json_key(&json, "derivedMetrics");
+  cen_write_derived(&json, figures);
+  cen_json_key(&json, "recommendations");
+  cen_write_advice(&json, &advice);
+  cen_json_object_end(&json);
+  cen_json_object_end(&json);
+  return take_text(&buf);
+}
