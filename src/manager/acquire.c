@@ -1,0 +1,362 @@
+/* acquire.c - getting a lease: at once when a connection is free, else by waiting for one. */
+#include "manager/manager.h"
+
+#include "base/buf.h"
+#include "base/text.h"
+#include "net/park.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The thread's last connection: found free again, its cache lines are still ours. */
+static _Thread_local struct {
+  uint32_t manager;
+  uint32_t slot;
+} last __attribute__((tls_model("initial-exec")));
+
+void manager_wake(struct cenote_manager *manager, struct pool_wakes *wakes)
+{
+  for (;;) {
+    for (unsigned i = 0; i < wakes->count; i++) {
+      cen_unpark(wakes->word[i]);
+    }
+    if (wakes->loop) {
+      housekeeper_kick(manager);
+    }
+    if (!wakes->more) {
+      return;
+    }
+    *wakes = (struct pool_wakes){0};
+    pool_refuse_more(&manager->pool, wakes);
+  }
+}
+
+struct pool_ask manager_ask(struct cenote_manager *manager, const char *operation_id,
+                            int64_t lease_ms, int64_t now_ns)
+{
+  const int64_t most = cen_setting(&manager->settings, CEN_SET_LEASE_TIMEOUT);
+  const int64_t ms = lease_ms > 0 && lease_ms < most ? lease_ms : most;
+  return (struct pool_ask){
+      .operation = operation_id,
+      .operation_size =
+          operation_id == NULL ? 0 : (uint32_t)strnlen(operation_id, CEN_MAX_OPERATION_ID),
+      .now_ns = now_ns,
+      .lease_ns = ms * CEN_NS_PER_MS,
+  };
+}
+
+/* ------------------------------------------------------------------- failures */
+
+void manager_show_operation(const struct cenote_manager *manager, const char *operation, char *out,
+                            size_t size)
+{
+  char shown[CEN_MAX_OPERATION_ID + 1] = "";
+  if (manager->options.redact != NULL) {
+    manager->options.redact(manager->options.redact_context, operation, shown, sizeof shown);
+    shown[sizeof shown - 1] = '\0';
+    operation = shown;
+  }
+  cen_text_escape(out, size, operation[0] == '\0' ? "(unnamed)" : operation);
+}
+
+enum { SHOWN_HOLDERS = 10 };
+
+static int compare_age(const void *a, const void *b)
+{
+  const struct pool_lease_view *left = a;
+  const struct pool_lease_view *right = b;
+  return (left->acquired_ns > right->acquired_ns) - (left->acquired_ns < right->acquired_ns);
+}
+
+static void describe_holders(struct cenote_manager *manager, int64_t now, struct cen_buf *text)
+{
+  const size_t capacity = pool_views(&manager->pool, NULL, 0) + 1;
+  struct pool_lease_view *views = calloc(capacity, sizeof *views);
+  if (views == NULL) {
+    return;
+  }
+  size_t count = pool_views(&manager->pool, views, capacity);
+  count = count < capacity ? count : capacity;
+  qsort(views, count, sizeof *views, compare_age);
+  for (size_t i = 0; i < count && i < SHOWN_HOLDERS; i++) {
+    char shown[CEN_MAX_OPERATION_ID * 4 + 1];
+    manager_show_operation(manager, views[i].operation, shown, sizeof shown);
+    cen_buf_format(text, "held by '%.160s' for %" PRId64 " ms%s\n", shown,
+                   (now - views[i].acquired_ns) / CEN_NS_PER_MS,
+                   views[i].in_call ? ", running a statement" : "");
+  }
+  if (count > SHOWN_HOLDERS) {
+    cen_buf_format(text, "… and %zu more\n", count - SHOWN_HOLDERS);
+  }
+  free(views);
+}
+
+static void describe_openings(struct cenote_manager *manager, int64_t now, struct cen_buf *text)
+{
+  int64_t since[SHOWN_HOLDERS];
+  const size_t count = pool_openings(&manager->pool, since, SHOWN_HOLDERS);
+  for (size_t i = 0; i < count && i < SHOWN_HOLDERS; i++) {
+    cen_buf_format(text, "connecting for %" PRId64 " ms\n", (now - since[i]) / CEN_NS_PER_MS);
+  }
+}
+
+static void describe(struct cenote_manager *manager, const struct pool_picture *picture,
+                     int64_t now, cenote_error *error)
+{
+  struct cen_buf text;
+  cen_buf_init(&text, sizeof error->details - 1);
+  if (picture->failure.at_ns != 0) {
+    cen_buf_format(&text, "last connect failed %" PRId64 " ms ago: %s\n",
+                   (now - picture->failure.at_ns) / CEN_NS_PER_MS, picture->failure.message);
+  }
+  describe_openings(manager, now, &text);
+  describe_holders(manager, now, &text);
+  if (text.data != NULL) { /* also when it did not all fit */
+    const size_t room = sizeof error->details - 1;
+    const size_t size = text.size < room ? text.size : room;
+    memcpy(error->details, text.data, size);
+    error->details[size] = '\0';
+  }
+  cen_buf_deinit(&text);
+}
+
+cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, int64_t waited_ms,
+                             cenote_error *error)
+{
+  const int64_t now = cen_now_ns();
+  struct pool_picture picture;
+  pool_look(&manager->pool, now, &picture);
+  const uint32_t leased = picture.by_state[SLOT_HELD] + picture.by_state[SLOT_CALL];
+  switch (why) {
+  case CENOTE_TIMEOUT:
+    cenote_error_set(error, why,
+                     "acquire timeout: no connection came free within %" PRId64
+                     " ms (%u of at most %u leased, %u waiting); release leases sooner, or "
+                     "raise max_connections or acquire_timeout_ms",
+                     waited_ms, leased, picture.maximum, picture.waiters);
+    break;
+  case CENOTE_QUEUE_FULL:
+    cenote_error_set(error, why,
+                     "%u callers wait for a connection already (max_waiters); try again later",
+                     picture.waiters);
+    break;
+  case CENOTE_SHUTTING_DOWN:
+    cenote_error_set(error, why, "the pool manager is shutting down: no new leases");
+    break;
+  case CENOTE_CANCELLED:
+    cenote_error_set(error, why, "the acquire was cancelled");
+    break;
+  default:
+    cenote_error_set(error, why, "%s", picture.failure.message);
+    if (error != NULL) {
+      memcpy(error->sqlstate, picture.failure.sqlstate, sizeof error->sqlstate);
+    }
+  }
+  if (error != NULL && why != CENOTE_SHUTTING_DOWN && why != CENOTE_CANCELLED) {
+    describe(manager, &picture, now, error);
+  }
+  return why;
+}
+
+/* -------------------------------------------------------------------- waiting */
+
+static cenote_status wait_for(struct cenote_manager *manager, struct pool_ask *ask,
+                              int64_t deadline_ns, struct pool_grant *grant)
+{
+  struct pool_waiter waiter;
+  struct pool_wakes wakes = {0};
+  pool_waiter_init(&waiter, false);
+  bool settled = pool_wait(&manager->pool, &waiter, cen_now_ns(), &wakes);
+  manager_wake(manager, &wakes);
+  while (!settled) {
+    wakes = (struct pool_wakes){0};
+    switch (atomic_load_explicit(&waiter.signal, memory_order_acquire)) {
+    case POOL_PARKED:
+      if (!cen_park(&waiter.signal, POOL_PARKED, deadline_ns)) {
+        pool_give_up(&manager->pool, &waiter, CENOTE_TIMEOUT, cen_now_ns(), &wakes);
+        settled = true;
+      }
+      break;
+    case POOL_WOKEN:
+      settled = pool_rescan(&manager->pool, &waiter, cen_now_ns(), &wakes);
+      break;
+    default:
+      settled = true;
+    }
+    manager_wake(manager, &wakes);
+  }
+  if (waiter.status == CENOTE_OK) {
+    ask->now_ns = cen_now_ns();
+    pool_accept(&manager->pool, &waiter, ask, grant);
+  }
+  return waiter.status;
+}
+
+/* A connection that has not answered lately is checked by its new holder, on the holder's thread. */
+static bool is_alive(struct cenote_manager *manager, const struct pool_grant *grant,
+                     int64_t deadline_ns)
+{
+  struct session *session;
+  void *resource;
+  if (pool_enter(&manager->pool, grant->slot, grant->generation, &resource) != POOL_OK) {
+    return false;
+  }
+  session = resource;
+  cenote_request request = {.size = sizeof request, .kind = CENOTE_REQUEST_CHECK};
+  const int64_t patience =
+      cen_deadline_ns(cen_now_ns(), cen_setting(&manager->settings, CEN_SET_CONNECT_TIMEOUT));
+  const cenote_status status =
+      call_run(session, &request, patience < deadline_ns ? patience : deadline_ns, NULL);
+  struct pool_wakes wakes = {0};
+  const enum pool_answer answer = pool_leave(&manager->pool, grant->slot, grant->generation,
+                                             status == CENOTE_OK ? 0 : SLOT_SESSION_BROKEN,
+                                             status == CENOTE_OK, cen_now_ns(), &wakes);
+  manager_wake(manager, &wakes);
+  return status == CENOTE_OK && answer == POOL_OK;
+}
+
+static bool hook_agrees(struct cenote_manager *manager, const struct pool_grant *grant)
+{
+  void *resource;
+  if (!atomic_load_explicit(&manager->hooked, memory_order_relaxed)) {
+    return true;
+  }
+  if (pool_enter(&manager->pool, grant->slot, grant->generation, &resource) != POOL_OK) {
+    return false;
+  }
+  struct session *session = resource;
+  const bool agrees = manager->options.hook(manager->options.hook_context, CENOTE_HOOK_BEFORE_LEASE,
+                                            manager->driver->resource(session->connection), "");
+  struct pool_wakes wakes = {0};
+  const enum pool_answer answer =
+      pool_leave(&manager->pool, grant->slot, grant->generation, 0, false, cen_now_ns(), &wakes);
+  manager_wake(manager, &wakes);
+  return agrees && answer == POOL_OK;
+}
+
+static bool is_usable(struct cenote_manager *manager, const struct pool_grant *grant,
+                      int64_t deadline_ns)
+{
+  enum pool_reason reason = POOL_REASON_NONE;
+  if (grant->must_check && !is_alive(manager, grant, deadline_ns)) {
+    reason = POOL_REASON_CHECK_FAILED;
+  } else if (!hook_agrees(manager, grant)) {
+    reason = POOL_REASON_HOOK;
+  }
+  if (reason == POOL_REASON_NONE) {
+    return true;
+  }
+  struct pool_wakes wakes = {0};
+  pool_discard(&manager->pool, grant->slot, grant->generation, reason, cen_now_ns(), &wakes);
+  manager_wake(manager, &wakes);
+  return false;
+}
+
+/* What the fast path could not finish: waiting, checking, hooks. */
+static cenote_status acquire_slowly(struct cenote_manager *manager, struct pool_ask *ask,
+                                    bool taken, struct pool_grant *grant, int64_t timeout_ms,
+                                    cenote_error *error)
+{
+  const int64_t start = cen_now_ns();
+  if (timeout_ms < 0) {
+    timeout_ms = cen_setting(&manager->settings, CEN_SET_ACQUIRE_TIMEOUT);
+  }
+  const int64_t deadline = cen_deadline_ns(start, timeout_ms);
+  for (;;) {
+    if (!taken) {
+      const cenote_status status = wait_for(manager, ask, deadline, grant);
+      if (status != CENOTE_OK) {
+        return acquire_failed(manager, status, (cen_now_ns() - start) / CEN_NS_PER_MS, error);
+      }
+    } else if (grant->sampled) {
+      pool_restamp(&manager->pool, grant, start);
+    }
+    if (is_usable(manager, grant, deadline)) {
+      return CENOTE_OK;
+    }
+    ask->now_ns = cen_now_ns();
+    taken = pool_take(&manager->pool, UINT32_MAX, ask, grant);
+  }
+}
+
+static cenote_status acquire(struct cenote_manager *manager, const char *operation_id,
+                             int64_t timeout_ms, int64_t lease_ms, cenote_lease *lease,
+                             cenote_error *error)
+{
+  struct pool_ask ask = manager_ask(manager, operation_id, lease_ms, cen_now_coarse_ns());
+  const uint32_t hint = last.manager == manager->id ? last.slot : 0;
+  struct pool_grant grant;
+  const bool taken = pool_take(&manager->pool, hint, &ask, &grant);
+  const bool simple = taken && !grant.must_check && !grant.sampled &&
+                      !atomic_load_explicit(&manager->hooked, memory_order_relaxed);
+  if (!simple) {
+    if (manager->external && timeout_ms != 0) {
+      return cenote_error_set(error, CENOTE_INVALID,
+                              "this manager is driven by the host's loop and must not block: use "
+                              "cenote_acquire_async, or a timeout of 0");
+    }
+    const cenote_status status = acquire_slowly(manager, &ask, taken, &grant, timeout_ms, error);
+    if (status != CENOTE_OK) {
+      return status;
+    }
+  }
+  last.manager = manager->id;
+  last.slot = grant.slot;
+  *lease = (cenote_lease){manager->id, grant.slot, grant.generation};
+  return CENOTE_OK;
+}
+
+cenote_status cenote_acquire(cenote_manager *manager, const char *operation_id, int64_t timeout_ms,
+                             cenote_lease *lease, cenote_error *error)
+{
+  if (manager == NULL || lease == NULL) {
+    return cenote_error_set(error, CENOTE_INVALID, "%s: NULL",
+                            manager == NULL ? "manager" : "lease");
+  }
+  *lease = (cenote_lease){0};
+  if (manager_is_foreign(manager)) {
+    return manager_foreign_error(error);
+  }
+  return acquire(manager, operation_id, timeout_ms, 0, lease, error);
+}
+
+static int64_t smaller_positive(int64_t a, int64_t b)
+{
+  if (a <= 0 || b <= 0) {
+    return a > 0 ? a : b;
+  }
+  return a < b ? a : b;
+}
+
+cenote_status cenote_acquire_with(cenote_manager *manager, const char *operation_id,
+                                  const cenote_acquire_options *options, cenote_lease *lease,
+                                  cenote_error *error)
+{
+  if (manager == NULL || lease == NULL || options == NULL) {
+    return cenote_error_set(error, CENOTE_INVALID, "%s: NULL",
+                            manager == NULL ? "manager"
+                            : lease == NULL ? "lease"
+                                            : "options");
+  }
+  *lease = (cenote_lease){0};
+  if (options->size < sizeof *options) {
+    return cenote_error_set(error, CENOTE_INVALID,
+                            "options: size %zu; start with CENOTE_ACQUIRE_OPTIONS_INIT",
+                            options->size);
+  }
+  if (manager_is_foreign(manager)) {
+    return manager_foreign_error(error);
+  }
+  const int64_t lease_ms = smaller_positive(options->lease_ms, options->remaining_ms);
+  int64_t timeout_ms = options->timeout_ms;
+  if (options->remaining_ms > 0 && (timeout_ms < 0 || timeout_ms > options->remaining_ms)) {
+    timeout_ms = smaller_positive(cen_setting(&manager->settings, CEN_SET_ACQUIRE_TIMEOUT),
+                                  options->remaining_ms);
+  }
+  const cenote_status status = acquire(manager, operation_id, timeout_ms, lease_ms, lease, error);
+  if (status == CENOTE_OK && lease_ms > 0 && lease_ms * CEN_NS_PER_MS < 2 * manager->heartbeat_ns) {
+    housekeeper_kick(manager); /* shorter than the janitor's rhythm: it must look sooner */
+  }
+  return status;
+}

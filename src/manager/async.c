@@ -1,0 +1,246 @@
+/* async.c - acquires that do not block: the housekeeper waits for them and calls back. */
+#include "manager/manager.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct acquisition {
+  struct pool_waiter waiter;
+  struct cen_link link; /* in manager->asking, guarded by async_lock */
+  struct cenote_manager *manager;
+  uint64_t number;
+  char operation[CEN_MAX_OPERATION_ID + 1];
+  int64_t start_ns, deadline_ns;
+  bool checking; /* a connection is being checked for it */
+  cenote_acquire_callback callback;
+  void *context;
+};
+
+/* ----------------------------------------------------------------- any thread */
+
+static struct acquisition *find(struct cenote_manager *manager, uint64_t number)
+{
+  for (struct cen_link *at = manager->asking.next; at != &manager->asking; at = at->next) {
+    struct acquisition *acquisition = CEN_CONTAINER(at, struct acquisition, link);
+    if (acquisition->number == number) {
+      return acquisition;
+    }
+  }
+  return NULL;
+}
+
+cenote_status cenote_acquire_async(cenote_manager *manager, const char *operation_id,
+                                   int64_t timeout_ms, cenote_acquire_callback callback,
+                                   void *context, cenote_ticket *ticket, cenote_error *error)
+{
+  if (ticket != NULL) {
+    *ticket = (cenote_ticket){0};
+  }
+  if (manager == NULL || callback == NULL) {
+    return cenote_error_set(error, CENOTE_INVALID, "%s: NULL",
+                            manager == NULL ? "manager" : "callback");
+  }
+  if (manager_is_foreign(manager)) {
+    return manager_foreign_error(error);
+  }
+  struct acquisition *fresh = calloc(1, sizeof *fresh);
+  if (fresh == NULL) {
+    return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: acquire");
+  }
+  if (timeout_ms < 0) {
+    timeout_ms = cen_setting(&manager->settings, CEN_SET_ACQUIRE_TIMEOUT);
+  }
+  fresh->manager = manager;
+  fresh->callback = callback;
+  fresh->context = context;
+  fresh->start_ns = cen_now_ns();
+  fresh->deadline_ns = cen_deadline_ns(fresh->start_ns, timeout_ms);
+  if (operation_id != NULL) {
+    memcpy(fresh->operation, operation_id, strnlen(operation_id, CEN_MAX_OPERATION_ID));
+  }
+  struct pool_wakes wakes = {0};
+  pool_waiter_init(&fresh->waiter, true);
+
+  /* Under the list's lock, so that the housekeeper never meets one that is half queued. The
+   * pool's lock is taken inside; nobody takes them the other way round. */
+  pthread_mutex_lock(&manager->async_lock);
+  fresh->number = ++manager->tickets;
+  (void)pool_wait(&manager->pool, &fresh->waiter, fresh->start_ns, &wakes);
+  cen_list_push_back(&manager->asking, &fresh->link);
+  if (ticket != NULL) {
+    *ticket = (cenote_ticket){.manager = manager->id, .number = fresh->number};
+  }
+  pthread_mutex_unlock(&manager->async_lock);
+  manager_wake(manager, &wakes);
+  housekeeper_kick(manager);
+  return CENOTE_OK;
+}
+
+cenote_status cenote_cancel_acquire(cenote_ticket ticket)
+{
+  struct cenote_manager *manager = manager_find(ticket.manager);
+  if (manager == NULL || ticket.number == 0) {
+    return CENOTE_STALE;
+  }
+  if (manager_is_foreign(manager)) {
+    return CENOTE_FORKED;
+  }
+  cenote_status status = CENOTE_STALE;
+  struct pool_wakes wakes = {0};
+  pthread_mutex_lock(&manager->async_lock);
+  struct acquisition *acquisition = find(manager, ticket.number);
+  if (acquisition != NULL) {
+    pool_give_up(&manager->pool, &acquisition->waiter, CENOTE_CANCELLED, cen_now_ns(), &wakes);
+    status = acquisition->waiter.status == CENOTE_CANCELLED ? CENOTE_OK : CENOTE_STALE;
+  }
+  pthread_mutex_unlock(&manager->async_lock);
+  manager_wake(manager, &wakes);
+  if (status == CENOTE_OK) {
+    housekeeper_kick(manager);
+  }
+  return status;
+}
+
+/* --------------------------------------------------------- the housekeeper's side */
+
+/* Takes it out of the list: from here on nobody else knows it. */
+static void take_out(struct acquisition *acquisition)
+{
+  struct cenote_manager *manager = acquisition->manager;
+  pthread_mutex_lock(&manager->async_lock);
+  cen_list_remove(&acquisition->link);
+  pthread_mutex_unlock(&manager->async_lock);
+}
+
+static void deliver(struct acquisition *acquisition, cenote_status status, cenote_lease lease)
+{
+  struct cenote_manager *manager = acquisition->manager;
+  cenote_error error = CENOTE_ERROR_INIT;
+  take_out(acquisition);
+  if (status != CENOTE_OK) {
+    const int64_t waited = (cen_now_ns() - acquisition->start_ns) / CEN_NS_PER_MS;
+    acquire_failed(manager, status, waited, &error);
+  }
+  acquisition->callback(acquisition->context, status, lease, &error);
+  free(acquisition);
+}
+
+static bool hook_rejects(struct cenote_manager *manager, const struct session *session)
+{
+  return atomic_load_explicit(&manager->hooked, memory_order_relaxed) &&
+         !manager->options.hook(manager->options.hook_context, CENOTE_HOOK_BEFORE_LEASE,
+                                manager->driver->resource(session->connection), "");
+}
+
+/* Granted: stamped, checked where it must be, then delivered. */
+static void accept_grant(struct acquisition *acquisition)
+{
+  struct cenote_manager *manager = acquisition->manager;
+  struct pool_ask ask = manager_ask(manager, acquisition->operation, 0, cen_now_ns());
+  struct pool_grant grant;
+  pool_accept(&manager->pool, &acquisition->waiter, &ask, &grant);
+  const bool hooked = atomic_load_explicit(&manager->hooked, memory_order_relaxed);
+  if (!grant.must_check && !hooked) {
+    deliver(acquisition, CENOTE_OK, (cenote_lease){manager->id, grant.slot, grant.generation});
+    return;
+  }
+  void *resource;
+  if (pool_enter(&manager->pool, grant.slot, grant.generation, &resource) == POOL_OK) {
+    acquisition->checking = true;
+    errand_check_lease(resource, acquisition, grant.generation);
+  } else { /* taken back already, by a shutdown */
+    deliver(acquisition, CENOTE_SHUTTING_DOWN, (cenote_lease){0});
+  }
+}
+
+void async_checked(struct acquisition *acquisition, struct session *session, bool good)
+{
+  struct cenote_manager *manager = acquisition->manager;
+  const uint32_t slot = acquisition->waiter.slot;
+  const uint64_t generation = acquisition->waiter.generation;
+  const bool rejected = good && hook_rejects(manager, session);
+  struct pool_wakes wakes = {0};
+  acquisition->checking = false;
+  const enum pool_answer answer = pool_leave(
+      &manager->pool, slot, generation, good ? 0 : SLOT_SESSION_BROKEN, good, cen_now_ns(), &wakes);
+  if (answer == POOL_OK && (!good || rejected)) {
+    pool_discard(&manager->pool, slot, generation,
+                 rejected ? POOL_REASON_HOOK : POOL_REASON_CHECK_FAILED, cen_now_ns(), &wakes);
+  }
+  manager_wake(manager, &wakes);
+  if (answer == POOL_OK && good && !rejected) {
+    deliver(acquisition, CENOTE_OK, (cenote_lease){manager->id, slot, generation});
+    return;
+  }
+  /* Once more, from the start, with what is left of its time. */
+  wakes = (struct pool_wakes){0};
+  pthread_mutex_lock(&manager->async_lock);
+  pool_waiter_init(&acquisition->waiter, true);
+  (void)pool_wait(&manager->pool, &acquisition->waiter, cen_now_ns(), &wakes);
+  pthread_mutex_unlock(&manager->async_lock);
+  manager_wake(manager, &wakes);
+  housekeeper_kick(manager);
+}
+
+/* One look: true when it was delivered or is on its way. */
+static bool look(struct acquisition *acquisition, int64_t now_ns)
+{
+  struct cenote_manager *manager = acquisition->manager;
+  struct pool_waiter *waiter = &acquisition->waiter;
+  struct pool_wakes wakes = {0};
+  uint32_t signal = atomic_load_explicit(&waiter->signal, memory_order_acquire);
+  if (signal == POOL_WOKEN) {
+    (void)pool_rescan(&manager->pool, waiter, now_ns, &wakes);
+  } else if (signal == POOL_PARKED && now_ns >= acquisition->deadline_ns) {
+    pool_give_up(&manager->pool, waiter, CENOTE_TIMEOUT, now_ns, &wakes);
+  }
+  manager_wake(manager, &wakes);
+  if (atomic_load_explicit(&waiter->signal, memory_order_acquire) != POOL_SETTLED) {
+    return false;
+  }
+  if (waiter->status == CENOTE_OK) {
+    accept_grant(acquisition);
+  } else {
+    deliver(acquisition, waiter->status, (cenote_lease){0});
+  }
+  return true;
+}
+
+/* The first one that has something to be looked at; callbacks may add and remove others, so the
+ * search starts again after each. */
+static struct acquisition *next_due(struct cenote_manager *manager, int64_t now_ns,
+                                    int64_t *next_ns)
+{
+  struct acquisition *due = NULL;
+  *next_ns = CEN_NEVER;
+  pthread_mutex_lock(&manager->async_lock);
+  for (struct cen_link *at = manager->asking.next; at != &manager->asking; at = at->next) {
+    struct acquisition *acquisition = CEN_CONTAINER(at, struct acquisition, link);
+    if (acquisition->checking) {
+      continue;
+    }
+    const uint32_t signal = atomic_load_explicit(&acquisition->waiter.signal, memory_order_acquire);
+    if (signal != POOL_PARKED || now_ns >= acquisition->deadline_ns) {
+      due = acquisition;
+      break;
+    }
+    *next_ns = acquisition->deadline_ns < *next_ns ? acquisition->deadline_ns : *next_ns;
+  }
+  pthread_mutex_unlock(&manager->async_lock);
+  return due;
+}
+
+enum { LOOKS_A_TURN = 4096 }; /* a callback that asks again at once must not hold up the loop */
+
+int64_t async_turn(struct cenote_manager *manager, int64_t now_ns)
+{
+  int64_t next = CEN_NEVER;
+  for (int i = 0; i < LOOKS_A_TURN; i++) {
+    struct acquisition *due = next_due(manager, now_ns, &next);
+    if (due == NULL) {
+      return next;
+    }
+    (void)look(due, now_ns);
+  }
+  return now_ns;
+}

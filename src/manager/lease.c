@@ -1,0 +1,226 @@
+/* lease.c - what a holder does with a lease: enter a call, leave it, extend, look, release. */
+#include "manager/manager.h"
+
+#include "base/text.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+cenote_status manager_foreign_error(cenote_error *error)
+{
+  return cenote_error_set(error, CENOTE_FORKED,
+                          "this manager belongs to the parent process: open one of its own after "
+                          "fork()");
+}
+
+cenote_status lease_lost_error(struct cenote_manager *manager, cenote_lease lease,
+                               cenote_error *error)
+{
+  struct slot_obituary obituary;
+  if (manager == NULL || !pool_was_taken(&manager->pool, lease.slot, lease.generation, &obituary)) {
+    return cenote_error_set(error, CENOTE_STALE,
+                            "Cannot execute query on released lease: it was released already, or "
+                            "its manager is closed");
+  }
+  char shown[CEN_MAX_OPERATION_ID * 4 + 1];
+  manager_show_operation(manager, obituary.operation, shown, sizeof shown);
+  const int64_t age = obituary.age_ns / CEN_NS_PER_MS;
+  if (obituary.reason == POOL_REASON_SHUTDOWN) {
+    return cenote_error_set(error, CENOTE_SHUTTING_DOWN,
+                            "lease '%.160s' was taken back after %" PRId64
+                            " ms: the pool manager is shutting down",
+                            shown, age);
+  }
+  return cenote_error_set(error, CENOTE_LEASE_EXPIRED,
+                          "lease '%.160s' expired after %" PRId64
+                          " ms and was taken back; hold it shorter, extend it, or raise "
+                          "lease_timeout_ms",
+                          shown, age);
+}
+
+static cenote_status refused(struct cenote_manager *manager, cenote_lease lease,
+                             enum pool_answer answer, cenote_error *error)
+{
+  if (answer == POOL_IN_CALL) {
+    return cenote_error_set(error, CENOTE_BUSY,
+                            "another thread is inside a call on this lease; a lease is for one "
+                            "thread at a time");
+  }
+  return lease_lost_error(manager, lease, error);
+}
+
+cenote_status lease_enter(cenote_lease lease, struct entry *entry, cenote_error *error)
+{
+  struct cenote_manager *manager = manager_find(lease.manager);
+  *entry = (struct entry){.manager = manager, .lease = lease};
+  if (manager == NULL) {
+    return lease_lost_error(NULL, lease, error);
+  }
+  if (manager_is_foreign(manager)) {
+    return manager_foreign_error(error);
+  }
+  void *resource;
+  const enum pool_answer answer =
+      pool_enter(&manager->pool, lease.slot, lease.generation, &resource);
+  if (answer != POOL_OK) {
+    return refused(manager, lease, answer, error);
+  }
+  entry->session = resource;
+  return CENOTE_OK;
+}
+
+static unsigned slot_session(unsigned flags)
+{
+  const unsigned dirty =
+      CENOTE_SESSION_IN_TRANSACTION | CENOTE_SESSION_FAILED | CENOTE_SESSION_DIRTY;
+  return ((flags & dirty) != 0 ? SLOT_SESSION_DIRTY : 0u) |
+         ((flags & CENOTE_SESSION_BROKEN) != 0 ? SLOT_SESSION_BROKEN : 0u);
+}
+
+cenote_status lease_leave(struct entry *entry, cenote_status status, cenote_error *error)
+{
+  struct cenote_manager *manager = entry->manager;
+  struct session *session = entry->session;
+  const cenote_driver *driver = manager->driver;
+  if (driver->shrink != NULL &&
+      atomic_exchange_explicit(&session->shrink, false, memory_order_relaxed)) {
+    driver->shrink(session->connection);
+  }
+  const unsigned flags = driver->session(session->connection);
+  struct pool_wakes wakes = {0};
+  const enum pool_answer answer =
+      pool_leave(&manager->pool, entry->lease.slot, entry->lease.generation, slot_session(flags),
+                 entry->proven && (flags & CENOTE_SESSION_BROKEN) == 0, cen_now_ns(), &wakes);
+  manager_wake(manager, &wakes);
+  entry->session = NULL;
+  if (answer == POOL_OK) {
+    return status;
+  }
+  /* Taken back while we were inside. What ran outside a transaction and succeeded has happened:
+   * that is what the caller must know; the next call tells the rest. */
+  if (status == CENOTE_OK && (flags & CENOTE_SESSION_IN_TRANSACTION) == 0) {
+    return status;
+  }
+  if (status == CENOTE_OUTCOME_UNKNOWN) {
+    return status;
+  }
+  return lease_lost_error(manager, entry->lease, error);
+}
+
+/* -------------------------------------------------------------------- release */
+
+static void call_release_hook(struct cenote_manager *manager, cenote_lease lease)
+{
+  struct entry entry;
+  if (lease_enter(lease, &entry, NULL) != CENOTE_OK) {
+    return;
+  }
+  (void)manager->options.hook(manager->options.hook_context, CENOTE_HOOK_AFTER_RELEASE,
+                              manager->driver->resource(entry.session->connection), "");
+  (void)lease_leave(&entry, CENOTE_OK, NULL);
+}
+
+cenote_status cenote_release(cenote_lease lease)
+{
+  struct cenote_manager *manager = manager_find(lease.manager);
+  if (manager == NULL) {
+    return CENOTE_STALE;
+  }
+  if (manager_is_foreign(manager)) {
+    return CENOTE_FORKED;
+  }
+  if (atomic_load_explicit(&manager->hooked, memory_order_relaxed)) {
+    call_release_hook(manager, lease);
+  }
+  enum pool_answer answer = pool_release(&manager->pool, lease.slot, lease.generation);
+  if (answer == POOL_SLOW) {
+    struct pool_wakes wakes = {0};
+    answer = pool_release_slow(&manager->pool, lease.slot, lease.generation, cen_now_ns(), &wakes);
+    manager_wake(manager, &wakes);
+  }
+  if (answer == POOL_OK) {
+    return CENOTE_OK;
+  }
+  return refused(manager, lease, answer, NULL);
+}
+
+/* ------------------------------------------------------------ extending, looking */
+
+cenote_status cenote_lease_extend(cenote_lease lease, int64_t ms, cenote_error *error)
+{
+  struct cenote_manager *manager = manager_find(lease.manager);
+  if (manager == NULL) {
+    return lease_lost_error(NULL, lease, error);
+  }
+  if (manager_is_foreign(manager)) {
+    return manager_foreign_error(error);
+  }
+  if (ms <= 0) {
+    return cenote_error_set(error, CENOTE_INVALID,
+                            "cenote_lease_extend: %" PRId64 " ms; must be more than 0", ms);
+  }
+  struct pool_lease_view view;
+  if (!pool_view(&manager->pool, lease.slot, lease.generation, &view)) {
+    return lease_lost_error(manager, lease, error);
+  }
+  const int64_t most = cen_setting(&manager->settings, CEN_SET_LEASE_EXTEND_MAX);
+  const int64_t now = cen_now_ns();
+  const int64_t wanted = cen_deadline_ns(now, ms);
+  if (wanted > view.acquired_ns + most * CEN_NS_PER_MS) {
+    return cenote_error_set(error, CENOTE_INVALID,
+                            "cenote_lease_extend: %" PRId64
+                            " ms from now is more than lease_extend_max_ms (%" PRId64
+                            ") after the acquire",
+                            ms, most);
+  }
+  int64_t granted;
+  if (!pool_extend(&manager->pool, lease.slot, lease.generation, wanted, most * CEN_NS_PER_MS,
+                   &granted)) {
+    return lease_lost_error(manager, lease, error);
+  }
+  housekeeper_kick(manager); /* it may be sooner than the janitor expects */
+  return CENOTE_OK;
+}
+
+void lease_describe(const struct cenote_manager *manager, const struct pool_lease_view *view,
+                    cenote_lease_info *info)
+{
+  const int64_t now = cen_now_ns();
+  const size_t size = info->size;
+  memset(info, 0, sizeof *info);
+  info->size = size;
+  info->lease = (cenote_lease){manager->id, view->slot, view->generation};
+  memcpy(info->operation_id, view->operation, sizeof info->operation_id);
+  info->age_ms = (now - view->acquired_ns) / CEN_NS_PER_MS;
+  info->idle_ms = (now - view->used_ns) / CEN_NS_PER_MS;
+  info->remaining_ms = (view->deadline_ns - now) / CEN_NS_PER_MS;
+  info->created_unix_ms = cen_wall_ms() - info->age_ms;
+  info->in_call = view->in_call;
+}
+
+cenote_status cenote_lease_stats(cenote_lease lease, cenote_lease_info *info)
+{
+  struct cenote_manager *manager = manager_find(lease.manager);
+  if (info == NULL || info->size < sizeof *info) {
+    return CENOTE_INVALID;
+  }
+  struct pool_lease_view view;
+  if (manager == NULL || !pool_view(&manager->pool, lease.slot, lease.generation, &view)) {
+    info->released = true;
+    return refused(manager, lease, POOL_STALE, NULL);
+  }
+  lease_describe(manager, &view, info);
+  return CENOTE_OK;
+}
+
+void *cenote_lease_resource(cenote_lease lease)
+{
+  struct entry entry;
+  if (lease_enter(lease, &entry, NULL) != CENOTE_OK) {
+    return NULL;
+  }
+  const cenote_driver *driver = entry.manager->driver;
+  void *resource = driver->resource(entry.session->connection);
+  driver->taint(entry.session->connection);
+  return lease_leave(&entry, CENOTE_OK, NULL) == CENOTE_OK ? resource : NULL;
+}

@@ -1,0 +1,207 @@
+/*
+ * manager.h - what the files of the manager share: the struct behind cenote_manager, its sessions,
+ * and how the parts call each other. The gateway may include it too.
+ *
+ * Threads: callers (any), and one housekeeper: a thread of the manager's, or the host's loop. The
+ * housekeeper alone opens, checks, cleans, cancels and closes; a caller drives the connection it
+ * leases on its own thread. Nothing slow runs under a lock.
+ */
+#ifndef CEN_MANAGER_H
+#define CEN_MANAGER_H
+
+#include "base/hist.h"
+#include "base/log.h"
+#include "core/pool.h"
+#include "manager/settings.h"
+#include "net/clock.h"
+#include "net/fork.h"
+#include "net/loop.h"
+
+#include <cenote/cenote.h>
+#include <cenote/driver.h>
+
+#include <pthread.h>
+
+struct cen_pressure;
+
+/* One connection and what is being done with it. Made and freed by the housekeeper; between that
+ * it belongs to whoever holds its slot. */
+struct session {
+  struct cenote_manager *manager;
+  cenote_connection *connection;
+  uint32_t slot;
+  uint64_t number;
+  struct cen_link link; /* in manager->sessions, the housekeeper's */
+  _Atomic bool shrink;  /* memory is short: give caches back at the next occasion */
+
+  /* the holder's */
+  unsigned depth;         /* open transactions: 1, and a savepoint each above it */
+  int64_t tx_deadline_ns; /* of the outermost transaction */
+
+  /* the housekeeper's errand: a request that runs on the loop */
+  cenote_request request;
+  struct cen_watch watch;
+  struct cen_timer timer;
+  int64_t deadline_ns;
+  enum { ERRAND_NONE, ERRAND_OPEN, ERRAND_CHECK, ERRAND_CLEAN, ERRAND_CLOSE, ERRAND_LEASE } errand;
+  bool verify;              /* CLEAN after an expiry: a check follows */
+  enum pool_reason reason;  /* CLOSE */
+  struct acquisition *asks; /* LEASE: whom the check is for */
+  uint64_t generation;      /* LEASE */
+};
+
+enum manager_life { LIFE_OPEN, LIFE_DRAINING, LIFE_FORCED, LIFE_FINISHED };
+
+struct cenote_manager {
+  struct pool pool;
+
+  /* What a stale lease may look at; survives recycling, like the pool's slots. */
+  uint32_t id;              /* place in the table + 1 */
+  _Atomic uint32_t born_in; /* cen_fork_count when it was opened */
+  _Atomic bool hooked;      /* the host has a hook: acquire and release go the long way */
+
+  bool external; /* the host drives the loop; first of what is recycled */
+
+  const cenote_driver *driver;
+  cenote_driver_params params;
+  void *shared;
+  cenote_options options; /* callbacks; settings were copied into `settings` */
+  struct cen_settings settings;
+  struct cen_log log;
+  char url[512]; /* redacted */
+
+  struct cen_loop *loop;
+  pthread_t thread;
+  bool has_thread;
+  _Atomic bool stop;
+  _Atomic bool kicked; /* a task is on its way: no second one */
+  struct cen_task kick;
+  struct cen_timer tick;
+  struct cen_link sessions; /* the housekeeper's */
+  int64_t heartbeat_ns;
+  int64_t slept_ns;    /* boot time - monotonic time, to notice a suspended machine */
+  int64_t pressure_ns; /* when the pressure was last looked at */
+  struct cen_pressure *pressure;
+
+  pthread_mutex_t life_lock;
+  pthread_cond_t life_changed; /* CLOCK_MONOTONIC */
+  enum manager_life life;
+  uint32_t forced; /* leases that a shutdown took back */
+  char *forced_names;
+
+  pthread_mutex_t async_lock;
+  struct cen_link asking; /* of acquisition */
+  uint64_t tickets;
+
+  /* figures, any thread */
+  struct cen_hist statement;
+  _Atomic uint64_t statements, statement_errors, slow_statements;
+  _Atomic uint64_t pressure_events;
+  struct cen_observer *observer; /* windows for health, observing.c */
+};
+
+/* ------------------------------------------------------------------- table.c */
+
+/* A fresh or recycled struct with an id, or NULL (no memory, or too many). */
+struct cenote_manager *manager_new(void);
+void manager_recycle(struct cenote_manager *manager);
+/* By the id in a lease; NULL when there was never such a manager. Never dangles. */
+struct cenote_manager *manager_find(uint32_t id);
+
+static inline bool manager_is_foreign(const struct cenote_manager *manager)
+{
+  return atomic_load_explicit(&manager->born_in, memory_order_relaxed) != cen_fork_count;
+}
+
+cenote_status manager_foreign_error(cenote_error *error);
+
+/* ----------------------------------------------------------------- acquire.c */
+
+/* Everything after the lock was given back: unparks, refuses the rest, kicks the housekeeper. */
+void manager_wake(struct cenote_manager *manager, struct pool_wakes *wakes);
+/* The error for a wait that ended with `why`, with who holds what. */
+cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, int64_t waited_ms,
+                             cenote_error *error);
+struct pool_ask manager_ask(struct cenote_manager *manager, const char *operation_id,
+                            int64_t lease_ms, int64_t now_ns);
+/* The shown form of an operation id: redacted by the host's callback, escaped. */
+void manager_show_operation(const struct cenote_manager *manager, const char *operation, char *out,
+                            size_t size);
+
+/* ------------------------------------------------------------------- lease.c */
+
+/* The manager of a lease with the slot entered for a call, or the error that says why not. */
+struct entry {
+  struct cenote_manager *manager;
+  struct session *session;
+  cenote_lease lease;
+  bool proven; /* the database answered during this call */
+};
+cenote_status lease_enter(cenote_lease lease, struct entry *entry, cenote_error *error);
+/* Out again. `status`: how the call went; what comes back is what the caller is told. */
+cenote_status lease_leave(struct entry *entry, cenote_status status, cenote_error *error);
+void lease_describe(const struct cenote_manager *manager, const struct pool_lease_view *view,
+                    cenote_lease_info *info);
+cenote_status lease_lost_error(struct cenote_manager *manager, cenote_lease lease,
+                               cenote_error *error);
+
+/* -------------------------------------------------------------------- call.c */
+
+/* Drives one request to its end on this thread; cancels at the deadline, aborts when that does
+ * not help. */
+cenote_status call_run(struct session *session, cenote_request *request, int64_t deadline_ns,
+                       cenote_error *error);
+
+/* --------------------------------------------------------------- statement.c */
+
+/* One statement inside an entered call, counted and timed. */
+cenote_status statement_run(struct entry *entry, const char *sql, const cenote_value *args,
+                            size_t count, cenote_sink *sink, unsigned flags, cenote_error *error);
+cenote_status statement_check(const char *sql, const cenote_value *args, size_t count,
+                              cenote_error *error);
+int64_t statement_deadline(const struct entry *entry);
+/* A sink that builds a result within the manager's ceilings. */
+cenote_status sink_for(const struct cenote_manager *manager, cenote_sink *sink,
+                       cenote_error *error);
+/* The statement with its literals as `?`, on one line, cut to fit: for logs. */
+void sql_shape(char *out, size_t size, const char *sql);
+
+/* ------------------------------------------------------------- transaction.c */
+
+/* Begin, commit, roll back the innermost one inside an entered call; inside a transaction they
+ * work on savepoints. */
+cenote_status transaction_begin(struct entry *entry, cenote_batch_mode mode, cenote_error *error);
+cenote_status transaction_commit(struct entry *entry, cenote_error *error);
+cenote_status transaction_rollback(struct entry *entry, cenote_error *error);
+bool transaction_is_open(const struct session *session);
+
+/* ------------------------------------------------- housekeeper.c and errand.c */
+
+cenote_status housekeeper_start(struct cenote_manager *manager, cenote_error *error);
+void housekeeper_stop(struct cenote_manager *manager); /* joins, frees the loop */
+void housekeeper_kick(struct cenote_manager *manager); /* any thread */
+/* One turn of the loop, waiting at most until the deadline (0: not at all). */
+void housekeeper_turn(struct cenote_manager *manager, int64_t deadline_ns);
+struct pool_limits manager_limits(const struct cenote_manager *manager);
+
+void errand_perform(struct cenote_manager *manager, const struct pool_action *action);
+/* A leased connection that must be checked before an asynchronous caller gets it. */
+void errand_check_lease(struct session *session, struct acquisition *acquisition,
+                        uint64_t generation);
+
+/* ------------------------------------------------------------------- async.c */
+
+/* Looks at all asynchronous acquires: settles, rescans, gives up. Answers the next deadline. */
+int64_t async_turn(struct cenote_manager *manager, int64_t now_ns);
+void async_checked(struct acquisition *acquisition, struct session *session, bool good);
+
+/* --------------------------------------------------------------- observing.c */
+
+cenote_status observer_new(struct cenote_manager *manager);
+void observer_free(struct cenote_manager *manager);
+void observer_audit(struct cenote_manager *manager, cenote_audit_kind kind, uint64_t connection,
+                    const char *reason, const char *operation);
+/* The housekeeper's second: windows move on. */
+void observer_turn(struct cenote_manager *manager, int64_t now_ns);
+
+#endif

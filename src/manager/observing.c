@@ -1,0 +1,366 @@
+/* observing.c - from the pool's counters to what people read: statistics, leases, health, JSON. */
+#include "manager/manager.h"
+
+#include "manager/observe.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct cen_observer {
+  pthread_mutex_t lock;
+  struct cen_recent_windows windows; /* guarded by lock */
+  int64_t born_ns;
+};
+
+cenote_status observer_new(struct cenote_manager *manager)
+{
+  struct cen_observer *observer = calloc(1, sizeof *observer);
+  if (observer == NULL) {
+    return CENOTE_NO_MEMORY;
+  }
+  if (pthread_mutex_init(&observer->lock, NULL) != 0) {
+    free(observer);
+    return CENOTE_NO_MEMORY;
+  }
+  observer->born_ns = cen_now_ns();
+  cen_recent_init(&observer->windows, observer->born_ns);
+  manager->observer = observer;
+  return CENOTE_OK;
+}
+
+void observer_free(struct cenote_manager *manager)
+{
+  if (manager->observer != NULL) {
+    pthread_mutex_destroy(&manager->observer->lock);
+    free(manager->observer);
+    manager->observer = NULL;
+  }
+}
+
+void observer_audit(struct cenote_manager *manager, cenote_audit_kind kind, uint64_t connection,
+                    const char *reason, const char *operation)
+{
+  if (manager->options.audit == NULL) {
+    return;
+  }
+  char shown[CEN_MAX_OPERATION_ID * 4 + 1] = "";
+  if (operation[0] != '\0') {
+    manager_show_operation(manager, operation, shown, sizeof shown);
+  }
+  const cenote_audit_event event = {.size = sizeof event,
+                                    .kind = kind,
+                                    .unix_ms = cen_wall_ms(),
+                                    .database = manager->url,
+                                    .connection = connection,
+                                    .reason = reason,
+                                    .operation_id = shown};
+  manager->options.audit(manager->options.audit_context, &event);
+}
+
+/* ----------------------------------------------------------------------- statistics */
+
+const char *cenote_state_name(cenote_state state)
+{
+  static const char *const names[] = {"IDLE", "ACTIVE", "DRAINING", "SHUTDOWN"};
+  return (unsigned)state < 4 ? names[state] : "UNKNOWN";
+}
+
+/* Most acquires do not wait; only those that did are in the histogram. The percentiles are over
+ * all of them. */
+static void read_waits(struct pool *pool, uint64_t grants, cenote_percentiles *out)
+{
+  cen_hist_read(&pool->wait, out);
+  const uint64_t waited = out->count;
+  if (grants <= waited) {
+    return;
+  }
+  const double at_once = (double)(grants - waited);
+  const double all = (double)grants;
+  uint64_t *const places[] = {&out->p50_us, &out->p95_us, &out->p99_us};
+  const double percents[] = {50, 95, 99};
+  for (int i = 0; i < 3; i++) {
+    const double rank = percents[i] / 100 * all;
+    *places[i] =
+        waited == 0 || rank <= at_once
+            ? 0
+            : cen_hist_percentile(&pool->wait, (rank - at_once) / (double)waited * 100) / 1000;
+  }
+  out->mean_us = out->mean_us * (double)waited / all;
+  out->count = grants;
+}
+
+static void read_statistics(struct cenote_manager *manager, cenote_statistics *out)
+{
+  struct pool_picture picture;
+  pool_look(&manager->pool, cen_now_ns(), &picture);
+  const struct pool_counters *counters = &picture.counters;
+  const size_t size = out->size;
+  *out = (cenote_statistics){
+      .size = size,
+      .state = picture.state,
+      .total_connections = picture.live - picture.by_state[SLOT_OPENING],
+      .idle_connections = picture.by_state[SLOT_FREE] + picture.by_state[SLOT_CHECKING] +
+                          picture.by_state[SLOT_CLEANING],
+      .active_leases = picture.by_state[SLOT_HELD] + picture.by_state[SLOT_CALL],
+      .waiters = picture.waiters,
+      .opening = picture.by_state[SLOT_OPENING],
+      .closing = picture.by_state[SLOT_CLOSING],
+      .min_connections = picture.minimum,
+      .max_connections = picture.maximum,
+      .connections_created = counters->created,
+      .connections_closed = counters->closed,
+      .connection_errors = counters->open_errors,
+      .login_failures = counters->login_failures,
+      .leases_granted = picture.grants,
+      .leases_released = picture.releases,
+      .lease_timeouts = counters->expired,
+      .acquire_timeouts = counters->acquire_timeouts,
+      .acquire_cancelled = counters->acquire_cancelled,
+      .acquire_refused = counters->acquire_refused,
+      .checks = counters->checks,
+      .check_failures = counters->check_failures,
+      .resets = counters->resets,
+      .reset_failures = counters->reset_failures,
+      .statements = atomic_load_explicit(&manager->statements, memory_order_relaxed),
+      .statement_errors = atomic_load_explicit(&manager->statement_errors, memory_order_relaxed),
+      .slow_statements = atomic_load_explicit(&manager->slow_statements, memory_order_relaxed),
+      .memory_pressure_events = counters->pressure_events,
+      .thaws = counters->thaws,
+  };
+  read_waits(&manager->pool, picture.grants, &out->acquire_wait);
+  cen_hist_read(&manager->pool.hold, &out->hold);
+  cen_hist_read(&manager->statement, &out->statement);
+  cen_hist_read(&manager->pool.connect, &out->connect);
+}
+
+cenote_status cenote_pool_statistics(cenote_manager *manager, cenote_statistics *statistics)
+{
+  if (manager == NULL || statistics == NULL || statistics->size < sizeof *statistics) {
+    return CENOTE_INVALID;
+  }
+  if (manager_is_foreign(manager)) {
+    return CENOTE_FORKED;
+  }
+  read_statistics(manager, statistics);
+  return CENOTE_OK;
+}
+
+static int older_first(const void *a, const void *b)
+{
+  const cenote_lease_info *left = a;
+  const cenote_lease_info *right = b;
+  return (left->age_ms < right->age_ms) - (left->age_ms > right->age_ms);
+}
+
+/* All live leases, oldest first, malloc'ed; NULL with *count 0 when there are none or memory is
+ * short. */
+static cenote_lease_info *read_leases(struct cenote_manager *manager, size_t *count)
+{
+  struct pool_lease_view *views = NULL;
+  cenote_lease_info *infos = NULL;
+  *count = 0;
+  const size_t there = pool_views(&manager->pool, NULL, 0);
+  if (there == 0) {
+    return NULL;
+  }
+  views = calloc(there, sizeof *views);
+  infos = calloc(there, sizeof *infos);
+  if (views == NULL || infos == NULL) {
+    free(views);
+    free(infos);
+    return NULL;
+  }
+  const size_t now_there = pool_views(&manager->pool, views, there);
+  *count = now_there < there ? now_there : there;
+  for (size_t i = 0; i < *count; i++) {
+    infos[i].size = sizeof infos[i];
+    lease_describe(manager, &views[i], &infos[i]);
+  }
+  qsort(infos, *count, sizeof *infos, older_first);
+  free(views);
+  return infos;
+}
+
+cenote_status cenote_pool_leases(cenote_manager *manager, cenote_lease_info *leases,
+                                 size_t capacity, size_t *count)
+{
+  if (manager == NULL || count == NULL || (leases == NULL && capacity > 0)) {
+    return CENOTE_INVALID;
+  }
+  *count = 0;
+  if (manager_is_foreign(manager)) {
+    return CENOTE_FORKED;
+  }
+  cenote_lease_info *infos = read_leases(manager, count);
+  for (size_t i = 0; i < *count && i < capacity; i++) {
+    leases[i] = infos[i];
+  }
+  free(infos);
+  return CENOTE_OK;
+}
+
+/* --------------------------------------------------------------------------- figures */
+
+void observer_turn(struct cenote_manager *manager, int64_t now_ns)
+{
+  cenote_statistics statistics = CENOTE_STATISTICS_INIT;
+  read_statistics(manager, &statistics);
+  pthread_mutex_lock(&manager->observer->lock);
+  cen_recent_track(&manager->observer->windows, now_ns, &statistics);
+  pthread_mutex_unlock(&manager->observer->lock);
+}
+
+struct probe {
+  enum cen_probe outcome;
+  cenote_error error;
+};
+
+struct observation {
+  struct cen_figures figures;
+  struct pool_failure failure;
+  struct probe probe;
+  cenote_lease_info *leases;
+};
+
+/* A lease, a check, a release: what a caller would meet, within the time for a connect. */
+static void probe_now(struct cenote_manager *manager, struct probe *probe)
+{
+  cenote_lease lease;
+  struct entry entry;
+  probe->error = (cenote_error)CENOTE_ERROR_INIT;
+  const int64_t patience = cen_setting(&manager->settings, CEN_SET_CONNECT_TIMEOUT);
+  cenote_status status =
+      cenote_acquire(manager, "cenote-health-check", patience, &lease, &probe->error);
+  if (status == CENOTE_OK) {
+    status = lease_enter(lease, &entry, &probe->error);
+    if (status == CENOTE_OK) {
+      cenote_request request = {.size = sizeof request, .kind = CENOTE_REQUEST_CHECK};
+      status =
+          call_run(entry.session, &request, cen_deadline_ns(cen_now_ns(), patience), &probe->error);
+      entry.proven = status == CENOTE_OK;
+      status = lease_leave(&entry, status, &probe->error);
+    }
+    (void)cenote_release(lease);
+  }
+  /* All connections busy is not a database that does not answer. */
+  const bool busy = status == CENOTE_TIMEOUT || status == CENOTE_QUEUE_FULL;
+  probe->outcome = status == CENOTE_OK ? CEN_PROBE_GOOD : busy ? CEN_PROBE_NONE : CEN_PROBE_FAILED;
+}
+
+static void redact_leases(struct cenote_manager *manager, cenote_lease_info *leases, size_t count)
+{
+  if (manager->options.redact == NULL) {
+    return;
+  }
+  for (size_t i = 0; i < count; i++) {
+    char shown[CEN_MAX_OPERATION_ID + 1] = "";
+    manager->options.redact(manager->options.redact_context, leases[i].operation_id, shown,
+                            sizeof shown);
+    shown[sizeof shown - 1] = '\0';
+    memcpy(leases[i].operation_id, shown, sizeof shown);
+  }
+}
+
+static void observe(struct cenote_manager *manager, bool probe, struct observation *seen)
+{
+  memset(seen, 0, sizeof *seen);
+  struct cen_figures *figures = &seen->figures;
+  if (probe && !manager->external) {
+    probe_now(manager, &seen->probe);
+  }
+  const int64_t now = cen_now_ns();
+  struct pool_picture picture;
+  pool_look(&manager->pool, now, &picture);
+  seen->failure = picture.failure;
+  figures->statistics.size = sizeof figures->statistics;
+  read_statistics(manager, &figures->statistics);
+  cen_figures_settings(figures, &manager->settings);
+  figures->unix_ms = cen_wall_ms();
+  figures->uptime_ms = (now - manager->observer->born_ns) / CEN_NS_PER_MS;
+  figures->driver = manager->driver->name;
+  figures->database = manager->url;
+  seen->leases = read_leases(manager, &figures->lease_count);
+  redact_leases(manager, seen->leases, figures->lease_count);
+  figures->leases = seen->leases;
+  pthread_mutex_lock(&manager->observer->lock);
+  cen_recent_track(&manager->observer->windows, now, &figures->statistics);
+  cen_recent_read(&manager->observer->windows, now, &figures->minute, &figures->quarter);
+  pthread_mutex_unlock(&manager->observer->lock);
+  if (seen->failure.at_ns != 0 && manager->pool.open_failures > 0) {
+    figures->connect_error = seen->failure.message;
+    figures->connect_error_age_ms = (now - seen->failure.at_ns) / CEN_NS_PER_MS;
+  }
+  figures->probe = seen->probe.outcome;
+  figures->probe_error = seen->probe.error.message[0] != '\0' ? seen->probe.error.message : NULL;
+}
+
+/* ------------------------------------------------------------------- health and JSON */
+
+const char *cenote_health_name(cenote_health_status status)
+{
+  static const char *const names[] = {"healthy", "degraded", "unhealthy"};
+  return (unsigned)status < 3 ? names[status] : "unknown";
+}
+
+cenote_status cenote_health(cenote_manager *manager, bool probe, cenote_health_status *health,
+                            cenote_error *error)
+{
+  if (manager == NULL || health == NULL) {
+    return cenote_error_set(error, CENOTE_INVALID, "%s: NULL",
+                            manager == NULL ? "manager" : "health");
+  }
+  *health = CENOTE_UNHEALTHY;
+  if (manager_is_foreign(manager)) {
+    return manager_foreign_error(error);
+  }
+  struct observation seen;
+  struct cen_health verdict;
+  observe(manager, probe, &seen);
+  cen_health_judge(&seen.figures, &verdict);
+  *health = verdict.status;
+  free(seen.leases);
+  return CENOTE_OK;
+}
+
+static cenote_status write_json(cenote_manager *manager, bool probe,
+                                char *(*write)(const struct cen_figures *), char **json,
+                                cenote_error *error)
+{
+  if (json == NULL || manager == NULL) {
+    return cenote_error_set(error, CENOTE_INVALID, "%s: NULL",
+                            manager == NULL ? "manager" : "json");
+  }
+  *json = NULL;
+  if (manager_is_foreign(manager)) {
+    return manager_foreign_error(error);
+  }
+  struct observation seen;
+  observe(manager, probe, &seen);
+  *json = write(&seen.figures);
+  free(seen.leases);
+  return *json != NULL ? CENOTE_OK
+                       : cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: JSON");
+}
+
+cenote_status cenote_pool_statistics_json(cenote_manager *manager, char **json, cenote_error *error)
+{
+  return write_json(manager, false, cen_statistics_json, json, error);
+}
+
+cenote_status cenote_health_json(cenote_manager *manager, bool probe, char **json,
+                                 cenote_error *error)
+{
+  return write_json(manager, probe, cen_health_json, json, error);
+}
+
+cenote_status cenote_config_json(cenote_manager *manager, char **json, cenote_error *error)
+{
+  if (json == NULL || manager == NULL) {
+    return cenote_error_set(error, CENOTE_INVALID, "%s: NULL",
+                            manager == NULL ? "manager" : "json");
+  }
+  *json = cen_settings_json(&manager->settings);
+  return *json != NULL ? CENOTE_OK
+                       : cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: JSON");
+}

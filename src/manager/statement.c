@@ -1,0 +1,173 @@
+/* statement.c - one statement on a lease: bounded, counted, timed, and never logged with its
+ * parameters. */
+#include "manager/manager.h"
+
+#include "base/result.h"
+#include "base/text.h"
+#include "sql/scan.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+cenote_status statement_check(const char *sql, const cenote_value *args, size_t count,
+                              cenote_error *error)
+{
+  if (sql == NULL) {
+    return cenote_error_set(error, CENOTE_INVALID, "sql: NULL");
+  }
+  if (strnlen(sql, (size_t)CEN_MAX_SQL + 1) > (size_t)CEN_MAX_SQL) {
+    return cenote_error_set(error, CENOTE_TOO_LARGE, "sql: longer than %d bytes", CEN_MAX_SQL);
+  }
+  if (count > CEN_MAX_ARGS || (count > 0 && args == NULL)) {
+    return cenote_error_set(error, CENOTE_INVALID,
+                            "args: %zu of them at %s; at most %d, and not NULL", count,
+                            args == NULL ? "NULL" : "an array", CEN_MAX_ARGS);
+  }
+  return CENOTE_OK;
+}
+
+cenote_status sink_for(const struct cenote_manager *manager, cenote_sink *sink, cenote_error *error)
+{
+  return cen_sink_init_result(
+      sink, (uint64_t)cen_setting(&manager->settings, CEN_SET_MAX_RESULT_ROWS),
+      (uint64_t)cen_setting(&manager->settings, CEN_SET_MAX_RESULT_BYTES), error);
+}
+
+void sql_shape(char *out, size_t size, const char *sql)
+{
+  char plain[512];
+  size_t used = 0;
+  struct cen_scanner scanner;
+  struct cen_token token;
+  cen_scan_init(&scanner, sql, strlen(sql), CEN_DIALECT_POSTGRES);
+  while (cen_scan_next(&scanner, &token) != CEN_TOKEN_END && used + 1 < sizeof plain) {
+    const bool hidden = token.kind == CEN_TOKEN_STRING || token.kind == CEN_TOKEN_NUMBER;
+    const bool blank = token.kind == CEN_TOKEN_SPACE || token.kind == CEN_TOKEN_COMMENT;
+    const char *text = hidden ? "?" : blank ? " " : token.start;
+    size_t length = hidden || blank ? 1 : token.size;
+    length = length < sizeof plain - 1 - used ? length : sizeof plain - 1 - used;
+    memcpy(plain + used, text, length);
+    used += length;
+  }
+  plain[used] = '\0';
+  cen_text_escape(out, size, plain);
+}
+
+int64_t statement_deadline(const struct entry *entry)
+{
+  const int64_t ms = cen_setting(&entry->manager->settings, CEN_SET_STATEMENT_TIMEOUT);
+  const int64_t own = ms == 0 ? CEN_NEVER : cen_deadline_ns(cen_now_ns(), ms);
+  const int64_t outer =
+      transaction_is_open(entry->session) ? entry->session->tx_deadline_ns : CEN_NEVER;
+  return own < outer ? own : outer;
+}
+
+/* A slow statement is named by who asked and what it looks like, not by what it carried. */
+static void log_slow(const struct entry *entry, const char *sql, int64_t took_ns)
+{
+  struct cenote_manager *manager = entry->manager;
+  struct pool_lease_view view;
+  char shown[CEN_MAX_OPERATION_ID * 4 + 1] = "";
+  char text[512];
+  atomic_fetch_add_explicit(&manager->slow_statements, 1, memory_order_relaxed);
+  if (!cen_log_on(&manager->log, CENOTE_LOG_WARNING)) {
+    return;
+  }
+  if (pool_view(&manager->pool, entry->lease.slot, entry->lease.generation, &view)) {
+    manager_show_operation(manager, view.operation, shown, sizeof shown);
+  }
+  sql_shape(text, sizeof text, sql);
+  cen_log_write(&manager->log, CENOTE_LOG_WARNING, "slow statement: %" PRId64 " ms, '%s': %s",
+                took_ns / CEN_NS_PER_MS, shown, text);
+}
+
+static void account(const struct entry *entry, const char *sql, cenote_status status,
+                    int64_t took_ns)
+{
+  struct cenote_manager *manager = entry->manager;
+  const int64_t slow = cen_setting(&manager->settings, CEN_SET_SLOW_STATEMENT);
+  atomic_fetch_add_explicit(&manager->statements, 1, memory_order_relaxed);
+  cen_hist_record(&manager->statement, took_ns);
+  if (status != CENOTE_OK) {
+    atomic_fetch_add_explicit(&manager->statement_errors, 1, memory_order_relaxed);
+  }
+  if (slow > 0 && took_ns >= slow * CEN_NS_PER_MS) {
+    log_slow(entry, sql, took_ns);
+  }
+}
+
+cenote_status statement_run(struct entry *entry, const char *sql, const cenote_value *args,
+                            size_t count, cenote_sink *sink, unsigned flags, cenote_error *error)
+{
+  cenote_request request = {.size = sizeof request,
+                            .kind = CENOTE_REQUEST_EXECUTE,
+                            .flags = flags,
+                            .sql = sql,
+                            .args = args,
+                            .count = count,
+                            .sink = sink};
+  const int64_t start = cen_now_ns();
+  const cenote_status status = call_run(entry->session, &request, statement_deadline(entry), error);
+  entry->proven = true;
+  account(entry, sql, status, cen_now_ns() - start);
+  return status;
+}
+
+static cenote_status execute_into(cenote_lease lease, const char *sql, const cenote_value *args,
+                                  size_t count, cenote_sink *sink, unsigned flags,
+                                  cenote_error *error)
+{
+  struct entry entry;
+  cenote_status status = lease_enter(lease, &entry, error);
+  if (status != CENOTE_OK) {
+    return status;
+  }
+  status = statement_run(&entry, sql, args, count, sink, flags, error);
+  return lease_leave(&entry, status, error);
+}
+
+cenote_status cenote_execute(cenote_lease lease, const char *sql, const cenote_value *args,
+                             size_t count, cenote_result **result, cenote_error *error)
+{
+  if (result != NULL) {
+    *result = NULL;
+  }
+  cenote_status status = statement_check(sql, args, count, error);
+  if (status != CENOTE_OK) {
+    return status;
+  }
+  const struct cenote_manager *manager = manager_find(lease.manager);
+  if (manager == NULL) {
+    return lease_lost_error(NULL, lease, error);
+  }
+  cenote_sink sink;
+  status = sink_for(manager, &sink, error);
+  if (status != CENOTE_OK) {
+    return status;
+  }
+  status = execute_into(lease, sql, args, count, &sink, 0, error);
+  if (status == CENOTE_OK && result != NULL) {
+    *result = cen_sink_take(&sink);
+  }
+  cen_sink_deinit(&sink);
+  return status;
+}
+
+cenote_status cenote_execute_stream(cenote_lease lease, const char *sql, const cenote_value *args,
+                                    size_t count, cenote_row_callback callback, void *context,
+                                    cenote_error *error)
+{
+  const cenote_status status = statement_check(sql, args, count, error);
+  if (status != CENOTE_OK) {
+    return status;
+  }
+  if (callback == NULL) {
+    return cenote_error_set(error, CENOTE_INVALID, "callback: NULL");
+  }
+  cenote_sink sink;
+  cen_sink_init_stream(&sink, callback, context);
+  const cenote_status done =
+      execute_into(lease, sql, args, count, &sink, CENOTE_REQUEST_STREAM, error);
+  cen_sink_deinit(&sink);
+  return done;
+}

@@ -1,0 +1,373 @@
+/* transaction.c - transactions on a lease, savepoints inside them, and batches: all or nothing. */
+#include "manager/manager.h"
+
+#include "base/result.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct cenote_transaction {
+  cenote_lease lease;
+  unsigned depth; /* 1: the transaction itself; above: a savepoint */
+};
+
+bool transaction_is_open(const struct session *session)
+{
+  const cenote_driver *driver = session->manager->driver;
+  return (driver->session(session->connection) & CENOTE_SESSION_IN_TRANSACTION) != 0;
+}
+
+/* The depth as it really is: the caller may have sent COMMIT or ROLLBACK by itself. */
+static unsigned depth_of(struct session *session)
+{
+  if (!transaction_is_open(session)) {
+    session->depth = 0;
+    session->tx_deadline_ns = CEN_NEVER;
+  } else if (session->depth == 0) {
+    session->depth = 1; /* begun by a statement of the caller's own */
+  }
+  return session->depth;
+}
+
+static cenote_status control(struct entry *entry, cenote_request_kind kind, cenote_batch_mode mode,
+                             cenote_error *error)
+{
+  cenote_request request = {.size = sizeof request, .kind = kind, .mode = mode};
+  const cenote_status status = call_run(entry->session, &request, statement_deadline(entry), error);
+  entry->proven = true;
+  return status;
+}
+
+static cenote_status savepoint(struct entry *entry, const char *verb, unsigned number,
+                               cenote_error *error)
+{
+  char sql[64];
+  snprintf(sql, sizeof sql, "%s cenote_%u", verb, number);
+  cenote_request request = {.size = sizeof request, .kind = CENOTE_REQUEST_EXECUTE, .sql = sql};
+  return call_run(entry->session, &request, statement_deadline(entry), error);
+}
+
+cenote_status transaction_begin(struct entry *entry, cenote_batch_mode mode, cenote_error *error)
+{
+  struct session *session = entry->session;
+  const unsigned depth = depth_of(session);
+  if (depth >= CEN_MAX_SAVEPOINTS) {
+    return cenote_error_set(error, CENOTE_TOO_LARGE, "transactions nested deeper than %d",
+                            CEN_MAX_SAVEPOINTS);
+  }
+  const cenote_status status = depth == 0 ? control(entry, CENOTE_REQUEST_BEGIN, mode, error)
+                                          : savepoint(entry, "SAVEPOINT", depth, error);
+  if (status == CENOTE_OK) {
+    session->depth = depth + 1;
+    session->tx_deadline_ns = depth == 0 ? CEN_NEVER : session->tx_deadline_ns;
+  }
+  return status;
+}
+
+cenote_status transaction_rollback(struct entry *entry, cenote_error *error)
+{
+  struct session *session = entry->session;
+  const unsigned depth = depth_of(session);
+  if (depth == 0) {
+    return CENOTE_OK;
+  }
+  session->tx_deadline_ns = depth == 1 ? CEN_NEVER : session->tx_deadline_ns;
+  cenote_status status;
+  if (depth == 1) {
+    status = control(entry, CENOTE_REQUEST_ROLLBACK, CENOTE_BATCH_DEFERRED, error);
+  } else {
+    status = savepoint(entry, "ROLLBACK TO SAVEPOINT", depth - 1, error);
+    if (status == CENOTE_OK) {
+      status = savepoint(entry, "RELEASE SAVEPOINT", depth - 1, error);
+    }
+  }
+  session->depth = depth - 1;
+  return status;
+}
+
+/* All of it, savepoints included, whatever time is left. */
+static cenote_status roll_back_all(struct entry *entry)
+{
+  entry->session->depth = depth_of(entry->session) > 0 ? 1 : 0;
+  entry->session->tx_deadline_ns = CEN_NEVER;
+  return transaction_rollback(entry, NULL);
+}
+
+static bool has_failed(const struct session *session)
+{
+  const unsigned flags = session->manager->driver->session(session->connection);
+  return (flags & CENOTE_SESSION_FAILED) != 0;
+}
+
+cenote_status transaction_commit(struct entry *entry, cenote_error *error)
+{
+  struct session *session = entry->session;
+  const unsigned depth = depth_of(session);
+  if (depth == 0) {
+    return cenote_error_set(error, CENOTE_INVALID,
+                            "no transaction is open: it was ended by a COMMIT or ROLLBACK sent "
+                            "as a statement, or was lost with its connection");
+  }
+  if (has_failed(session)) {
+    (void)transaction_rollback(entry, NULL);
+    cenote_error_set(error, CENOTE_DATABASE,
+                     "the transaction was rolled back, not committed: a statement in it failed");
+    if (error != NULL) {
+      memcpy(error->sqlstate, "25P02", sizeof error->sqlstate);
+    }
+    return CENOTE_DATABASE;
+  }
+  const cenote_status status =
+      depth == 1 ? control(entry, CENOTE_REQUEST_COMMIT, CENOTE_BATCH_DEFERRED, error)
+                 : savepoint(entry, "RELEASE SAVEPOINT", depth - 1, error);
+  if (status == CENOTE_OK) {
+    session->depth = depth - 1;
+  } else {
+    (void)transaction_rollback(entry, NULL); /* a refused COMMIT may leave it open */
+  }
+  return status;
+}
+
+/* ---------------------------------------------------------------- the public calls */
+
+cenote_status cenote_begin(cenote_lease lease, int64_t timeout_ms, cenote_transaction **transaction,
+                           cenote_error *error)
+{
+  if (transaction == NULL) {
+    return cenote_error_set(error, CENOTE_INVALID, "transaction: NULL");
+  }
+  *transaction = NULL;
+  struct cenote_transaction *fresh = calloc(1, sizeof *fresh);
+  if (fresh == NULL) {
+    return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: transaction");
+  }
+  struct entry entry;
+  cenote_status status = lease_enter(lease, &entry, error);
+  if (status == CENOTE_OK) {
+    status = transaction_begin(&entry, CENOTE_BATCH_WRITE, error);
+    fresh->lease = lease;
+    fresh->depth = entry.session->depth;
+    if (status == CENOTE_OK && timeout_ms > 0) {
+      const int64_t deadline = cen_deadline_ns(cen_now_ns(), timeout_ms);
+      if (deadline < entry.session->tx_deadline_ns) {
+        entry.session->tx_deadline_ns = deadline;
+      }
+    }
+    status = lease_leave(&entry, status, error);
+  }
+  if (status == CENOTE_OK) {
+    *transaction = fresh;
+  } else {
+    free(fresh);
+  }
+  return status;
+}
+
+/* Enters the lease of a transaction that is still open, and not overdue. */
+static cenote_status enter(const struct cenote_transaction *transaction, struct entry *entry,
+                           cenote_error *error)
+{
+  cenote_status status = lease_enter(transaction->lease, entry, error);
+  if (status != CENOTE_OK) {
+    return status;
+  }
+  if (depth_of(entry->session) < transaction->depth) {
+    status = cenote_error_set(error, CENOTE_INVALID,
+                              "the transaction has ended: it was committed or rolled back by "
+                              "another handle, or by a statement");
+    return lease_leave(entry, status, error);
+  }
+  if (cen_now_ns() >= entry->session->tx_deadline_ns) {
+    (void)roll_back_all(entry);
+    status = cenote_error_set(error, CENOTE_STATEMENT_TIMEOUT,
+                              "transaction timeout: it was rolled back");
+    return lease_leave(entry, status, error);
+  }
+  return CENOTE_OK;
+}
+
+cenote_status cenote_tx_execute(cenote_transaction *transaction, const char *sql,
+                                const cenote_value *args, size_t count, cenote_result **result,
+                                cenote_error *error)
+{
+  if (result != NULL) {
+    *result = NULL;
+  }
+  if (transaction == NULL) {
+    return cenote_error_set(error, CENOTE_INVALID, "transaction: NULL");
+  }
+  cenote_status status = statement_check(sql, args, count, error);
+  struct entry entry;
+  if (status == CENOTE_OK) {
+    status = enter(transaction, &entry, error);
+  }
+  if (status != CENOTE_OK) {
+    return status;
+  }
+  cenote_sink sink;
+  status = sink_for(entry.manager, &sink, error);
+  if (status != CENOTE_OK) {
+    return lease_leave(&entry, status, error);
+  }
+  status = statement_run(&entry, sql, args, count, &sink, 0, error);
+  status = lease_leave(&entry, status, error);
+  if (status == CENOTE_OK && result != NULL) {
+    *result = cen_sink_take(&sink);
+  }
+  cen_sink_deinit(&sink);
+  return status;
+}
+
+cenote_status cenote_commit(cenote_transaction *transaction, cenote_error *error)
+{
+  if (transaction == NULL) {
+    return cenote_error_set(error, CENOTE_INVALID, "transaction: NULL");
+  }
+  struct entry entry;
+  cenote_status status = enter(transaction, &entry, error);
+  if (status == CENOTE_BUSY) {
+    return status;
+  }
+  if (status == CENOTE_OK) {
+    while (entry.session->depth > transaction->depth && status == CENOTE_OK) {
+      status = transaction_commit(&entry, error); /* inner ones that were left open */
+    }
+    if (status == CENOTE_OK) {
+      status = transaction_commit(&entry, error);
+    }
+    status = lease_leave(&entry, status, error);
+  }
+  free(transaction);
+  return status;
+}
+
+cenote_status cenote_rollback(cenote_transaction *transaction, cenote_error *error)
+{
+  if (transaction == NULL) {
+    return CENOTE_OK;
+  }
+  struct entry entry;
+  cenote_status status = lease_enter(transaction->lease, &entry, error);
+  if (status == CENOTE_BUSY) {
+    return status;
+  }
+  if (status == CENOTE_OK) {
+    cenote_status undone = CENOTE_OK;
+    if (transaction->depth == 1) {
+      undone = roll_back_all(&entry);
+    }
+    while (undone == CENOTE_OK && depth_of(entry.session) >= transaction->depth) {
+      undone = transaction_rollback(&entry, NULL);
+    }
+    /* Whatever could not be rolled back goes with its connection; nothing of it remains. */
+    (void)lease_leave(&entry, CENOTE_OK, NULL);
+  }
+  free(transaction);
+  return status == CENOTE_FORKED ? status : CENOTE_OK;
+}
+
+/* ------------------------------------------------------------------------ batches */
+
+void cenote_results_free(cenote_result **results, size_t n)
+{
+  if (results == NULL) {
+    return;
+  }
+  for (size_t i = 0; i < n; i++) {
+    cenote_result_free(results[i]);
+  }
+  free(results);
+}
+
+static cenote_status run_one(struct entry *entry, const cenote_statement *statement,
+                             cenote_result **result, cenote_error *error)
+{
+  cenote_sink sink;
+  cenote_status status = sink_for(entry->manager, &sink, error);
+  if (status != CENOTE_OK) {
+    return status;
+  }
+  status = statement_run(entry, statement->sql, statement->args, statement->count, &sink, 0, error);
+  if (status == CENOTE_OK) {
+    *result = cen_sink_take(&sink);
+  }
+  cen_sink_deinit(&sink);
+  return status;
+}
+
+static cenote_status run_all(struct entry *entry, const cenote_statement *statements, size_t n,
+                             cenote_result **results, cenote_error *error)
+{
+  for (size_t i = 0; i < n; i++) {
+    const cenote_status status = run_one(entry, &statements[i], &results[i], error);
+    if (status != CENOTE_OK) {
+      if (error != NULL) {
+        error->statement = (int64_t)i;
+      }
+      return status;
+    }
+  }
+  return CENOTE_OK;
+}
+
+static cenote_status batch_check(const cenote_statement *statements, size_t n,
+                                 cenote_result ***results, cenote_error *error)
+{
+  if (results == NULL || n == 0 || n > CEN_MAX_BATCH || statements == NULL) {
+    return cenote_error_set(error, CENOTE_INVALID,
+                            "batch of %zu statements: from 1 to %d, and nothing may be NULL", n,
+                            CEN_MAX_BATCH);
+  }
+  for (size_t i = 0; i < n; i++) {
+    const cenote_status status =
+        statement_check(statements[i].sql, statements[i].args, statements[i].count, error);
+    if (status != CENOTE_OK) {
+      if (error != NULL) {
+        error->statement = (int64_t)i;
+      }
+      return status;
+    }
+  }
+  return CENOTE_OK;
+}
+
+cenote_status cenote_batch(cenote_lease lease, const cenote_statement *statements, size_t n,
+                           cenote_batch_mode mode, cenote_result ***results, cenote_error *error)
+{
+  if (results != NULL) {
+    *results = NULL;
+  }
+  cenote_status status = batch_check(statements, n, results, error);
+  if (status != CENOTE_OK) {
+    return status;
+  }
+  cenote_result **collected = calloc(n, sizeof(cenote_result *));
+  if (collected == NULL) {
+    return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: a batch of %zu", n);
+  }
+  struct entry entry;
+  status = lease_enter(lease, &entry, error);
+  if (status != CENOTE_OK) {
+    goto done;
+  }
+  status = transaction_begin(&entry, mode, error);
+  if (status == CENOTE_OK) {
+    status = run_all(&entry, statements, n, collected, error);
+    if (status == CENOTE_OK) {
+      status = transaction_commit(&entry, error);
+    } else {
+      (void)transaction_rollback(&entry, NULL);
+    }
+  }
+  status = lease_leave(&entry, status, error);
+
+done:
+  if (status == CENOTE_OK) {
+    *results = collected;
+  } else {
+    cenote_results_free(collected, n);
+  }
+  return status;
+}
