@@ -1,0 +1,1 @@
+/* a /* b */ */ U&'d' U&"n" B'1' x'ff' $a$ $b$ $a$ 1.5e-3 0x1f a->>'b' #>> @?? PRAGMA main.user_version = 1; ROLLBACK WORK TO x

@@ -1,0 +1,1 @@
+SELECT a, 'it''s', E'\'?', $$ ; $$ FROM t WHERE x = ? AND y ?? 'k' -- ?
