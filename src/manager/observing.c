@@ -60,12 +60,6 @@ void observer_audit(struct cenote_manager *manager, cenote_audit_kind kind, uint
 
 /* ----------------------------------------------------------------------- statistics */
 
-const char *cenote_state_name(cenote_state state)
-{
-  static const char *const names[] = {"IDLE", "ACTIVE", "DRAINING", "SHUTDOWN"};
-  return (unsigned)state < 4 ? names[state] : "UNKNOWN";
-}
-
 /* Most acquires do not wait; only those that did are in the histogram. The percentiles are over
  * all of them. */
 static void read_waits(struct pool *pool, uint64_t grants, cenote_percentiles *out)
@@ -296,12 +290,6 @@ static void observe(struct cenote_manager *manager, bool probe, struct observati
 }
 
 /* ------------------------------------------------------------------- health and JSON */
-
-const char *cenote_health_name(cenote_health_status status)
-{
-  static const char *const names[] = {"healthy", "degraded", "unhealthy"};
-  return (unsigned)status < 3 ? names[status] : "unknown";
-}
 
 cenote_status cenote_health(cenote_manager *manager, bool probe, cenote_health_status *health,
                             cenote_error *error)

@@ -270,17 +270,6 @@ cenote_status cenote_rollback(cenote_transaction *transaction, cenote_error *err
 
 /* ------------------------------------------------------------------------ batches */
 
-void cenote_results_free(cenote_result **results, size_t n)
-{
-  if (results == NULL) {
-    return;
-  }
-  for (size_t i = 0; i < n; i++) {
-    cenote_result_free(results[i]);
-  }
-  free(results);
-}
-
 static cenote_status run_one(struct entry *entry, const cenote_statement *statement,
                              cenote_result **result, cenote_error *error)
 {
