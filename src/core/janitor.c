@@ -104,6 +104,13 @@ static void bury(struct slot *slot, const struct pool_lease_view *view, enum poo
   memcpy(slot->obituary.operation, view->operation, sizeof view->operation);
 }
 
+/* The holder said so when it left its last call: no reset makes it good again. */
+static bool is_broken(const struct slot *slot, uint64_t word)
+{
+  return (word & SLOT_TAINTED) != 0 &&
+         (atomic_load_explicit(&slot->session, memory_order_relaxed) & SLOT_SESSION_BROKEN) != 0;
+}
+
 bool pool_revoke_locked(struct pool *pool, struct slot *slot, uint64_t word,
                         enum pool_reason reason, int64_t now_ns, struct pool_wakes *wakes)
 {
@@ -122,7 +129,8 @@ bool pool_revoke_locked(struct pool *pool, struct slot *slot, uint64_t word,
     pool_todo_locked(pool, slot, POOL_ACT_CANCEL, wakes);
   } else if (word_state(word) != SLOT_HELD) {
     return false;
-  } else if (reason == POOL_REASON_SHUTDOWN || (word & SLOT_RETIRE) != 0) {
+  } else if (reason == POOL_REASON_SHUTDOWN || (word & SLOT_RETIRE) != 0 ||
+             is_broken(slot, word)) {
     if (!pool_close_locked(pool, slot, &word, reason, now_ns, wakes)) {
       return false;
     }
