@@ -125,34 +125,33 @@ static bool starts_with_port(const char *text)
 }
 
 /*
- * The '@' that ends user and password, or NULL. The last one before the query, where a query
- * begins at the first '?' that has a '=' and, unless a port shows that there is no login,
- * comes after an '@'.
+ * Where user and password end, or NULL where there are none: at the last '@', for a password may
+ * hold others. When a "?key=" stands before that '@', it may be one inside the query as well; then
+ * all up to the next parameter is hidden. Only a port in the password's place shows that a query's
+ * '@' is just that.
  */
 static const char *login_end(const char *text)
 {
-  const char *last = NULL;
-  bool question = false;
-  bool no_login = starts_with_port(text);
-  for (const char *at = text; *at != '\0'; at++) {
-    if (*at == '@') {
-      last = at;
-      question = false;
-    } else if (*at == '?') {
-      question = true;
-    } else if (*at == '=' && question && (last != NULL || no_login)) {
-      break;
-    }
+  const char *first = strchr(text, '@');
+  if (first == NULL) {
+    /* "user:pass" and the host forgotten? */
+    return starts_with_port(text) ? NULL : text + strcspn(text, "?");
   }
-  return last;
+  const char *last = strrchr(text, '@');
+  const char *question = strchr(text, '?');
+  const char *equals = question == NULL ? NULL : strchr(question, '=');
+  if (equals == NULL || equals > last) {
+    return last;
+  }
+  if (equals < first && starts_with_port(text)) {
+    return NULL;
+  }
+  return last + strcspn(last, "&");
 }
 
 static void put_authority_and_rest(struct output *output, const char *text)
 {
   const char *end = login_end(text);
-  if (end == NULL && !starts_with_port(text)) {
-    end = text + strcspn(text, "?"); /* "user:pass" and the host forgotten */
-  }
   if (end != NULL) {
     const char *colon = memchr(text, ':', (size_t)(end - text));
     if (colon != NULL) {
@@ -163,10 +162,10 @@ static void put_authority_and_rest(struct output *output, const char *text)
     }
     text = end;
   }
-  size_t path = strcspn(text, "?");
+  size_t path = strcspn(text, "?&");
   put(output, text, path);
-  if (text[path] == '?') {
-    put(output, "?", 1);
+  if (text[path] != '\0') {
+    put(output, text + path, 1);
     put_query(output, text + path + 1);
   }
 }

@@ -51,6 +51,10 @@ int64_t cen_rng_jitter(struct cen_rng *rng, int64_t value, unsigned percent)
   }
   percent = percent < 100 ? percent : 100;
   int64_t most = value / 100 * (int64_t)percent + value % 100 * (int64_t)percent / 100;
-  int64_t by = (int64_t)cen_rng_below(rng, 2 * (uint64_t)most + 1) - most;
+  uint64_t place = cen_rng_below(rng, 2 * (uint64_t)most + 1);
+  if (place <= (uint64_t)most) {
+    return value - (int64_t)place;
+  }
+  int64_t by = (int64_t)(place - (uint64_t)most);
   return by > INT64_MAX - value ? INT64_MAX : value + by;
 }
