@@ -421,6 +421,23 @@ static cenote_step connect_advance(cenote_connection *c, cenote_error *error)
   return open_failed(c, error);
 }
 
+/* Cancelled or aborted: mostly because the time to connect is over. */
+static void open_stopped(cenote_connection *c)
+{
+  const struct pg_opening *opening = c->opening;
+  const struct cen_resolve *waiting = unresolved(opening);
+  if (cen_now_ns() < c->request->deadline_ns) {
+    pg_fail(c, CENOTE_CANCELLED, "connecting was given up");
+  } else if (waiting || !opening->candidates) {
+    pg_fail(c, CENOTE_CONNECT, "the host's name was not resolved in time");
+  } else {
+    const struct candidate *at = &opening->candidates[opening->current];
+    pg_fail(c, CENOTE_CONNECT, "no answer in time from PostgreSQL at %s%s%s%s port %s",
+            at->host->name[0] ? at->host->name : "the local socket", at->address[0] ? " (" : "",
+            at->address, at->address[0] ? ")" : "", at->host->port[0] ? at->host->port : "5432");
+  }
+}
+
 cenote_step pg_open_start(cenote_connection *c, cenote_error *error)
 {
   if (c->conn) {
@@ -453,7 +470,7 @@ cenote_step pg_open_advance(cenote_connection *c, cenote_error *error)
   bool stop = c->cancelled || atomic_load(&c->aborted);
   pthread_mutex_unlock(&c->guard);
   if (stop) {
-    pg_fail(c, CENOTE_CANCELLED, "connecting was given up");
+    open_stopped(c);
     return open_failed(c, error);
   }
   if (c->state == PG_RESOLVING) {
