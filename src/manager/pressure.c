@@ -90,12 +90,19 @@ static bool find_field(const char *text, const char *name, uint64_t *value)
 static bool parse_waiting(const char *text, uint64_t *hundredths)
 {
   static const char start[] = "some avg10=";
-  const char *at = strncmp(text, start, sizeof(start) - 1) == 0 ? text + sizeof(start) - 1 : NULL;
-  unsigned whole = 0, part = 0;
-  if (at == NULL || sscanf(at, "%3u.%2u", &whole, &part) != 2) {
+  if (strncmp(text, start, sizeof(start) - 1) != 0) {
     return false;
   }
-  *hundredths = (uint64_t)whole * 100 + part;
+  const char *at = text + sizeof(start) - 1;
+  size_t whole = strspn(at, "0123456789");
+  size_t part = at[whole] == '.' ? strspn(at + whole + 1, "0123456789") : 0;
+  if (whole == 0 || whole > 3 || part != 2) {
+    return false;
+  }
+  *hundredths = 0;
+  for (size_t i = 0; i < whole + 3; i++) {
+    *hundredths = i == whole ? *hundredths : *hundredths * 10 + (uint64_t)(at[i] - '0');
+  }
   return true;
 }
 
