@@ -14,11 +14,12 @@
 
 enum { FIFO_SLOTS_MAX = 256, FIFO_WAITING = -1 };
 
-/* Lives on the stack of the thread that waits. */
 struct waiter {
   struct waiter *next;
   _Atomic int granted; /* a slot, or FIFO_WAITING; the futex */
 };
+
+static _Thread_local struct waiter self; /* a thread waits for one connection at a time */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned free_slots[FIFO_SLOTS_MAX];
@@ -47,7 +48,8 @@ static void acquire(bench_held *held)
     pthread_mutex_unlock(&lock);
     return;
   }
-  struct waiter self = {.next = NULL, .granted = FIFO_WAITING};
+  self.next = NULL;
+  atomic_store_explicit(&self.granted, FIFO_WAITING, memory_order_relaxed);
   *tail = &self;
   tail = &self.next;
   pthread_mutex_unlock(&lock);
@@ -72,8 +74,8 @@ static void release(bench_held *held)
     tail = &head;
   }
   pthread_mutex_unlock(&lock);
-  /* After the store the waiter may be gone; the wake then reaches nobody, or a futex of another
-   * wait on the same stack, which looks again. */
+  /* After the store the waiter goes on: the wake may reach nobody, or its next wait, which looks
+   * again. */
   _Atomic int *futex = &first->granted;
   atomic_store_explicit(futex, (int)held->slot, memory_order_release);
   syscall(SYS_futex, futex, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
