@@ -66,7 +66,7 @@ static void argv_conceal(char *text, const char *shown)
 
 static bool name_is_secret(const char *name)
 {
-  return strstr(name, "token") || strstr(name, "password") || strstr(name, "secret");
+  return strcasestr(name, "token") || strcasestr(name, "password") || strcasestr(name, "secret");
 }
 
 static int url_take(struct cli_args *args, char *text)

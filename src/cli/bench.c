@@ -191,7 +191,7 @@ const struct cli_command cli_bench = {
         "               busy time-out, which is what a connection has that nobody configured\n\n"
         "The first half opens up to 200 connections at once: do not point it at a server that\n"
         "others need. CPU is this process's, and the server's where it runs on this machine.\n"
-        "Memory is heap and private server memory of the connections at their peak. Exit status 1\n"
+        "Memory is the most that connections took at once, client and server. Exit status 1\n"
         "when a pooled operation failed. Ctrl-C ends after the running round and prints what there\n"
         "is.",
     .examples = "  cenote bench\n"

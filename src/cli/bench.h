@@ -12,6 +12,7 @@
 
 #include "cli/cli.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -20,7 +21,7 @@
 enum bench_op {
   BENCH_SIMPLE,      /* one SELECT by key */
   BENCH_TRANSACTION, /* BEGIN, UPDATE, SELECT, COMMIT */
-  BENCH_HOLD         /* PostgreSQL: a query that takes 20 ms; SQLite: a transaction */
+  BENCH_HOLD         /* PostgreSQL: a query that takes 50 ms; SQLite: a transaction */
 };
 
 struct bench_scenario {
@@ -44,7 +45,7 @@ struct bench_figures {
   double mean_ms, p50_ms, p95_ms, p99_ms, max_ms;
   double cpu_ms, server_cpu_ms; /* of a round, mean */
   int64_t peak;                 /* connections open at once */
-  double memory;                /* bytes that those connections took, client and server */
+  double memory;                /* bytes that connections took at most, client and server */
   char error[BENCH_ERROR];      /* the first one */
 };
 
@@ -91,8 +92,6 @@ struct bench_before {
   bool impatient; /* SQLite: the default busy time-out, which is none */
   _Atomic int64_t open, peak;
   _Atomic uint64_t opened;
-  void (*at_peak)(void *context); /* in the warm-up only: more are open than ever before */
-  void *at_peak_context;
 };
 
 /* One operation of client `number` (0 …). false: `error` is filled. Any thread. */
@@ -121,9 +120,10 @@ void bench_crew_free(struct bench_crew *crew);
 
 /* -------------------------------------------------------------------- meter */
 
-/* Where to read what the server uses, when it runs on this machine. */
+/* Where to read what the database uses. */
 struct bench_server {
-  long postmaster; /* process id, 0: cannot be seen */
+  bool embedded;   /* SQLite: it is in this process */
+  long postmaster; /* PostgreSQL: process id, 0: not on this machine, or not to be seen */
 };
 
 struct bench_usage {
@@ -133,8 +133,21 @@ struct bench_usage {
 
 void bench_server_find(struct bench_server *server, const struct bench_target *target);
 void bench_usage_read(const struct bench_server *server, struct bench_usage *usage);
-/* Bytes: this process's heap plus the private memory of the server's processes; -1 unknown. */
+/* Bytes. SQLite: all that it has allocated. PostgreSQL: this process's heap plus the private memory
+ * of the server's processes. -1: unknown. */
 double bench_memory_read(const struct bench_server *server);
+/* The most that bench_memory_read would have answered between start and stop. */
+struct bench_watch {
+  const struct bench_server *server;
+  pthread_t thread;
+  bool started;
+  _Atomic bool stop;
+  double base, most; /* `most` is the watcher's until it has been joined */
+};
+void bench_watch_start(struct bench_watch *watch, const struct bench_server *server);
+double bench_watch_stop(
+    struct bench_watch *watch); /* less what there was at the start; -1 unknown */
+
 /* Waits, briefly, until the server has as few processes as `least`. Answers how many there are. */
 unsigned bench_server_settle(const struct bench_server *server, unsigned least);
 

@@ -6,7 +6,7 @@
 
 static bool fail(char error[BENCH_ERROR], const cenote_error *cause)
 {
-  snprintf(error, BENCH_ERROR, "%s",
+  snprintf(error, BENCH_ERROR, "%.*s", BENCH_ERROR - 1,
            cause->message[0] ? cause->message : cenote_status_text(cause->status));
   return false;
 }
@@ -74,7 +74,7 @@ bool bench_after_run(cenote_manager *manager, const struct bench_target *target,
   if (op == BENCH_SIMPLE) {
     ok = query_run(lease, target->simple, key, error);
   } else if (op == BENCH_HOLD && target->kind == BENCH_POSTGRES) {
-    ok = query_run(lease, "SELECT pg_sleep(0.02)", 0, error);
+    ok = query_run(lease, "SELECT pg_sleep(0.05)", 0, error);
   } else {
     ok = transaction_run(lease, target, key, error);
   }

@@ -13,7 +13,7 @@
 
 static bool fail(char error[BENCH_ERROR], const char *text)
 {
-  snprintf(error, BENCH_ERROR, "%s", text ? text : "unknown error");
+  snprintf(error, BENCH_ERROR, "%.*s", BENCH_ERROR - 1, text ? text : "unknown error");
   error[strcspn(error, "\n")] = '\0';
   return false;
 }
@@ -25,15 +25,6 @@ static void opened_count(struct bench_before *before)
   int64_t peak = atomic_load(&before->peak);
   while (open > peak && !atomic_compare_exchange_weak(&before->peak, &peak, open)) {
   }
-}
-
-/* The connection is still open and has done its work: it is as large as it gets. */
-static void closing_count(struct bench_before *before)
-{
-  if (before->at_peak) {
-    before->at_peak(before->at_peak_context);
-  }
-  atomic_fetch_sub(&before->open, 1);
 }
 
 /* ----------------------------------------------------------------- PostgreSQL */
@@ -74,7 +65,7 @@ static bool postgres_op(PGconn *connection, const struct bench_target *target, e
            postgres_run(connection, target->read, key, true, error) &&
            postgres_run(connection, "COMMIT", NULL, false, error);
   case BENCH_HOLD:
-    return postgres_run(connection, "SELECT pg_sleep(0.02)", NULL, false, error);
+    return postgres_run(connection, "SELECT pg_sleep(0.05)", NULL, false, error);
   }
   return false;
 }
@@ -87,7 +78,7 @@ static bool postgres_before(struct bench_before *before, enum bench_op op, const
   if (ok) {
     opened_count(before);
     ok = postgres_op(connection, before->target, op, key, error);
-    closing_count(before);
+    atomic_fetch_sub(&before->open, 1);
   } else {
     fail(error, PQerrorMessage(connection));
   }
@@ -138,13 +129,13 @@ static bool sqlite_before(struct bench_before *before, enum bench_op op, int64_t
   bool ok = sqlite3_open_v2(before->target->file, &database, flags, NULL) == SQLITE_OK;
   if (ok) {
     opened_count(before);
-    /* The same durability as the pool's connections; the journal is the file's own (WAL). */
-    ok = sqlite_run(database, "PRAGMA synchronous=NORMAL", 0, false, error);
     if (!before->impatient) {
       sqlite3_busy_timeout(database, 10000);
     }
+    /* The same durability as the pool's connections; the journal is the file's own (WAL). */
+    ok = sqlite_run(database, "PRAGMA synchronous=NORMAL", 0, false, error);
     ok = ok && sqlite_op(database, before->target, op, key, error);
-    closing_count(before);
+    atomic_fetch_sub(&before->open, 1);
   } else {
     fail(error, database ? sqlite3_errmsg(database) : "out of memory");
   }

@@ -4,6 +4,7 @@
 
 #include <libpq-fe.h>
 #include <malloc.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,8 +119,8 @@ static long backend_find(const struct bench_target *target)
 
 void bench_server_find(struct bench_server *server, const struct bench_target *target)
 {
-  *server = (struct bench_server){0};
-  if (target->kind != BENCH_POSTGRES) {
+  *server = (struct bench_server){.embedded = target->kind == BENCH_SQLITE};
+  if (server->embedded) {
     return;
   }
   unsigned count = 0;
@@ -162,6 +163,9 @@ void bench_usage_read(const struct bench_server *server, struct bench_usage *usa
 
 double bench_memory_read(const struct bench_server *server)
 {
+  if (server->embedded) {
+    return (double)sqlite3_memory_used();
+  }
   struct mallinfo2 heap = mallinfo2();
   double bytes = (double)heap.uordblks + (double)heap.hblkhd;
   if (bytes <= 0) {

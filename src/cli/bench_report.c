@@ -14,13 +14,12 @@ enum { REPORT_CEILING = 1 << 20 };
 
 /* ---------------------------------------------------------------- comparisons */
 
+/* The share of operations that needed no new connection. Those that got none do not count. */
 static double reuse_percent(const struct bench_figures *figures)
 {
-  if (figures->queries == 0) {
-    return 0;
-  }
-  double opened = (double)figures->opened, queries = (double)figures->queries;
-  return opened >= queries ? 0 : 100.0 * (1 - opened / queries);
+  double opened = (double)figures->opened;
+  double done = (double)(figures->queries - figures->errors);
+  return opened < done ? 100.0 * (1 - opened / done) : 0;
 }
 
 static double error_percent(const struct bench_figures *figures)
@@ -34,10 +33,10 @@ static double cpu_ms(const struct bench_figures *figures)
   return figures->cpu_ms + (figures->server_cpu_ms > 0 ? figures->server_cpu_ms : 0);
 }
 
-/* By how many percent less; -1 where it cannot be said. */
+/* By how many percent less; below zero: more. */
 static double less_percent(double before, double after)
 {
-  return before > 0 && after >= 0 ? 100.0 * (1 - after / before) : -1;
+  return before > 0 && after >= 0 ? 100.0 * (1 - after / before) : 0;
 }
 
 static double times(double before, double after)
@@ -124,10 +123,10 @@ static void side_cell(struct cen_buf *buf, const struct bench_figures *figures, 
   }
 }
 
-static void less_add(struct cen_buf *buf, double percent)
+static void less_add(struct cen_buf *buf, double before, double after)
 {
-  if (percent >= 0) {
-    cen_buf_format(buf, "-%.0f %%", percent);
+  if (before > 0 && after >= 0) {
+    cen_buf_format(buf, "%+.0f %%", -less_percent(before, after));
   }
 }
 
@@ -162,10 +161,10 @@ static void gain_cell(struct cen_buf *buf, const struct bench_row *row, size_t c
     times_add(buf, before->max_ms, after->max_ms);
     break;
   case CPU:
-    less_add(buf, less_percent(cpu_ms(before), cpu_ms(after)));
+    less_add(buf, cpu_ms(before), cpu_ms(after));
     break;
   case MEMORY:
-    less_add(buf, less_percent(before->memory, after->memory));
+    less_add(buf, before->memory, after->memory);
     break;
   default:
     break;
@@ -222,6 +221,11 @@ static void rows_print(const struct bench *bench, struct cli_output *output)
 
 /* ------------------------------------------------------------------ sentences */
 
+static void change_add(struct cen_buf *buf, const char *what, double less)
+{
+  cen_buf_format(buf, "; %s %.0f %% %s", what, less < 0 ? -less : less, less < 0 ? "more" : "less");
+}
+
 /* What the requirements promise, beside what was measured over all scenarios without a limit. */
 static void promises_add(const struct bench *bench, struct cen_buf *buf)
 {
@@ -245,10 +249,10 @@ static void promises_add(const struct bench *bench, struct cen_buf *buf)
     return;
   }
   cen_buf_format(buf, "\nmean per query %.2f ms, waiting for a connection included", mean / count);
-  cen_buf_format(buf, "; CPU %.0f %% less", less_percent(cpu[BENCH_BEFORE], cpu[BENCH_AFTER]));
+  change_add(buf, "CPU", less_percent(cpu[BENCH_BEFORE], cpu[BENCH_AFTER]));
   if (memory_known) {
-    cen_buf_format(buf, "; memory of the connections %.0f %% less",
-                   less_percent(memory[BENCH_BEFORE], memory[BENCH_AFTER]));
+    change_add(buf, "memory of the connections",
+               less_percent(memory[BENCH_BEFORE], memory[BENCH_AFTER]));
   }
   cen_buf_char(buf, '\n');
 }
@@ -340,10 +344,11 @@ int bench_report_table(const struct bench *bench)
   rows_print(bench, &output);
   cen_buf_format(&buf,
                  "\ntotal: a round's wall time (median); CPU ms: of a round, %s\n"
-                 "memory: of the connections at their peak, %s\n",
+                 "memory: the most that connections took at once, %s\n",
                  bench->server.postmaster ? "client and server" : "this process",
-                 bench->server.postmaster ? "client's heap and server's private pages"
-                                          : "this process's heap");
+                 bench->server.embedded     ? "what SQLite allocated"
+                 : bench->server.postmaster ? "client's heap and server's private pages"
+                                            : "this process's heap");
   promises_add(bench, &buf);
   remarks_add(bench, &buf);
   statistics_add(&bench->statistics, &buf);
@@ -420,7 +425,12 @@ static void row_json(struct cen_json *json, const struct bench_row *row)
     cen_json_real(json, less_percent(cpu_ms(before), cpu_ms(after)));
     cen_json_key(json, "clientCpuLessPercent");
     cen_json_real(json, less_percent(before->cpu_ms, after->cpu_ms));
-    number(json, "memoryLessPercent", less_percent(before->memory, after->memory));
+    cen_json_key(json, "memoryLessPercent");
+    if (before->memory > 0 && after->memory >= 0) {
+      cen_json_real(json, less_percent(before->memory, after->memory));
+    } else {
+      cen_json_null(json);
+    }
     cen_json_object_end(json);
   }
   cen_json_object_end(json);

@@ -7,7 +7,6 @@
 #include "cli/bench.h"
 #include "cli/report.h"
 
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LIMITED_ROUNDS = 3 };
+enum { LIMITED_ROUNDS = 3, WARM_ROUNDS = 5 };
 
 const struct bench_scenario bench_scenarios[BENCH_SCENARIOS] = {
     {"concurrent", "one query each", 50, BENCH_SIMPLE, BENCH_SIMPLE, 0},
@@ -34,11 +33,8 @@ struct run {
   struct bench_crew *crew;
   struct bench_before before;
   struct bench_pile pile[BENCH_SIDES];
-  unsigned settled;     /* the server's processes while only the pool is connected */
-  double pool_base;     /* memory before the pool was there */
-  pthread_mutex_t lock; /* of the two below */
-  double peak_memory;
-  int64_t peak_open;
+  unsigned settled; /* the server's processes while only the pool is connected */
+  double pool_base; /* memory before the pool was there */
 };
 
 void bench_progress(const char *format, ...)
@@ -73,22 +69,6 @@ static bool task_after(void *context, unsigned number, char error[BENCH_ERROR])
   return bench_after_run(run->manager, run->target, op_of(run, number), number, error);
 }
 
-/* Any client. Who comes while another looks goes on: looking must not make them queue. */
-static void memory_look(void *context)
-{
-  struct run *run = context;
-  if (pthread_mutex_trylock(&run->lock) != 0) {
-    return;
-  }
-  int64_t open = atomic_load(&run->before.open);
-  if (open > run->peak_open) {
-    double memory = bench_memory_read(&run->bench->server);
-    run->peak_open = open;
-    run->peak_memory = memory > run->peak_memory ? memory : run->peak_memory;
-  }
-  pthread_mutex_unlock(&run->lock);
-}
-
 /* --------------------------------------------------------------------- rounds */
 
 static struct bench_figures *figures_of(struct run *run, enum bench_side side)
@@ -96,20 +76,13 @@ static struct bench_figures *figures_of(struct run *run, enum bench_side side)
   return &run->row->side[side];
 }
 
-static int64_t pool_open(const struct run *run)
+static cenote_statistics pool_look(const struct run *run)
 {
   cenote_statistics statistics = CENOTE_STATISTICS_INIT;
-  return cenote_pool_statistics(run->manager, &statistics) == CENOTE_OK
-             ? statistics.total_connections
-             : 0;
-}
-
-static uint64_t pool_created(const struct run *run)
-{
-  cenote_statistics statistics = CENOTE_STATISTICS_INIT;
-  return cenote_pool_statistics(run->manager, &statistics) == CENOTE_OK
-             ? statistics.connections_created
-             : 0;
+  if (cenote_pool_statistics(run->manager, &statistics) != CENOTE_OK) {
+    statistics = (cenote_statistics)CENOTE_STATISTICS_INIT;
+  }
+  return statistics;
 }
 
 static const struct bench_sample *crew_run(struct run *run, enum bench_side side,
@@ -119,24 +92,33 @@ static const struct bench_sample *crew_run(struct run *run, enum bench_side side
   return bench_crew_round(run->crew, task, run, error);
 }
 
-static void warm_up(struct run *run, enum bench_side side)
+static void before_warm_up(struct run *run)
 {
   char error[BENCH_ERROR] = "";
-  struct bench_figures *figures = figures_of(run, side);
-  if (side == BENCH_BEFORE) {
-    double base = bench_memory_read(&run->bench->server);
-    run->before.at_peak = memory_look;
-    run->before.at_peak_context = run;
-    crew_run(run, side, error);
-    run->before.at_peak = NULL;
-    atomic_store(&run->before.peak, 0);
-    atomic_store(&run->before.opened, 0);
-    figures->memory = base >= 0 && run->peak_memory >= base ? run->peak_memory - base : -1;
-    return;
+  struct bench_watch watch;
+  bench_watch_start(&watch, &run->bench->server);
+  crew_run(run, BENCH_BEFORE, error);
+  figures_of(run, BENCH_BEFORE)->memory = bench_watch_stop(&watch);
+  atomic_store(&run->before.peak, 0);
+  atomic_store(&run->before.opened, 0);
+}
+
+/* Until the pool opens no more connections: a round may be over before those are open that it
+ * asked for. */
+static void after_warm_up(struct run *run)
+{
+  char error[BENCH_ERROR] = "";
+  uint64_t created = UINT64_MAX;
+  for (int i = 0; i < WARM_ROUNDS && pool_look(run).connections_created != created; i++) {
+    created = pool_look(run).connections_created;
+    crew_run(run, BENCH_AFTER, error);
+    for (int wait = 0; wait < 100 && pool_look(run).opening > 0; wait++) {
+      nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    }
   }
-  crew_run(run, side, error);
   double memory = bench_memory_read(&run->bench->server);
-  figures->memory = memory >= run->pool_base && run->pool_base >= 0 ? memory - run->pool_base : -1;
+  figures_of(run, BENCH_AFTER)->memory =
+      memory >= run->pool_base && run->pool_base >= 0 ? memory - run->pool_base : -1;
 }
 
 static void round_run(struct run *run, enum bench_side side, unsigned number, unsigned rounds)
@@ -152,7 +134,7 @@ static void round_run(struct run *run, enum bench_side side, unsigned number, un
     /* Backends that are still ending are this side's cost, not the next one's. */
     bench_server_settle(&run->bench->server, run->settled);
   } else {
-    int64_t open = pool_open(run);
+    int64_t open = pool_look(run).total_connections;
     figures->peak = open > figures->peak ? open : figures->peak;
   }
   bench_usage_read(&run->bench->server, &end);
@@ -186,18 +168,18 @@ static bool stopped(const struct run *run)
 
 static void turns_take(struct run *run, unsigned rounds)
 {
-  unsigned quiet = bench_server_settle(&run->bench->server, UINT32_MAX);
-  bench_progress("%s: warming up", run->row->scenario->name);
-  warm_up(run, BENCH_BEFORE);
-  bench_server_settle(&run->bench->server, quiet);
-  warm_up(run, BENCH_AFTER);
   run->settled = bench_server_settle(&run->bench->server, UINT32_MAX);
-  uint64_t created = pool_created(run);
+  bench_progress("%s: warm-up", run->row->scenario->name);
+  before_warm_up(run);
+  bench_server_settle(&run->bench->server, run->settled);
+  after_warm_up(run);
+  run->settled = bench_server_settle(&run->bench->server, UINT32_MAX);
+  uint64_t created = pool_look(run).connections_created;
   for (unsigned i = 0; i < rounds && !stopped(run); i++) {
     round_run(run, BENCH_BEFORE, i, rounds);
     round_run(run, BENCH_AFTER, i, rounds);
   }
-  figures_of(run, BENCH_AFTER)->opened = pool_created(run) - created;
+  figures_of(run, BENCH_AFTER)->opened = pool_look(run).connections_created - created;
 }
 
 /* ------------------------------------------------------------ limited scenario */
@@ -231,8 +213,8 @@ static bool limited_take(struct run *run, unsigned rounds)
 {
   rounds = rounds < LIMITED_ROUNDS ? rounds : LIMITED_ROUNDS;
   run->settled = bench_server_settle(&run->bench->server, UINT32_MAX);
-  bench_progress("%s: warming up", run->row->scenario->name);
-  warm_up(run, BENCH_BEFORE);
+  bench_progress("%s: warm-up", run->row->scenario->name);
+  before_warm_up(run);
   bench_server_settle(&run->bench->server, run->settled);
   for (unsigned i = 0; i < rounds && !stopped(run); i++) {
     round_run(run, BENCH_BEFORE, i, rounds);
@@ -245,12 +227,12 @@ static bool limited_take(struct run *run, unsigned rounds)
     run->bench->status = status;
     return false;
   }
-  warm_up(run, BENCH_AFTER);
-  uint64_t created = pool_created(run);
+  after_warm_up(run);
+  uint64_t created = pool_look(run).connections_created;
   for (unsigned i = 0; i < rounds && !stopped(run); i++) {
     round_run(run, BENCH_AFTER, i, rounds);
   }
-  figures_of(run, BENCH_AFTER)->opened = pool_created(run) - created;
+  figures_of(run, BENCH_AFTER)->opened = pool_look(run).connections_created - created;
   cenote_close(run->manager);
   return true;
 }
@@ -260,7 +242,6 @@ static bool limited_take(struct run *run, unsigned rounds)
 static bool run_init(struct run *run, unsigned rounds)
 {
   unsigned clients = run->row->scenario->clients;
-  pthread_mutex_init(&run->lock, NULL);
   bool ok = bench_pile_init(&run->pile[BENCH_BEFORE], clients, rounds) &&
             bench_pile_init(&run->pile[BENCH_AFTER], clients, rounds);
   if (!ok) {
@@ -276,7 +257,6 @@ static void run_deinit(struct run *run)
   bench_crew_free(run->crew);
   bench_pile_deinit(&run->pile[BENCH_BEFORE]);
   bench_pile_deinit(&run->pile[BENCH_AFTER]);
-  pthread_mutex_destroy(&run->lock);
 }
 
 bool bench_scenario_run(struct bench *bench, struct bench_row *row)

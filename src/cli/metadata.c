@@ -41,6 +41,9 @@ int cli_metadata_has(const char *name)
   if (!settings) {
     return -1;
   }
+  if (strcmp(name, "profile") == 0) {
+    return 1; /* not in the table, since it decides what the table's defaults are */
+  }
   size_t i;
   json_t *setting;
   json_array_foreach(settings, i, setting)
@@ -97,7 +100,7 @@ const char *cli_metadata_near(const char *name)
 /* "--max-connections N" */
 static void option_spelling(char *out, size_t size, const char *name, const char *unit)
 {
-  const char *argument = unit && strcmp(unit, "ms") == 0 ? "MS" : "VALUE";
+  const char *argument = unit && strcmp(unit, "ms") == 0 ? "TIME" : "VALUE";
   snprintf(out, size, "--%s %s", name, argument);
   for (char *c = out; *c && *c != ' '; c++) {
     *c = *c == '_' ? '-' : *c;

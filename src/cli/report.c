@@ -127,8 +127,8 @@ void cli_help_print(FILE *file, const struct cli_command *command)
   options_print(file, cli_common_options, cli_common_options_count);
   fprintf(file, "\nExamples\n%s", command->examples);
   fputs("\nSettings, each also as --set NAME=VALUE, in the INI file and in the environment\n"
-        "(max_connections is CENOTE_MAX_CONNECTIONS there); in brackets: what counts when nothing\n"
-        "is said, and the range\n",
+        "(max_connections is CENOTE_MAX_CONNECTIONS there); in brackets what counts when nothing\n"
+        "is said, and the range. Times are milliseconds, or with a unit: 500ms, 10s, 5m, 1h\n",
         file);
   cli_metadata_print(file);
 }

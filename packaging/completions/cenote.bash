@@ -1,0 +1,49 @@
+# bash completion for cenote(1)
+_cenote()
+{
+  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
+  local common="--url --config --set --json --help --version"
+  local settings="profile max-connections min-connections max-opening max-waiters acquire-timeout-ms \
+    lease-timeout-ms lease-extend-max-ms shutdown-timeout-ms health-check-interval-ms \
+    idle-timeout-ms max-connection-age-ms connect-timeout-ms statement-timeout-ms \
+    cancel-timeout-ms check-after-ms retries retry-delay-ms connect-backoff-ms \
+    connect-backoff-max-ms slow-statement-ms max-result-bytes max-result-rows memory-pressure \
+    tls-verify transaction-pooler application-name tls-ca-file auth-token log"
+  COMPREPLY=()
+  if [ "$COMP_CWORD" -eq 1 ]; then
+    mapfile -t COMPREPLY < <(compgen -W "query check bench config help --help --version" -- "$cur")
+    return
+  fi
+  case $prev in
+    --config)
+      mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+      compopt -o filenames 2>/dev/null
+      return ;;
+    --scenario)
+      mapfile -t COMPREPLY < <(compgen -W "concurrent pooled mixed stress exhaustion all" -- "$cur")
+      return ;;
+    --types)
+      mapfile -t COMPREPLY < <(compgen -W "auto text integer real boolean blob" -- "$cur")
+      return ;;
+    --set)
+      mapfile -t COMPREPLY < <(compgen -S = -W "${settings//-/_}" -- "$cur")
+      compopt -o nospace 2>/dev/null
+      return ;;
+    --url)
+      mapfile -t COMPREPLY < <(compgen -W "sqlite: postgresql://" -- "$cur")
+      compopt -o nospace 2>/dev/null
+      return ;;
+  esac
+  case $command in
+    help) mapfile -t COMPREPLY < <(compgen -W "query check bench config" -- "$cur") && return ;;
+    query) common="$common --csv --null --types" ;;
+    bench) common="$common --scenario --rounds" ;;
+  esac
+  case $cur in
+    -*)
+      local name words=$common
+      for name in $settings; do words="$words --$name"; done
+      mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur") ;;
+  esac
+}
+complete -F _cenote cenote
