@@ -424,6 +424,7 @@ cenote_step pg_execute_idle(cenote_connection *c, cenote_error *error)
   bool unfinished = c->state == PG_BURYING || c->state == PG_PREPARING || c->retry;
   if (c->failed || !unfinished) {
     scratch_trim(c);
+    pg_session_idled(c);
     return pg_finish(c, error);
   }
   if (cancelled(c)) {

@@ -255,6 +255,7 @@ void pg_session_result(cenote_connection *c, PGresult *result); /* one result of
 cenote_step pg_session_idle(cenote_connection *c, cenote_error *error);
 void pg_session_opened(cenote_connection *c);
 void pg_session_used(cenote_connection *c, const char *tag); /* after a statement */
+void pg_session_idled(cenote_connection *c); /* when all of it is read */
 unsigned pg_session_flags(const cenote_connection *c);
 
 /* -------------------------------------------------------------------------------- types.c */

@@ -86,6 +86,11 @@ void pg_session_used(cenote_connection *c, const char *tag)
   if (strcmp(tag, "DEALLOCATE ALL") == 0 || strcmp(tag, "DISCARD ALL") == 0) {
     pg_statements_forget_prepared(c->statements);
   }
+}
+
+/* The server reports moved settings last, just before it is ready for the next query. */
+void pg_session_idled(cenote_connection *c)
+{
   c->dirty = c->dirty || moved(c);
 }
 
