@@ -1,6 +1,7 @@
 /* check.c - `cenote check`: does the database answer, and how is the pool. */
 #include "cli/cli.h"
 #include "cli/interrupt.h"
+#include "cli/log.h"
 #include "cli/report.h"
 #include "cli/table.h"
 
@@ -62,7 +63,7 @@ static void line_add(struct cen_buf *buf, const char *before, const char *text)
 {
   cen_buf_text(buf, before);
   if (text) {
-    cli_text_safe(buf, text, strlen(text));
+    cli_text_line(buf, text, strlen(text));
   }
 }
 
@@ -85,7 +86,7 @@ static void remarks_print(struct cli_output *output, const json_t *document)
   {
     line_add(&buf, "  - ", json_string_value(json_object_get(item, "priority")));
     line_add(&buf, ": ", json_string_value(json_object_get(item, "message")));
-    line_add(&buf, ". ", json_string_value(json_object_get(item, "suggestion")));
+    line_add(&buf, " ", json_string_value(json_object_get(item, "suggestion")));
     cen_buf_char(&buf, '\n');
   }
   cli_output_drain(output, &buf);
@@ -119,6 +120,7 @@ static void work_stop(void *context, int signal)
 {
   struct check *check = context;
   (void)signal;
+  cli_log_quiet();
   fputs("cenote: interrupted\n", stderr);
   cenote_status forced = cenote_shutdown(check->manager, 0, NULL);
   (void)forced;

@@ -1,5 +1,6 @@
 /* open.c - a manager as the command line asks for it. */
 #include "cli/cli.h"
+#include "cli/log.h"
 #include "cli/report.h"
 
 #include <ctype.h>
@@ -53,10 +54,12 @@ int cli_open(const struct cli_args *args, const char *url, enum cli_mode mode,
     options.settings_count = settings_merge(args, defaults, merged);
     options.config_file = args->config_file;
     options.external_loop = mode == CLI_OFFLINE;
+    options.log = cli_log;
     status = cenote_open(url, &options, manager, &error);
   }
   free(merged);
   if (status == CENOTE_OK) {
+    cli_log_settle(*manager);
     return CLI_OK;
   }
   error.status = status;

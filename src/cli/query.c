@@ -2,6 +2,7 @@
 #include "cli/argument.h"
 #include "cli/cli.h"
 #include "cli/interrupt.h"
+#include "cli/log.h"
 #include "cli/report.h"
 #include "cli/rows.h"
 #include "cli/table.h"
@@ -214,6 +215,7 @@ static void work_stop(void *context, int signal)
 {
   struct query *query = context;
   (void)signal;
+  cli_log_quiet();
   fputs("cenote: interrupted\n", stderr);
   cenote_error error = CENOTE_ERROR_INIT;
   cenote_status forced = cenote_shutdown(query->manager, 0, &error);

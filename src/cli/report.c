@@ -21,7 +21,7 @@ static void lines_add(struct cen_buf *buf, const char *label, const char *text)
     size_t size = strcspn(text, "\n");
     if (size > 0) {
       cen_buf_text(buf, first ? "" : "  ");
-      cli_text_safe(buf, text, size);
+      cli_text_line(buf, text, size);
       cen_buf_char(buf, '\n');
     }
     first = false;
@@ -54,7 +54,7 @@ void cli_report(const cenote_error *error)
   cen_buf_init(&buf, 1 << 16);
   cen_buf_text(&buf, "cenote: ");
   const char *message = error->message[0] ? error->message : cenote_status_text(error->status);
-  cli_text_safe(&buf, message, strlen(message));
+  cli_text_line(&buf, message, strlen(message));
   if (error->sqlstate[0] && !strstr(message, error->sqlstate)) {
     cen_buf_text(&buf, " (SQLSTATE ");
     cli_text_safe(&buf, error->sqlstate, strlen(error->sqlstate));

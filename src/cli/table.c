@@ -80,6 +80,26 @@ void cli_text_safe(struct cen_buf *buf, const char *text, size_t size)
   cen_buf_add(buf, text + clean, size - clean);
 }
 
+void cli_text_line(struct cen_buf *buf, const char *text, size_t size)
+{
+  static const char blanks[] = " \t\r\n";
+  size_t i = 0;
+  while (i < size) {
+    size_t start = i;
+    while (i < size && !memchr(blanks, text[i], sizeof blanks - 1)) {
+      i++;
+    }
+    cli_text_safe(buf, text + start, i - start);
+    bool gap = i < size;
+    while (i < size && memchr(blanks, text[i], sizeof blanks - 1)) {
+      i++;
+    }
+    if (gap) {
+      cen_buf_char(buf, ' ');
+    }
+  }
+}
+
 /* The C library knows how wide a character is, in a UTF-8 locale: the caller's may be another. */
 static locale_t utf8_locale;
 static pthread_once_t utf8_once = PTHREAD_ONCE_INIT;

@@ -25,5 +25,7 @@ size_t cli_text_width(const char *text, size_t size);
 /* The text with control characters, bytes that are not UTF-8 and marks that turn the writing
  * direction made visible: \n, \t, \x1b, \u202e. */
 void cli_text_safe(struct cen_buf *buf, const char *text, size_t size);
+/* The same for a sentence: runs of blanks, tabs and line ends become one blank. */
+void cli_text_line(struct cen_buf *buf, const char *text, size_t size);
 
 #endif

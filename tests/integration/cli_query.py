@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+"""`cenote query` on SQLite: outputs, arguments, exit statuses, signals, pipes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from cli_harness import CENOTE, Folder, environment, main, ok, run, same, start, true
+
+MEMORY = ["--url", "sqlite::memory:"]
+FOREVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i, 'row ' || i FROM n"
+
+
+def query(*args, **more):
+    return run("query", *MEMORY, *args, **more)
+
+
+def rows_are_a_table():
+    result = ok(query("SELECT 1 AS id, 'Zoë' AS name UNION ALL SELECT 20, NULL ORDER BY 1"))
+    same(result.out, "id  name\n--  ----\n 1  Zoë\n20  NULL\n(2 rows)\n")
+
+
+def json_is_an_object_with_rows():
+    document = json.loads(ok(query("--json", "SELECT 1 AS a, 2.5 AS b, 'x' AS c, NULL AS d, x'00ff' AS e")).out)
+    same(document["rows"], [{"a": 1, "b": 2.5, "c": "x", "d": None, "e": "\\x00ff"}])
+    same(document["row_count"], 1)
+    same(document["columns"], ["a", "b", "c", "d", "e"])
+
+
+def csv_has_a_header_and_quotes_what_needs_it():
+    result = ok(query("--csv", "SELECT 'a,b' AS x, NULL AS y, '' AS z"))
+    same(result.out, 'x,y,z\n"a,b",,""\n')
+
+
+def numbers_are_numbers_and_the_rest_is_text():
+    args = ["42", "-7", "2.5", "007", "2026-01-31"]
+    sql = "SELECT typeof(?) a, typeof(?) b, typeof(?) c, typeof(?) d, typeof(?) e"
+    rows = json.loads(ok(query("--json", sql, *args)).out)["rows"]
+    same(list(rows[0].values()), ["integer", "integer", "real", "text", "text"])
+
+
+def types_and_null_can_be_said():
+    sql = "SELECT typeof($1) a, typeof($2) b, hex($3) c"
+    rows = json.loads(ok(query("--json", "--types", "text,auto,blob", "--null", "-", sql, "42", "-", "c0ffee")).out)["rows"]
+    same(rows, [{"a": "text", "b": "null", "c": "C0FFEE"}])
+    same(query("--types", "integer", "SELECT ?", "x").status, 2)
+
+
+def null_is_shown_by_the_word_for_it():
+    same(ok(query("--null", "-", "SELECT NULL AS a")).out, "a\n-\n-\n(1 row)\n")
+
+
+def the_statement_may_come_from_standard_input():
+    same(ok(query("--csv", "-", "5", stdin="SELECT ? AS five\n-- nothing more\n")).out, "five\n5\n")
+
+
+def affected_rows_are_told():
+    with Folder() as folder:
+        url = ["--url", f"sqlite:{folder}/a.db"]
+        ok(run("query", *url, "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)"))
+        result = ok(run("query", *url, "INSERT INTO t (v) VALUES (?), (?)", "a", "b"))
+        same(result.out, "2 rows affected, last insert id 2\n")
+        document = json.loads(ok(run("query", *url, "--json", "UPDATE t SET v = ?", "c")).out)
+        same((document["affected_rows"], document["rows"]), (2, []))
+        result = run("query", *url, "--csv", "DELETE FROM t WHERE id = 1")
+        same((result.status, result.out, result.err), (0, "", "1 row(s) affected\n"))
+        rows = json.loads(ok(run("query", *url, "--json", "INSERT INTO t (v) VALUES ('d') RETURNING v")).out)["rows"]
+        same(rows, [{"v": "d"}])
+
+
+def a_failed_statement_is_explained_and_exits_with_1():
+    result = query("SELECT * FROM nowhere")
+    same((result.status, result.out), (1, ""))
+    true(result.err.startswith("cenote: ") and "nowhere" in result.err, result)
+    for form in ("--json", "--csv"):
+        result = query(form, "SELECT * FROM nowhere")
+        same((result.status, result.out), (1, ""))
+
+
+def wrong_usage_exits_with_2():
+    for args in ([], ["SELECT 1", "--jsn"], ["--json", "--csv", "SELECT 1"], ["SELECT 1", "--max-connections", "0"],
+                 ["SELECT 1", "--set", "max_connections"], ["SELECT 1", "--max-connections", "many"]):
+        result = query(*args)
+        same((args, result.status, result.out), (args, 2, ""))
+        true(result.err.startswith("cenote: "), result)
+    same(run("query", "--url", "nosuch://x", "SELECT 1").status, 2)
+    same(run("qery", "SELECT 1").status, 2)
+    same(run().status, 2)
+
+
+def a_wrong_setting_is_named_with_its_range():
+    result = query("SELECT 1", "--max-connections", "0")
+    for word in ("max_connections", "0", "10000"):
+        true(word in result.err, result)
+
+
+def help_shows_examples_and_settings():
+    for command in ("query", "check", "bench", "config"):
+        text = ok(run(command, "--help")).out
+        for word in ("Usage: cenote " + command, "Examples", "--url", "--max-connections", "--acquire-timeout-ms"):
+            true(word in text, (command, word, text))
+        same(ok(run("help", command)).out, text)
+    text = ok(run("--help")).out
+    true("bench" in text and "serve" not in text, text)
+    true(ok(run("--version")).out.startswith("cenote "))
+
+
+def help_survives_a_wrong_environment():
+    result = run("query", "--help", env={"CENOTE_MAX_CONNECTIONS": "many"})
+    same(result.status, 0)
+    true("--url" in result.out, result)
+
+
+def large_results_are_streamed_and_not_kept():
+    sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20000) SELECT i FROM n"
+    limit = ["--max-result-rows", "100"]
+    result = query(*limit, sql)
+    same(result.status, 1)
+    true("--csv" in result.err, result)
+    same(len(ok(query(*limit, "--csv", sql)).out.splitlines()), 20001)
+    same(json.loads(ok(query(*limit, "--json", sql)).out)["row_count"], 20000)
+
+
+def no_control_character_of_the_data_reaches_the_terminal():
+    true("\x1b" not in ok(query("SELECT char(27) || '[31mred' AS a")).out)
+    result = query("SELECT * FROM \"no\x1b[31mwhere\"")
+    same(result.status, 1)
+    true("\x1b" not in result.err, result)
+
+
+def a_reader_that_goes_away_ends_it_quietly():
+    process = start("query", *MEMORY, "--csv", ENDLESS)
+    for _ in range(3):
+        process.stdout.readline()
+    process.stdout.close()
+    err = process.stderr.read()
+    same((process.wait(60), err), (141, ""))
+    process.stderr.close()
+
+
+def interrupt_and_expect(args, number, status):
+    process = start("query", *MEMORY, *args)
+    time.sleep(0.5)
+    same(process.poll(), None)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    same((process.returncode, out, err), (status, "", "cenote: interrupted\n"))
+
+
+def ctrl_c_cancels_the_running_statement():
+    interrupt_and_expect(["--statement-timeout-ms", "0", FOREVER], signal.SIGINT, 130)
+    interrupt_and_expect(["--json", FOREVER], signal.SIGTERM, 143)
+
+
+def a_statement_has_its_time_out():
+    result = query("--statement-timeout-ms", "200", FOREVER)
+    same(result.status, 1)
+    true("timeout" in result.err, result)
+
+
+def a_lease_lasts_as_long_as_its_statement():
+    """Setting the statement's time-out alone is enough; the lease does not cut it off before."""
+    result = query("--statement-timeout-ms", "1500", "--set", "lease_extend_max_ms=100", FOREVER)
+    true("statement timeout" in result.err, result)
+
+
+def debug_logs_go_to_standard_error():
+    for env in ({"DEBUG": "true"}, {"CENOTE_LOG": "debug"}):
+        result = query("SELECT 1 AS a", env=env)
+        same((result.status, result.out), (0, "a\n-\n1\n(1 row)\n"))
+        true(result.err, "no log lines")
+    same(query("SELECT 1 AS a").err, "")
+
+
+def the_environment_names_the_database():
+    with Folder() as folder:
+        env = {"CENOTE_URL": f"sqlite:{folder}/env.db", "DATABASE_URL": f"sqlite:{folder}/other.db"}
+        ok(run("query", "CREATE TABLE t (a)", env=env))
+        true(os.path.exists(f"{folder}/env.db"))
+        true(not os.path.exists(f"{folder}/other.db"))
+
+
+def secrets_are_overwritten_in_the_process_list():
+    """A URL whose driver refuses it is enough: what counts is the memory of a process that runs."""
+    process = start("query", *MEMORY, "--auth-token", "s3cretT0ken", FOREVER)
+    try:
+        time.sleep(0.5)
+        same(process.poll(), None)
+        with open(f"/proc/{process.pid}/cmdline", "rb") as file:
+            words = file.read()
+        true(b"query" in words, words)
+        true(b"s3cretT0ken" not in words, words)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+
+def a_full_disk_is_told():
+    if not os.path.exists("/dev/full"):
+        return
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([CENOTE, "query", *MEMORY, "SELECT 1"], stdout=full, stderr=subprocess.PIPE, text=True,
+                              env=environment(), timeout=60, check=False)
+    same(done.returncode, 1)
+    true("No space left" in done.stderr, done.stderr)
+
+
+sys.exit(main([
+    rows_are_a_table,
+    json_is_an_object_with_rows,
+    csv_has_a_header_and_quotes_what_needs_it,
+    numbers_are_numbers_and_the_rest_is_text,
+    types_and_null_can_be_said,
+    null_is_shown_by_the_word_for_it,
+    the_statement_may_come_from_standard_input,
+    affected_rows_are_told,
+    a_failed_statement_is_explained_and_exits_with_1,
+    wrong_usage_exits_with_2,
+    a_wrong_setting_is_named_with_its_range,
+    help_shows_examples_and_settings,
+    help_survives_a_wrong_environment,
+    large_results_are_streamed_and_not_kept,
+    no_control_character_of_the_data_reaches_the_terminal,
+    a_reader_that_goes_away_ends_it_quietly,
+    ctrl_c_cancels_the_running_statement,
+    a_statement_has_its_time_out,
+    a_lease_lasts_as_long_as_its_statement,
+    debug_logs_go_to_standard_error,
+    the_environment_names_the_database,
+    secrets_are_overwritten_in_the_process_list,
+    a_full_disk_is_told,
+]))
