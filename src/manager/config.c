@@ -172,12 +172,14 @@ cenote_status cen_config_read_text(const char *text, size_t size, const char *fi
                           .visit = visit,
                           .context = context,
                           .error = error};
+  char shown[CEN_WHERE_SIZE];
+  cen_text_escape(shown, sizeof(shown), file);
   if (size > CEN_MAX_INI) {
-    return cenote_error_set(error, CENOTE_CONFIG, "%s is larger than %d bytes", file, CEN_MAX_INI);
+    return cenote_error_set(error, CENOTE_CONFIG, "%s is larger than %d bytes", shown, CEN_MAX_INI);
   }
   if (size > 0 && memchr(text, '\0', size) != NULL) {
     return cenote_error_set(error, CENOTE_CONFIG, "%s is not a text file: it holds a NUL byte",
-                            file);
+                            shown);
   }
   /* no value is longer than the file */
   parser.value = malloc(size + 1);

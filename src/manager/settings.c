@@ -343,6 +343,8 @@ cenote_status cen_settings_load(struct cen_settings *settings, const char *url,
   cenote_status status = load_layers(settings, options, get, getenv_context, error);
   if (status == CENOTE_OK && settings->profile_origin == CEN_FROM_DEFAULT) {
     settings->profile = cen_profile_detect(get, getenv_context);
+    settings->profile_origin =
+        settings->profile == CEN_PROFILE_LOCAL ? CEN_FROM_DEFAULT : CEN_FROM_ENV;
   }
   if (status == CENOTE_OK) {
     status = finish_values(settings, error);

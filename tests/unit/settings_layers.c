@@ -225,6 +225,13 @@ static void profile_is_recognised_and_decides_the_defaults(void **state)
     struct fixture fixture;
     assert_int_equal(load_with(&fixture, url, NULL, cases[i].environment, NULL, 0), CENOTE_OK);
     assert_int_equal(fixture.settings.profile, cases[i].profile);
+    assert_int_equal(
+        fixture.settings.profile_origin,
+        cases[i].profile == CEN_PROFILE_LOCAL &&
+                strcmp(cases[i].environment[0].name ? cases[i].environment[0].name : "",
+                       "CENOTE_PROFILE") != 0
+            ? CEN_FROM_DEFAULT
+            : CEN_FROM_ENV);
     assert_int_equal(value_of(&fixture, CEN_SET_MAX_CONNECTIONS), cases[i].max);
     assert_int_equal(value_of(&fixture, CEN_SET_MIN_CONNECTIONS), cases[i].min);
     assert_int_equal(value_of(&fixture, CEN_SET_ACQUIRE_TIMEOUT), cases[i].acquire);
