@@ -152,9 +152,9 @@ static void *worker_main(void *argument)
     if (workers.stopping) {
       break;
     }
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += IDLE_SECONDS;
+    int64_t now = cen_now_ns();
+    struct timespec until = {.tv_sec = (time_t)(now / 1000000000) + IDLE_SECONDS,
+                             .tv_nsec = (long)(now % 1000000000)};
     set->idle++;
     int answer = pthread_cond_timedwait(&set->work, &workers.lock, &until);
     set->idle--;

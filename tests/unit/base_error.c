@@ -161,8 +161,8 @@ static void a_long_field_leaves_room_for_the_others(void **state)
   cenote_error_add_field(&error, 'n', "users_email_key");
   assert_string_equal(cenote_error_field(&error, 'n'), "users_email_key");
   assert_true(strlen(cenote_error_field(&error, 'D')) > 500);
-  for (char letter = 'A'; letter <= 'Z'; letter++) {
-    cenote_error_add_field(&error, letter, text);
+  for (int letter = 'A'; letter <= 'Z'; letter++) {
+    cenote_error_add_field(&error, (char)letter, text);
   }
   assert_string_equal(cenote_error_field(&error, 'n'), "users_email_key");
 }
