@@ -137,7 +137,8 @@ static int bench_run(struct bench *bench)
 {
   bench_server_find(&bench->server, &bench->target);
   bench->memory_base = bench_memory_read(&bench->server);
-  int status = cli_open(bench->args, bench->target.url, CLI_CONNECTS, NULL, &bench->manager);
+  static const cenote_setting defaults[] = {{"slow_statement_ms", "0"}, {NULL, NULL}};
+  int status = cli_open(bench->args, bench->target.url, CLI_CONNECTS, defaults, &bench->manager);
   if (status != CLI_OK) {
     return status;
   }

@@ -189,7 +189,8 @@ static int limited_open(struct run *run)
   /* Last, so that it counts: the limit is the scenario. */
   char limit[16];
   snprintf(limit, sizeof limit, "%u", run->row->scenario->limit);
-  const cenote_setting forced[] = {{"max_connections", limit}, {"min_connections", "0"}};
+  const cenote_setting forced[] = {
+      {"max_connections", limit}, {"min_connections", "0"}, {"slow_statement_ms", "0"}};
   size_t forced_count = sizeof forced / sizeof forced[0];
   struct cli_args args = *run->bench->args;
   args.settings = calloc(args.settings_count + forced_count, sizeof args.settings[0]);
