@@ -229,7 +229,7 @@ static void clean_ended(struct session *session, bool good)
 static void errand_done(struct session *session, cenote_step step, cenote_error *error)
 {
   const bool good = step == CENOTE_STEP_DONE;
-  const int errand = session->errand;
+  const int errand = (int)session->errand;
   session->errand = ERRAND_NONE;
   switch (errand) {
   case ERRAND_OPEN:
