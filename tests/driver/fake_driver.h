@@ -1,0 +1,72 @@
+/*
+ * fake_driver.h - a driver without a database, for tests of what stands above drivers. What it
+ * does is written in a script that any thread may change at any time; what was done to it is
+ * counted there. It aborts the test program when two threads are inside one connection, or when
+ * a connection is used after destroy().
+ *
+ *   struct fake_script script;
+ *   fake_script_init(&script);
+ *   options.driver = &fake_driver;            (or &fake_driver_blocking)
+ *   options.driver_context = &script;
+ *   fake_fail(&script, CENOTE_REQUEST_OPEN, CENOTE_CONNECT, 3);   the next three opens fail
+ *   script.delay_ns[CENOTE_REQUEST_OPEN] = 50 * 1000000;          the others take 50 ms
+ *   …
+ *   fake_script_deinit(&script);              after the manager is closed
+ *
+ * Statements it knows (one a request; SQL is for databases):
+ *   SELECT …       its arguments as one row; without any, the number behind SELECT
+ *   who            one row: the connection's number, from 1
+ *   rows N         N rows: 1 … N           text N     one row: N bytes of text
+ *   sleep MS       takes so long           hang       until it is cancelled or aborted
+ *   insert         affects one row         set        makes the session dirty
+ *   error SQLSTATE fails; a transaction is failed then, as in PostgreSQL
+ *   lose           the connection is lost  begin, commit, rollback
+ */
+#ifndef TEST_FAKE_DRIVER_H
+#define TEST_FAKE_DRIVER_H
+
+#include <cenote/driver.h>
+
+#include <stdatomic.h>
+
+enum { FAKE_KINDS = CENOTE_REQUEST_CLOSE + 1 };
+
+struct fake_script {
+  /* --- what shall happen; by the request's kind */
+  _Atomic int64_t delay_ns[FAKE_KINDS]; /* it takes so long */
+  _Atomic int fail_status[FAKE_KINDS];  /* a cenote_status: see fake_fail */
+  _Atomic int fail_count[FAKE_KINDS];   /* so many fail; negative: all */
+  _Atomic bool hang[FAKE_KINDS];        /* it ends only by cancel or abort */
+  _Atomic bool deaf;                    /* cancels do nothing: only abort helps */
+  _Atomic bool break_on_failure;        /* a scripted failure leaves the session BROKEN */
+  _Atomic bool always_dirty;            /* every statement makes the session dirty */
+  _Atomic bool lose_idle;               /* connections are dead: the next request finds out */
+  /* virtual time: NULL for real time. With it wants() has no descriptor. Set before use. */
+  int64_t (*now_ns)(void *clock);
+  void *clock;
+
+  /* --- what was done to it */
+  _Atomic uint64_t created, destroyed, opened, closed;
+  _Atomic uint64_t started[FAKE_KINDS], done[FAKE_KINDS], failed[FAKE_KINDS];
+  _Atomic uint64_t cancels, late_cancels; /* late: nothing was running */
+  _Atomic uint64_t aborts, taints, shrinks, rollbacks_of_open_transactions;
+  _Atomic int64_t open_now, open_most; /* connections between OPEN and CLOSE or destroy */
+
+  struct fake_grave *graves; /* private: destroyed connections, kept to catch their use */
+  _Atomic uint64_t numbers;
+  _Atomic uint32_t lock;
+};
+
+extern const cenote_driver fake_driver;
+extern const cenote_driver fake_driver_blocking; /* CENOTE_DRIVER_BLOCKING */
+
+void fake_script_init(struct fake_script *script);
+void fake_script_deinit(struct fake_script *script);
+/* The next `count` requests of that kind fail with that status; negative: all; 0: none. */
+void fake_fail(struct fake_script *script, cenote_request_kind kind, cenote_status status,
+               int count);
+/* Every connection dies: the requests that run fail, idle ones find out at their next request.
+ * New connections are healthy. */
+void fake_kill_all(struct fake_script *script);
+
+#endif
