@@ -25,13 +25,12 @@ class Result:
         return f"status {self.status}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
 
 
+CHOOSING = ("DATABASE_URL", "TURSO_DATABASE_URL", "DEBUG", "VERCEL", "NETLIFY", "AWS_LAMBDA_FUNCTION_NAME")
+
+
 def environment(**more):
-    """Ours without what would choose a database or a setting; TMPDIR is the test's own folder."""
-    env = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("CENOTE_", "PG")) and name not in ("DATABASE_URL", "TURSO_DATABASE_URL", "DEBUG", "VERCEL", "NETLIFY")
-    }
+    """Ours without what would choose a database, a setting or a profile."""
+    env = {n: v for n, v in os.environ.items() if not n.startswith(("CENOTE_", "PG")) and n not in CHOOSING}
     env.update(LC_ALL="C", **more)
     return env
 

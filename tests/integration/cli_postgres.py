@@ -27,7 +27,10 @@ def rows(sql, *args, url=ADMIN_URL):
 
 
 def each_type_comes_out_as_itself():
-    sql = "SELECT 1::int4 a, 2::int8 b, 0.5::float8 c, true d, 'x'::text e, NULL::text f, '\\x00ff'::bytea g, 'NaN'::float8 h"
+    sql = (
+        "SELECT 1::int4 a, 2::int8 b, 0.5::float8 c, true d, 'x'::text e, NULL::text f, '\\x00ff'::bytea g,"
+        " 'NaN'::float8 h"
+    )
     same(rows(sql), [{"a": 1, "b": 2, "c": 0.5, "d": True, "e": "x", "f": None, "g": "\\x00ff", "h": "NaN"}])
 
 

@@ -45,8 +45,8 @@ def numbers_are_numbers_and_the_rest_is_text():
 
 def types_and_null_can_be_said():
     sql = "SELECT typeof($1) a, typeof($2) b, hex($3) c"
-    rows = json.loads(ok(query("--json", "--types", "text,auto,blob", "--null", "-", sql, "42", "-", "c0ffee")).out)["rows"]
-    same(rows, [{"a": "text", "b": "null", "c": "C0FFEE"}])
+    result = ok(query("--json", "--types", "text,auto,blob", "--null", "-", sql, "42", "-", "c0ffee"))
+    same(json.loads(result.out)["rows"], [{"a": "text", "b": "null", "c": "C0FFEE"}])
     same(query("--types", "integer", "SELECT ?", "x").status, 2)
 
 
