@@ -264,7 +264,7 @@ static void many_writers(const char *url, int threads, int rounds)
 static void sixty_four_threads_write_and_no_update_is_lost(void **state)
 {
   (void)state;
-  many_writers(scratch_url(), 64, 5);
+  many_writers(scratch_url(), 64, 20);
 }
 
 static void sixteen_threads_share_the_database_in_memory(void **state)

@@ -95,7 +95,7 @@ static cenote_status open_error(cenote_connection *connection, struct cen_sq_han
   if (reason != CEN_SQ_GO) {
     return cen_sq_stop_error(connection, reason, "opening the database", error);
   }
-  if ((code & 0xff) == SQLITE_NOMEM || !handle->db) {
+  if (code == SQLITE_NOMEM || code == SQLITE_IOERR_NOMEM || !handle->db) {
     return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory while opening %.300s",
                             url->path);
   }
