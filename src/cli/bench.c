@@ -2,6 +2,7 @@
  * after (pooled). */
 #include "cli/bench.h"
 #include "cli/interrupt.h"
+#include "cli/log.h"
 #include "cli/report.h"
 
 #include "base/text.h"
@@ -100,10 +101,13 @@ static void work_run(void *context)
   bench->table_made = bench_table_make(&bench->target, bench->manager, &error);
   if (!bench->table_made) {
     bench_progress("%s", "");
-    cli_report(&error);
+    if (!atomic_load(&bench->stop)) {
+      cli_report(&error);
+    }
     bench->status = cli_exit_status(error.status);
     return;
   }
+  atomic_store(&bench->measuring, true);
   bool going = true;
   for (size_t i = 0; going && i < BENCH_SCENARIOS; i++) {
     if (bench->chosen[i] && !atomic_load(&bench->stop)) {
@@ -126,6 +130,13 @@ static void work_stop(void *context, int signal)
   struct bench *bench = context;
   (void)signal;
   atomic_store(&bench->stop, true);
+  if (!atomic_load(&bench->measuring)) {
+    cli_log_quiet();
+    fputs("\ncenote: interrupted\n", stderr);
+    cenote_status forced = cenote_shutdown(bench->manager, 0, NULL);
+    (void)forced;
+    return;
+  }
   fprintf(stderr,
           "\ncenote: stopping after this round (once more: at once, and the table %s stays)\n",
           bench->target.table);
@@ -135,7 +146,9 @@ static void work_stop(void *context, int signal)
 
 static int bench_run(struct bench *bench)
 {
+  cli_signals_allow();
   bench_server_find(&bench->server, &bench->target);
+  cli_signals_prepare();
   bench->memory_base = bench_memory_read(&bench->server);
   static const cenote_setting defaults[] = {{"slow_statement_ms", "0"}, {NULL, NULL}};
   int status = cli_open(bench->args, bench->target.url, CLI_CONNECTS, defaults, &bench->manager);

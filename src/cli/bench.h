@@ -16,6 +16,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+struct pg_conn;
+
 /* ------------------------------------------------------------------ scenarios */
 
 enum bench_op {
@@ -93,6 +95,9 @@ struct bench_before {
   _Atomic int64_t open, peak;
   _Atomic uint64_t opened;
 };
+
+/* A plain connection of libpq, with a time-out. Check PQstatus; PQfinish it. */
+struct pg_conn *bench_postgres_open(const struct bench_target *target);
 
 /* One operation of client `number` (0 …). false: `error` is filled. Any thread. */
 bool bench_before_run(struct bench_before *before, enum bench_op op, unsigned number,
@@ -179,6 +184,7 @@ struct bench {
   char *statistics_json;
   bool table_made;
   int status;
+  _Atomic bool measuring; /* the table is made: there is something to finish */
   _Atomic bool stop;
 };
 

@@ -29,7 +29,7 @@ static void opened_count(struct bench_before *before)
 
 /* ----------------------------------------------------------------- PostgreSQL */
 
-static PGconn *postgres_open(const struct bench_target *target)
+struct pg_conn *bench_postgres_open(const struct bench_target *target)
 {
   const char *const keywords[] = {"dbname", "gssencmode", "connect_timeout", NULL};
   const char *const values[] = {target->url, "disable", "10", NULL};
@@ -73,7 +73,7 @@ static bool postgres_op(PGconn *connection, const struct bench_target *target, e
 static bool postgres_before(struct bench_before *before, enum bench_op op, const char *key,
                             char error[BENCH_ERROR])
 {
-  PGconn *connection = postgres_open(before->target);
+  PGconn *connection = bench_postgres_open(before->target);
   bool ok = PQstatus(connection) == CONNECTION_OK;
   if (ok) {
     opened_count(before);

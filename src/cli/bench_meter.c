@@ -104,7 +104,7 @@ static long backend_find(const struct bench_target *target)
   static const char sql[] =
       "SELECT 1 WHERE inet_server_addr() IS NULL"
       " OR inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1'";
-  PGconn *connection = PQconnectdb(target->url);
+  PGconn *connection = bench_postgres_open(target);
   PGresult *result = PQexec(connection, sql);
   bool here = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1;
   long pid = here ? PQbackendPID(connection) : 0;

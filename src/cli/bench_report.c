@@ -277,6 +277,20 @@ static void exhaustion_add(const struct bench *bench, const struct bench_row *ro
   cen_buf_text(buf, " ms\n");
 }
 
+static void errors_add(const struct bench_row *row, struct cen_buf *buf)
+{
+  static const char *const names[BENCH_SIDES] = {"before", "after"};
+  for (size_t i = 0; i < BENCH_SIDES; i++) {
+    const struct bench_figures *side = &row->side[i];
+    if (side->errors > 0) {
+      cen_buf_format(buf, "\n%s, %s: %" PRIu64 " of %" PRIu64 " failed, the first with: ",
+                     row->scenario->name, names[i], side->errors, side->queries);
+      cli_text_line(buf, side->error, strlen(side->error));
+      cen_buf_char(buf, '\n');
+    }
+  }
+}
+
 static void remarks_add(const struct bench *bench, struct cen_buf *buf)
 {
   for (size_t i = 0; i < BENCH_SCENARIOS; i++) {
@@ -290,6 +304,8 @@ static void remarks_add(const struct bench *bench, struct cen_buf *buf)
       cen_buf_char(buf, '\n');
     } else if (measured(row) && row->scenario->limit > 0) {
       exhaustion_add(bench, row, buf);
+    } else if (measured(row)) {
+      errors_add(row, buf);
     }
   }
 }

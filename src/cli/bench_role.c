@@ -87,7 +87,7 @@ static bool role_create(const struct bench_target *target, const char *role, con
                         unsigned limit, char *why, size_t size)
 {
   char sql[512], cause[160] = "out of memory";
-  PGconn *connection = PQconnectdb(target->url);
+  PGconn *connection = bench_postgres_open(target);
   char *verifier =
       connection ? PQencryptPasswordConn(connection, secret, role, "scram-sha-256") : NULL;
   bool made = false;
@@ -133,7 +133,7 @@ bool bench_role_make(const struct bench_target *target, unsigned limit,
 void bench_role_drop(const struct bench_target *target)
 {
   char sql[128], cause[160] = "out of memory";
-  PGconn *connection = PQconnectdb(target->url);
+  PGconn *connection = bench_postgres_open(target);
   snprintf(sql, sizeof sql, "DROP ROLE %s_role", target->table);
   if (!connection || !statement_run(connection, sql, cause, sizeof cause)) {
     fprintf(stderr, "cenote: the role %s_role is left behind: %s\n", target->table, cause);

@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LIMITED_ROUNDS = 3, WARM_ROUNDS = 5 };
+enum { LIMITED_ROUNDS = 3 };
 
 const struct bench_scenario bench_scenarios[BENCH_SCENARIOS] = {
     {"concurrent", "one query each", 50, BENCH_SIMPLE, BENCH_SIMPLE, 0},
@@ -103,19 +103,27 @@ static void before_warm_up(struct run *run)
   atomic_store(&run->before.opened, 0);
 }
 
-/* Until the pool opens no more connections: a round may be over before those are open that it
- * asked for. */
+/* As many leases at once as the pool has connections, so that it opens them all. */
+static void pool_fill(const struct run *run)
+{
+  cenote_lease leases[BENCH_MAX_CLIENTS];
+  size_t count = 0, most = run->row->scenario->clients;
+  int64_t connections = pool_look(run).max_connections;
+  most = connections < (int64_t)most ? (size_t)connections : most;
+  while (count < most &&
+         cenote_acquire(run->manager, "cenote bench", -1, &leases[count], NULL) == CENOTE_OK) {
+    count++;
+  }
+  while (count > 0) {
+    cenote_release(leases[--count]);
+  }
+}
+
 static void after_warm_up(struct run *run)
 {
   char error[BENCH_ERROR] = "";
-  uint64_t created = UINT64_MAX;
-  for (int i = 0; i < WARM_ROUNDS && pool_look(run).connections_created != created; i++) {
-    created = pool_look(run).connections_created;
-    crew_run(run, BENCH_AFTER, error);
-    for (int wait = 0; wait < 100 && pool_look(run).opening > 0; wait++) {
-      nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
-    }
-  }
+  pool_fill(run);
+  crew_run(run, BENCH_AFTER, error);
   double memory = bench_memory_read(&run->bench->server);
   figures_of(run, BENCH_AFTER)->memory =
       memory >= run->pool_base && run->pool_base >= 0 ? memory - run->pool_base : -1;

@@ -43,6 +43,12 @@ void cli_signals_prepare(void)
   sigaction(SIGPIPE, &ignore, NULL);
 }
 
+void cli_signals_allow(void)
+{
+  sigset_t set = caught_signals();
+  pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 static void *worker(void *argument)
 {
   struct running *running = argument;
@@ -88,8 +94,8 @@ int cli_work_run(const struct cli_work *work)
     goto done;
   }
   result = wait_either(running.ended, signals);
+  cli_signals_allow();
   if (result > 0) {
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     work->stop(work->context, result);
   }
   pthread_join(thread, NULL);

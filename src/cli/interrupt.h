@@ -7,6 +7,9 @@
 
 /* Blocks SIGINT, SIGTERM and SIGHUP, ignores SIGPIPE. First thing in main(): threads inherit it. */
 void cli_signals_prepare(void);
+/* Lets them have their usual effect meanwhile: for what blocks the main thread outside
+ * cli_work_run. cli_signals_prepare ends it. */
+void cli_signals_allow(void);
 
 struct cli_work {
   void (*run)(void *context);              /* on the worker */
@@ -16,8 +19,8 @@ struct cli_work {
 
 /*
  * Runs the work and waits for it. On the first signal stop() is called once, and from then on the
- * same signals have their usual effect: a second Ctrl-C ends the process at once. Answers 0, or the
- * signal that came; -1 when no thread could be started (reported).
+ * same signals have their usual effect: a second Ctrl-C ends the process at once. So they have when
+ * the work is done. Answers 0, or the signal that came; -1 when no thread could be started (reported).
  */
 int cli_work_run(const struct cli_work *work);
 

@@ -5,8 +5,9 @@
 #include "cli/output.h"
 #include "cli/report.h"
 
-#include <stdlib.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct cli_command *const commands[] = {&cli_query, &cli_check, &cli_bench,
                                                      &cli_config, NULL};
@@ -91,8 +92,22 @@ static int command_run(const struct cli_command *command, int argc, char **argv)
   return status;
 }
 
+/* A descriptor of ours must never be taken for standard output: `cenote … >&-` would print into the
+ * database's connection. */
+static void descriptors_fill(void)
+{
+  int descriptor = open("/dev/null", O_RDONLY);
+  while (descriptor >= 0 && descriptor <= STDERR_FILENO) {
+    descriptor = open("/dev/null", O_RDONLY);
+  }
+  if (descriptor >= 0) {
+    close(descriptor);
+  }
+}
+
 int main(int argc, char **argv)
 {
+  descriptors_fill();
   cli_signals_prepare();
   const struct cli_command *command = argc > 1 ? command_find(argv[1]) : NULL;
   int status = command ? command_run(command, argc - 1, argv + 1) : without_command(argc, argv);

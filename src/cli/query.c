@@ -231,9 +231,11 @@ static char *input_read(void)
   cen_buf_init(&buf, CEN_MAX_SQL);
   char block[1 << 14];
   size_t size;
+  cli_signals_allow();
   while ((size = fread(block, 1, sizeof block, stdin)) > 0) {
     cen_buf_add(&buf, block, size);
   }
+  cli_signals_prepare();
   bool failed = ferror(stdin) != 0;
   bool whole = !buf.failed && (buf.size == 0 || !memchr(buf.data, '\0', buf.size));
   char *text = cen_buf_take(&buf);

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import traceback
 
-CENOTE = os.environ.get("CENOTE", "build/cenote")
+CENOTE = os.path.abspath(os.environ.get("CENOTE", "build/cenote"))
 SOURCE = os.environ.get("CENOTE_SOURCE", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 SANITIZED = "ASAN_OPTIONS" in os.environ or "TSAN_OPTIONS" in os.environ
 PATIENCE = 120  # seconds; only a hang reaches it
