@@ -537,6 +537,44 @@ static void a_pooler_is_recognised_by_its_refusal(void **state)
   behind_pgbouncer_in_transaction_mode(false, "verbose = 0");
 }
 
+/* It accepts the start-up settings and ignores them: only the prepared statements tell. */
+static void a_pooler_that_hides_never_runs_somebody_elses_statement(void **state)
+{
+  (void)state;
+  int started = pg_fixture_ctl(&server, "bouncer-start",
+                               "ignore_startup_parameters = options\nserver_round_robin = 1");
+  if (started == 77) {
+    skip();
+  }
+  assert_int_equal(started, 0);
+  struct pg_rig pg = {0};
+  cenote_error error = CENOTE_ERROR_INIT;
+  enum { CLIENTS = 4 };
+  cenote_connection *c[CLIENTS];
+  assert_int_equal(pg_rig_open(&pg, var("PGBOUNCER_URL"), &error), CENOTE_OK);
+  for (int i = 0; i < CLIENTS; i++) {
+    c[i] = rig_connect(&pg.rig, &error);
+    assert_non_null(c[i]);
+  }
+  for (int round = 0; round < 80; round++) {
+    /* now and then one of the two sessions is taken, so that the others change theirs */
+    cenote_connection *holder = c[(round / 2) % CLIENTS];
+    cenote_connection *other = c[(round / 2 + 1 + round % 2) % CLIENTS];
+    char sql[40];
+    int64_t tag = round % 3 + 100 * (other == c[0]);
+    snprintf(sql, sizeof(sql), "SELECT %lld", (long long)tag);
+    assert_int_equal(rig_begin(&pg.rig, holder, CENOTE_BATCH_DEFERRED, NULL), CENOTE_OK);
+    assert_int_equal(rig_integer(&pg.rig, other, sql), tag);
+    assert_int_equal(rig_kind(&pg.rig, holder, CENOTE_REQUEST_ROLLBACK, NULL), CENOTE_OK);
+  }
+  assert_true(pg_rig_logged(&pg, "not ours alone"));
+  for (int i = 0; i < CLIENTS; i++) {
+    rig_disconnect(&pg.rig, c[i]);
+  }
+  pg_rig_close(&pg);
+  assert_int_equal(pg_fixture_ctl(&server, "bouncer-stop", NULL), 0);
+}
+
 static void a_pooler_is_recognised_by_its_name(void **state)
 {
   (void)state;
@@ -607,6 +645,7 @@ int main(void)
       cmocka_unit_test(sessions_are_set_so_that_the_server_reaps_what_froze),
       cmocka_unit_test(behind_a_transaction_pooler),
       cmocka_unit_test(a_pooler_is_recognised_by_its_refusal),
+      cmocka_unit_test(a_pooler_that_hides_never_runs_somebody_elses_statement),
       cmocka_unit_test(a_pooler_is_recognised_by_its_name),
       cmocka_unit_test(a_childs_destroy_leaves_the_parents_session_alone),
   };

@@ -280,6 +280,8 @@ static void a_session_that_died_at_rest_is_lost_before_anything_is_sent(void **s
   assert_int_equal(execute(&pg, c, "CREATE TABLE never (a int)", 5000, &error),
                    CENOTE_CONNECTION_LOST);
   assert_true(error.retryable);
+  assert_string_equal(error.sqlstate, "57P01");
+  assert_non_null(strstr(error.message, "administrator"));
   assert_int_equal(pg_rig_session(&pg, c), CENOTE_SESSION_BROKEN);
   rig_disconnect(&pg.rig, other);
   pg_rig_end(&pg, c);

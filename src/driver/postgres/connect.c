@@ -260,6 +260,8 @@ static void on_notice(void *context, const PGresult *result)
   /* An error that comes between statements arrives as a notice: the server says goodbye. */
   if (pg_error_poisons(sqlstate, severity)) {
     atomic_store(&c->broken, true);
+    snprintf(c->goodbye, sizeof(c->goodbye), "%s", pg_field(result, PG_DIAG_MESSAGE_PRIMARY));
+    snprintf(c->goodbye_state, sizeof(c->goodbye_state), "%s", sqlstate);
   }
   pg_log(c, CENOTE_LOG_DEBUG, "postgres says: %s %s: %s", severity, sqlstate,
          pg_field(result, PG_DIAG_MESSAGE_PRIMARY));
@@ -333,10 +335,10 @@ static int lower_level(const cenote_connection *c)
 {
   char sqlstate[6];
   const char *said = PQerrorMessage(c->conn);
-  if (strstr(said, "unsupported startup parameter")) {
+  pg_find_sqlstate(said, sqlstate);
+  if (strstr(said, "unsupported startup parameter") || strcmp(sqlstate, "0A000") == 0) {
     return PG_LEVEL_POOLER;
   }
-  pg_find_sqlstate(said, sqlstate);
   if (c->level == PG_LEVEL_FULL &&
       (strcmp(sqlstate, "42704") == 0 || strcmp(sqlstate, "22023") == 0)) {
     return PG_LEVEL_OLD;
@@ -344,7 +346,7 @@ static int lower_level(const cenote_connection *c)
   return -1;
 }
 
-static void learn_level(cenote_connection *c, enum pg_level level)
+void pg_learn_level(cenote_connection *c, enum pg_level level)
 {
   int known = atomic_load(&c->shared->level);
   while (known < (int)level &&
@@ -353,8 +355,8 @@ static void learn_level(cenote_connection *c, enum pg_level level)
   c->level = level;
   if (level == PG_LEVEL_POOLER && !atomic_exchange(&c->shared->pooler_said, true)) {
     pg_log(c, CENOTE_LOG_INFO,
-           "the PostgreSQL server refuses start-up settings: taken for a pooler in transaction "
-           "mode (setting transaction_pooler)");
+           "the PostgreSQL sessions are not ours alone: taken for a pooler in transaction mode "
+           "(setting transaction_pooler)");
   }
 }
 
@@ -413,7 +415,7 @@ static cenote_step connect_advance(cenote_connection *c, cenote_error *error)
   }
   int lower = lower_level(c);
   if (lower > (int)c->level) {
-    learn_level(c, (enum pg_level)lower);
+    pg_learn_level(c, (enum pg_level)lower);
     connect_again(c, opening->first);
     return c->failed ? open_failed(c, error) : CENOTE_STEP_AGAIN;
   }

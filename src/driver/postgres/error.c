@@ -101,6 +101,7 @@ void pg_tidy_message(const char *text, char *out, size_t size)
   size_t used = 0;
   out[0] = '\0';
   while (*text && used + 3 < size) {
+    text += strspn(text, " \t");
     size_t line = strcspn(text, "\n");
     bool noise = starts(text, "LOCATION:") || line == 0;
     if (!noise) {

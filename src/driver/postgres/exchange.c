@@ -46,9 +46,13 @@ cenote_step pg_lost(cenote_connection *c, cenote_error *error)
 {
   char said[300];
   atomic_store(&c->broken, true);
-  pg_tidy_message(c->conn ? PQerrorMessage(c->conn) : "", said, sizeof(said));
+  const char *words = c->goodbye[0] ? c->goodbye : c->conn ? PQerrorMessage(c->conn) : "";
+  pg_tidy_message(words, said, sizeof(said));
   cenote_status status = lost_status(c);
-  pg_fail(c, status, "%s%s%s", cenote_status_text(status), said[0] ? ": " : "", said);
+  if (!c->failed) {
+    pg_fail(c, status, "%s%s%s", cenote_status_text(status), said[0] ? ": " : "", said);
+    cen_error_sqlstate(c->failure, c->goodbye_state);
+  }
   return pg_finish(c, error);
 }
 

@@ -135,11 +135,6 @@ static const char *text_of(const struct pg_statement *statement)
   return statement->rewritten ? statement->rewritten : statement->sql;
 }
 
-static void name_of(const struct pg_statement *statement, char name[32])
-{
-  snprintf(name, 32, "cenote_%u", statement->number);
-}
-
 static cenote_step no_memory(cenote_connection *c, cenote_error *error)
 {
   pg_fail(c, CENOTE_NO_MEMORY, "out of memory for the arguments");
@@ -149,13 +144,13 @@ static cenote_step no_memory(cenote_connection *c, cenote_error *error)
 static cenote_step run(cenote_connection *c, bool prepared, cenote_error *error)
 {
   struct args args;
-  char name[32];
+  char name[PG_NAME];
   int count = (int)c->request->count;
   if (!args_build(c, &args)) {
     return no_memory(c, error);
   }
   c->use_prepared = prepared;
-  name_of(c->statement, name);
+  pg_statement_name(c->statements, c->statement, name);
   pthread_mutex_lock(&c->guard);
   int ok = prepared ? PQsendQueryPrepared(c->conn, name, count, args.values, args.lengths,
                                           args.formats, 0)
@@ -171,11 +166,11 @@ static cenote_step run(cenote_connection *c, bool prepared, cenote_error *error)
 static cenote_step prepare(cenote_connection *c, cenote_error *error)
 {
   struct args args;
-  char name[32];
+  char name[PG_NAME];
   if (!args_build(c, &args)) {
     return no_memory(c, error);
   }
-  name_of(c->statement, name);
+  pg_statement_name(c->statements, c->statement, name);
   pthread_mutex_lock(&c->guard);
   int ok = PQsendPrepare(c->conn, name, text_of(c->statement), (int)c->request->count, args.types);
   pthread_mutex_unlock(&c->guard);
@@ -198,7 +193,7 @@ static cenote_step next(cenote_connection *c, cenote_error *error)
   bool exact;
   uint64_t mask = blob_mask(c->request, &exact);
   struct pg_statement *statement = c->statement;
-  if (statement->prepared) {
+  if (statement->prepared && c->level != PG_LEVEL_POOLER) {
     return run(c, exact && mask == statement->blob_mask && !c->retried, error);
   }
   if (!should_prepare(c) || !exact) {
@@ -384,6 +379,10 @@ static void run_error(cenote_connection *c, const PGresult *result)
   if (is_stale(c, result)) {
     bool on_server = strcmp(pg_field(result, PG_DIAG_SQLSTATE), "0A000") == 0;
     pg_statement_unprepare(c->statements, c->statement, on_server);
+    c->vanished += !on_server;
+    if (c->vanished >= PG_VANISHED && c->level != PG_LEVEL_POOLER) {
+      pg_learn_level(c, PG_LEVEL_POOLER); /* others use the same session in between */
+    }
     c->retry = !c->in_block && !c->retried;
     if (c->retry) {
       return;

@@ -38,6 +38,9 @@ enum {
   PG_PREPARE_AT = 2,          /* the use of a statement that prepares it */
   PG_ROWS_A_STEP = 4096,      /* then others get their turn on the same thread */
   PG_SCRATCH_KEPT = 64 << 10, /* arguments' buffer that a connection keeps */
+  PG_NAME = 32,               /* room for a prepared statement's name */
+  PG_GOODBYE = 128,           /* of the server's last words that are kept */
+  PG_VANISHED = 3,            /* as many prepared statements gone: the session is not ours alone */
   PG_TICK_MS = 100            /* how soon a wait without a descriptor of its own sees an abort */
 };
 
@@ -121,7 +124,7 @@ struct pg_statement {
   bool cached;
   bool prepared;
   uint32_t uses;
-  uint32_t number;    /* cenote_<number> on the server */
+  uint32_t number;    /* the end of its name on the server */
   uint64_t blob_mask; /* which arguments were blobs when it was prepared */
   char sql[];
 };
@@ -133,6 +136,7 @@ struct pg_statements {
   size_t count;
   size_t dead_count;
   uint32_t last_number;
+  uint32_t mark; /* in the names, so that they are nobody else's in a session that is shared */
 };
 
 /* The statement for this text: remembered, or scanned now. One that is not `cached` is freed by
@@ -147,7 +151,9 @@ void pg_statements_forget_prepared(struct pg_statements *statements); /* the ser
 /* Drops everything; what the server holds goes to the dead. */
 void pg_statements_shrink(struct pg_statements *statements);
 void pg_statements_free(struct pg_statements *statements);
-/* "DEALLOCATE cenote_1; …" for the dead, whose list is emptied; malloc'ed, NULL: no memory. */
+void pg_statement_name(const struct pg_statements *statements, const struct pg_statement *statement,
+                       char name[PG_NAME]);
+/* "DEALLOCATE …;DEALLOCATE …;" for the dead, whose list is emptied; malloc'ed, NULL: no memory. */
 char *pg_statements_bury(struct pg_statements *statements);
 
 /* --------------------------------------------------------------------------- the connection */
@@ -195,6 +201,9 @@ struct cenote_connection {
 
   uint64_t parameters; /* hash of the session's reported settings when it was new */
   bool dirty, tainted, user_prepared;
+  unsigned vanished;        /* prepared statements that were not there any more */
+  char goodbye[PG_GOODBYE]; /* what the server said before it ended the session, or "" */
+  char goodbye_state[6];
 
   pthread_mutex_t guard;
   /* under guard: */
@@ -227,6 +236,7 @@ cenote_step pg_open_start(cenote_connection *c, cenote_error *error);
 cenote_step pg_open_advance(cenote_connection *c, cenote_error *error);
 void pg_open_wants(const cenote_connection *c, cenote_wants *wants);
 void pg_opening_free(struct pg_opening *opening);
+void pg_learn_level(cenote_connection *c, enum pg_level level);
 void pg_conn_free(cenote_connection *c); /* closes; in a forked child without a word */
 
 /* ----------------------------------------------------------------------------- exchange.c */
@@ -255,7 +265,7 @@ void pg_session_result(cenote_connection *c, PGresult *result); /* one result of
 cenote_step pg_session_idle(cenote_connection *c, cenote_error *error);
 void pg_session_opened(cenote_connection *c);
 void pg_session_used(cenote_connection *c, const char *tag); /* after a statement */
-void pg_session_idled(cenote_connection *c); /* when all of it is read */
+void pg_session_idled(cenote_connection *c);                 /* when all of it is read */
 unsigned pg_session_flags(const cenote_connection *c);
 
 /* -------------------------------------------------------------------------------- types.c */

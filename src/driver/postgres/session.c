@@ -166,7 +166,7 @@ static cenote_step reset_session(cenote_connection *c, cenote_error *error)
 static cenote_step check(cenote_connection *c, cenote_error *error)
 {
   c->command = COMMAND_CHECK;
-  if (c->statements && c->statements->dead_count > 0 &&
+  if (c->statements && c->statements->dead_count > 0 && c->level != PG_LEVEL_POOLER &&
       PQtransactionStatus(c->conn) == PQTRANS_IDLE) {
     char *sql = pg_statements_bury(c->statements);
     if (sql) {

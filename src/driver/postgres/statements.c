@@ -1,9 +1,11 @@
 #include "base/buf.h"
 #include "driver/postgres/postgres.h"
+#include "net/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 static uint64_t hash_text(const char *text, size_t size)
 {
@@ -104,6 +106,9 @@ static struct pg_statements *statements_new(void)
 {
   struct pg_statements *statements = calloc(1, sizeof(*statements));
   if (statements) {
+    if (getrandom(&statements->mark, sizeof(statements->mark), GRND_NONBLOCK) < 0) {
+      statements->mark = (uint32_t)cen_now_ns();
+    }
     cen_link_init(&statements->used);
     cen_link_init(&statements->dead);
   }
@@ -218,14 +223,21 @@ void pg_statements_free(struct pg_statements *statements)
   }
 }
 
+void pg_statement_name(const struct pg_statements *statements, const struct pg_statement *statement,
+                       char name[PG_NAME])
+{
+  snprintf(name, PG_NAME, "cenote_%08x_%u", statements->mark, statement->number);
+}
+
 char *pg_statements_bury(struct pg_statements *statements)
 {
   struct cen_buf text;
   cen_buf_init(&text, 64 << 10);
   struct cen_link *link = statements->dead.next;
   for (; link != &statements->dead; link = link->next) {
-    cen_buf_format(&text, "DEALLOCATE cenote_%u;",
-                   CEN_CONTAINER(link, struct pg_statement, link)->number);
+    char name[PG_NAME];
+    pg_statement_name(statements, CEN_CONTAINER(link, struct pg_statement, link), name);
+    cen_buf_format(&text, "DEALLOCATE %s;", name);
   }
   char *taken = cen_buf_take(&text);
   cen_buf_deinit(&text);
