@@ -13,6 +13,15 @@ void pool_todo_locked(struct pool *pool, struct slot *slot, enum pool_action_kin
   wakes->loop = true;
 }
 
+/* What was asked for and not yet taken is not wanted any more. */
+static void drop_todo(struct slot *slot)
+{
+  if (slot->todo != POOL_ACT_NONE) {
+    cen_list_remove(&slot->todo_link);
+    slot->todo = POOL_ACT_NONE;
+  }
+}
+
 /* A cancel is only worth anything while the one it is meant for is still inside. */
 static bool is_current(struct slot *slot, enum pool_action_kind kind, uint64_t word)
 {
@@ -57,7 +66,7 @@ bool pool_set_resource(struct pool *pool, uint32_t index, void *resource)
 bool pool_close_locked(struct pool *pool, struct slot *slot, uint64_t *word,
                        enum pool_reason reason, int64_t now_ns, struct pool_wakes *wakes)
 {
-  if (!slot_move(slot, word, SLOT_CLOSING, word_generation(*word) + 1, 0)) {
+  if (!slot_move(slot, word, SLOT_CLOSING, word_generation(*word), 0)) {
     return false;
   }
   slot->reason = reason;
@@ -150,6 +159,7 @@ void pool_open_failed(struct pool *pool, uint32_t index, const cenote_error *why
   pool->opening--;
   pool->live--;
   slot->resource = NULL;
+  drop_todo(slot); /* a cancel may be queued: the next connection's actions must not find it */
   slot_move(slot, &word, SLOT_EMPTY, word_generation(word), 0);
   if (!given_up) {
     const bool full = strcmp(why->sqlstate, "53300") == 0;
@@ -160,7 +170,7 @@ void pool_open_failed(struct pool *pool, uint32_t index, const cenote_error *why
     remember_failure(pool, why, now_ns);
     back_off(pool, full, now_ns);
   }
-  if (permanent && pool->live == 0) {
+  if (permanent && !given_up && pool->live == 0) {
     pool_refuse_locked(pool, wakes);
   }
   pool_fill_locked(pool, now_ns, wakes);

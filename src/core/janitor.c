@@ -68,8 +68,9 @@ void pool_fill_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wake
     return;
   }
   while (wants_more(pool)) {
-    wakes->loop = true; /* to open now, or to come back when the back-off is over */
     if (now_ns < pool->next_open_ns) {
+      /* The janitor comes back when the back-off is over; told each time, it would spin. */
+      wakes->loop = wakes->loop || pool->next_open_ns < pool->next_tick_ns;
       return;
     }
     struct slot *slot = find_empty(pool);
@@ -78,7 +79,7 @@ void pool_fill_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wake
       return;
     }
     uint64_t word = slot_word(slot);
-    slot_move(slot, &word, SLOT_OPENING, word_generation(word) + 1, 0);
+    slot_move(slot, &word, SLOT_OPENING, word_generation(word), 0);
     slot->number = ++pool->numbers;
     slot->since_ns = now_ns;
     slot->reason = POOL_REASON_NONE;
@@ -129,13 +130,12 @@ bool pool_revoke_locked(struct pool *pool, struct slot *slot, uint64_t word,
     pool_todo_locked(pool, slot, POOL_ACT_CANCEL, wakes);
   } else if (word_state(word) != SLOT_HELD) {
     return false;
-  } else if (reason == POOL_REASON_SHUTDOWN || (word & SLOT_RETIRE) != 0 ||
-             is_broken(slot, word)) {
+  } else if (reason == POOL_REASON_SHUTDOWN || (word & SLOT_RETIRE) != 0 || is_broken(slot, word)) {
     if (!pool_close_locked(pool, slot, &word, reason, now_ns, wakes)) {
       return false;
     }
   } else {
-    if (!slot_move(slot, &word, SLOT_CLEANING, generation + 1, 0)) {
+    if (!slot_move(slot, &word, SLOT_CLEANING, generation, 0)) {
       return false;
     }
     slot->since_ns = now_ns;
@@ -172,7 +172,7 @@ static int64_t tick_leased(struct pool *pool, struct slot *slot, uint64_t word, 
     return INT64_MAX;
   }
   const uint64_t stamp = atomic_load_explicit(&slot->stamp, memory_order_acquire);
-  if (stamp != word_generation(word)) {
+  if (stamp_generation(stamp) != word_generation(word)) {
     return INT64_MAX;
   }
   /* The verdict is about this word's holder: whatever moves the slot makes the CAS fail. */
@@ -227,7 +227,7 @@ static int64_t tick_free(struct pool *pool, struct slot *slot, uint64_t word, in
         return now_ns + limits->heartbeat_ns; /* not all at once: somebody may want one */
       }
       (*checks)--;
-      if (slot_move(slot, &word, SLOT_CHECKING, word_generation(word) + 1, 0)) {
+      if (slot_move(slot, &word, SLOT_CHECKING, word_generation(word), 0)) {
         slot->since_ns = now_ns;
         pool_todo_locked(pool, slot, POOL_ACT_CHECK, wakes);
       }
@@ -252,15 +252,17 @@ static void thaw_locked(struct pool *pool, int64_t now_ns, int64_t gap_ns)
     if (word_state(word) == SLOT_HELD || word_state(word) == SLOT_CALL) {
       const int64_t acquired = atomic_load_explicit(&slot->acquired_ns, memory_order_relaxed);
       int64_t deadline = atomic_load_explicit(&slot->deadline_ns, memory_order_acquire);
-      if (atomic_load_explicit(&slot->stamp, memory_order_acquire) == word_generation(word) &&
+      if (stamp_generation(atomic_load_explicit(&slot->stamp, memory_order_acquire)) ==
+              word_generation(word) &&
           acquired <= now_ns - gap_ns) {
         /* Fails when a new holder has written its own meanwhile: that one needs no more. */
         atomic_compare_exchange_strong_explicit(&slot->deadline_ns, &deadline, deadline + gap_ns,
                                                 memory_order_acq_rel, memory_order_relaxed);
       }
     } else if (word_state(word) == SLOT_FREE) {
-      /* Long ago, but not so long that it looks idle since for ever. */
-      const int64_t stale = now_ns - pool->limits.check_after_ns - 1;
+      /* Long ago, also for a coarse clock that is behind ours; but not so long that it looks
+       * idle since for ever. */
+      const int64_t stale = now_ns - pool->limits.check_after_ns - THAW_GRACE_NS;
       atomic_store_explicit(&slot->proven_ns, stale, memory_order_relaxed);
     }
   }
@@ -270,6 +272,9 @@ void pool_thaw(struct pool *pool, int64_t now_ns, int64_t gap_ns)
 {
   pool_lock_take(&pool->lock);
   thaw_locked(pool, now_ns, gap_ns);
+  if (gap_ns > 0) {
+    pool->next_tick_ns = now_ns; /* or the next tick would notice the same gap again */
+  }
   pool_lock_give(&pool->lock);
 }
 

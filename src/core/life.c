@@ -25,6 +25,7 @@ static void set_limits(struct pool *pool, const struct pool_limits *limits)
 {
   pool->limits = *limits;
   atomic_store_explicit(&pool->check_after_ns, limits->check_after_ns, memory_order_relaxed);
+  atomic_store_explicit(&pool->lease_ns, limits->lease_ns, memory_order_relaxed);
 }
 
 cenote_status pool_init(struct pool *pool, const struct pool_limits *limits, uint64_t seed,
@@ -40,10 +41,12 @@ cenote_status pool_init(struct pool *pool, const struct pool_limits *limits, uin
   cen_rng_seed(&pool->rng, seed);
   const uint32_t span = atomic_load_explicit(&pool->span, memory_order_relaxed);
   for (uint32_t index = 0; index < span; index++) {
-    atomic_store_explicit(&pool_slot(pool, index)->grants, 0, memory_order_relaxed);
-    pool_slot(pool, index)->obituary.generation = 0;
+    struct slot *slot = pool_slot(pool, index);
+    slot->obituary.generation = 0;
+    slot->first_generation = word_generation(slot_word(slot));
   }
   atomic_store_explicit(&pool->phase, POOL_OPEN, memory_order_release);
+  atomic_fetch_and_explicit(&pool->gate, ~(uint32_t)POOL_GATE_SHUT, memory_order_release);
   return CENOTE_OK;
 }
 
@@ -67,6 +70,8 @@ static bool retire(struct slot *slot, enum pool_reason reason)
   while (word_state(word) != SLOT_FREE && word_state(word) != SLOT_EMPTY &&
          word_state(word) != SLOT_CLOSING) {
     if ((word & SLOT_RETIRE) != 0) {
+      /* Growing again takes a shrink back (keep), but nothing else. */
+      slot->reason = slot->reason == POOL_REASON_RESIZE ? reason : slot->reason;
       return false;
     }
     /* OPENING keeps its state too: the table allows a slot to stay where it is. */
@@ -194,6 +199,7 @@ void pool_drain(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
   pool_lock_take(&pool->lock);
   if (atomic_load_explicit(&pool->phase, memory_order_relaxed) == POOL_OPEN) {
     atomic_store_explicit(&pool->phase, POOL_DRAINING, memory_order_release);
+    atomic_fetch_or_explicit(&pool->gate, POOL_GATE_SHUT, memory_order_release);
     for (uint32_t index = 0; index < span_of(pool); index++) {
       struct slot *slot = pool_slot(pool, index);
       close_or_retire(pool, slot, POOL_REASON_SHUTDOWN, now_ns, wakes);
@@ -205,13 +211,27 @@ void pool_drain(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
   pool_lock_give(&pool->lock);
 }
 
+/* The holder may just go in or out of a call: that is no reason to leave it alone. */
+static bool force_slot(struct pool *pool, struct slot *slot, int64_t now_ns,
+                       struct pool_wakes *wakes)
+{
+  uint64_t word = slot_word(slot);
+  while (!pool_revoke_locked(pool, slot, word, POOL_REASON_SHUTDOWN, now_ns, wakes)) {
+    const uint64_t now = slot_word(slot);
+    if (now == word) {
+      return false; /* nothing is leased here, or its holder has not stamped it yet */
+    }
+    word = now;
+  }
+  return true;
+}
+
 uint32_t pool_force(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
 {
   uint32_t forced = 0;
   pool_lock_take(&pool->lock);
   for (uint32_t index = 0; index < span_of(pool); index++) {
-    struct slot *slot = pool_slot(pool, index);
-    forced += pool_revoke_locked(pool, slot, slot_word(slot), POOL_REASON_SHUTDOWN, now_ns, wakes);
+    forced += force_slot(pool, pool_slot(pool, index), now_ns, wakes);
   }
   wakes->loop = true;
   pool_lock_give(&pool->lock);
@@ -221,8 +241,8 @@ uint32_t pool_force(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
 bool pool_finished(struct pool *pool)
 {
   pool_lock_take(&pool->lock);
-  const bool finished =
-      atomic_load_explicit(&pool->phase, memory_order_relaxed) == POOL_DRAINING && pool->live == 0;
+  const bool finished = atomic_load_explicit(&pool->phase, memory_order_relaxed) == POOL_DRAINING &&
+                        pool->live == 0 && cen_list_empty(&pool->queue);
   if (finished) {
     atomic_store_explicit(&pool->phase, POOL_SHUTDOWN, memory_order_release);
   }

@@ -19,7 +19,7 @@ static void add_counts(struct pool *pool, struct pool_picture *picture)
   for (uint32_t index = 0; index < span; index++) {
     struct slot *slot = pool_slot(pool, index);
     picture->by_state[word_state(slot_word(slot))]++;
-    picture->grants += atomic_load_explicit(&slot->grants, memory_order_relaxed);
+    picture->grants += word_generation(slot_word(slot)) - slot->first_generation;
   }
 }
 
@@ -65,7 +65,8 @@ void pool_look(struct pool *pool, int64_t now_ns, struct pool_picture *picture)
 
 bool pool_view_slot(struct slot *slot, uint64_t generation, struct pool_lease_view *view)
 {
-  if (atomic_load_explicit(&slot->stamp, memory_order_acquire) != generation) {
+  const uint64_t stamp = atomic_load_explicit(&slot->stamp, memory_order_acquire);
+  if (stamp_generation(stamp) != generation) {
     return false;
   }
   view->slot = slot->index;
@@ -74,8 +75,7 @@ bool pool_view_slot(struct slot *slot, uint64_t generation, struct pool_lease_vi
   view->deadline_ns = atomic_load_explicit(&slot->deadline_ns, memory_order_acquire);
   const int64_t proven = atomic_load_explicit(&slot->proven_ns, memory_order_relaxed);
   view->used_ns = proven > view->acquired_ns ? proven : view->acquired_ns;
-  uint32_t size = atomic_load_explicit(&slot->operation_size, memory_order_acquire);
-  size = size < CEN_MAX_OPERATION_ID ? size : CEN_MAX_OPERATION_ID;
+  const uint32_t size = stamp_size(stamp);
   for (uint32_t at = 0; at < size; at += 8) {
     const uint64_t piece = atomic_load_explicit(&slot->operation[at / 8], memory_order_acquire);
     memcpy(view->operation + at, &piece, 8);
@@ -170,6 +170,9 @@ static const char *check_slots(struct pool *pool)
     }
     if (parked && state == SLOT_FREE) {
       return "somebody sleeps beside a free slot";
+    }
+    if (state == SLOT_EMPTY && slot->todo != POOL_ACT_NONE) {
+      return "an empty slot has something to do";
     }
     if (state == SLOT_EMPTY && slot->resource != NULL) {
       return "an empty slot has a connection";

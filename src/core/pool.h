@@ -50,11 +50,19 @@ struct pool_limits {
   int64_t check_after_ns;
   int64_t backoff_ns;
   int64_t backoff_max_ns;
+  int64_t lease_ns;
   int64_t heartbeat_ns; /* how late an expiry may be noticed */
   int64_t cancel_ns;    /* how long a cancel may take before it becomes an abort */
 };
 
 enum pool_phase { POOL_OPEN, POOL_DRAINING, POOL_SHUTDOWN };
+
+/* Why acquire and release must go the long way. */
+enum {
+  POOL_GATE_SHUT = 1u << 0,   /* draining or shut down */
+  POOL_GATE_HOOKED = 1u << 1, /* the host wants to be asked */
+  POOL_GATE_FOREIGN = 1u << 2 /* we are a forked child of its process */
+};
 
 /* Who asks, and for how long. */
 struct pool_ask {
@@ -124,10 +132,13 @@ struct pool_counters {
 
 struct pool {
   /* read by everyone on the fast path, written rarely */
-  _Alignas(64) _Atomic uint32_t phase; /* enum pool_phase */
-  _Atomic uint32_t span;               /* slots that exist: what a handle may name */
-  _Atomic uint32_t top;                /* slots worth looking at: none above is in use */
+  _Alignas(
+      64) _Atomic uint32_t gate; /* 0: the fast path is open; else POOL_GATE_ bits say why not */
+  _Atomic uint32_t phase;        /* enum pool_phase */
+  _Atomic uint32_t span;         /* slots that exist: what a handle may name */
+  _Atomic uint32_t top;          /* slots worth looking at: none above is in use */
   _Atomic int64_t check_after_ns;
+  _Atomic int64_t lease_ns; /* how long a lease lasts that asks for nothing else */
   struct slot *chunk[POOL_CHUNKS];
 
   _Alignas(64) struct pool_lock lock;
@@ -177,7 +188,8 @@ void pool_relieve(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes);
  * connections closed, leased ones when they come back. */
 void pool_drain(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes);
 void pool_refuse_more(struct pool *pool, struct pool_wakes *wakes);
-/* Takes every lease back now. Answers how many. */
+/* Takes every lease back now; one that is just being granted is left out, so call it again until
+ * pool_finished. Answers how many. */
 uint32_t pool_force(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes);
 /* Draining and nothing left: true once; the phase becomes POOL_SHUTDOWN. */
 bool pool_finished(struct pool *pool);

@@ -1,9 +1,9 @@
 /*
  * slot.h - one place for one connection: its state is one atomic word, and one function moves it.
  *
- * The word is { generation : 57, TAINTED, RETIRE, REVOKED, WAITER, state : 3 }. A lease is (slot,
- * generation); each change of hands raises the generation, so that a handle from before never
- * matches again (at a billion changes a second the generation lasts four years).
+ * The word is { generation : 56, SAMPLED, TAINTED, RETIRE, REVOKED, WAITER, state : 3 }. A lease is (slot,
+ * generation); each grant raises the generation, so that a handle from before never matches
+ * again (at a billion changes a second the generation lasts two years).
  *
  *            open            opened                 acquire
  *   EMPTY ─────────► OPENING ──────► FREE ◄───────────────────► HELD ◄────────► CALL
@@ -50,8 +50,9 @@ enum {
   SLOT_REVOKED = 1u << 4, /* the holder inside the call has lost the lease */
   SLOT_RETIRE = 1u << 5,  /* close it when it comes back */
   SLOT_TAINTED = 1u << 6, /* its session is not as new: `session` says how */
-  SLOT_FLAGS = SLOT_WAITER | SLOT_REVOKED | SLOT_RETIRE | SLOT_TAINTED,
-  SLOT_GENERATION_SHIFT = 7
+  SLOT_SAMPLED = 1u << 7, /* this lease is timed precisely */
+  SLOT_FLAGS = SLOT_WAITER | SLOT_REVOKED | SLOT_RETIRE | SLOT_TAINTED | SLOT_SAMPLED,
+  SLOT_GENERATION_SHIFT = 8
 };
 
 /* Facts about the session that the holder leaves behind. */
@@ -105,13 +106,11 @@ struct slot {
   _Alignas(64) _Atomic uint64_t word;
   /* Written by the holder after it took the slot, valid while `stamp` equals the generation.
    * A slot that is not stamped yet cannot expire. */
-  _Atomic uint64_t stamp;
+  _Atomic uint64_t stamp; /* {generation : 56, size of the operation id : 8} */
   _Atomic int64_t acquired_ns;
   _Atomic int64_t deadline_ns;
   _Atomic int64_t proven_ns; /* when the other side last answered */
-  _Atomic uint64_t grants;
   _Atomic uint32_t session;
-  _Atomic uint32_t operation_size;
   _Alignas(64) _Atomic uint64_t operation[SLOT_OPERATION_WORDS];
 
   /* Guarded by the pool's lock. */
@@ -129,6 +128,7 @@ struct slot {
   bool escalated;             /* ABORT was asked for */
   struct cen_link todo_link;
   struct slot_obituary obituary;
+  uint64_t first_generation; /* when this pool's life began: what came since are grants */
 };
 
 static inline enum slot_state word_state(uint64_t word)
@@ -144,6 +144,22 @@ static inline uint64_t word_generation(uint64_t word)
 static inline uint64_t word_make(uint64_t generation, enum slot_state state, uint64_t flags)
 {
   return generation << SLOT_GENERATION_SHIFT | flags | (uint64_t)state;
+}
+
+static inline uint64_t stamp_make(uint64_t generation, uint32_t operation_size)
+{
+  return generation << 8 | operation_size;
+}
+
+static inline uint64_t stamp_generation(uint64_t stamp)
+{
+  return stamp >> 8;
+}
+
+static inline uint32_t stamp_size(uint64_t stamp)
+{
+  const uint32_t size = (uint32_t)(stamp & 255u);
+  return size < CEN_MAX_OPERATION_ID ? size : CEN_MAX_OPERATION_ID;
 }
 
 /* The legal moves, a bit for each `to`. Staying where one is means: only a flag is set. */

@@ -1,9 +1,6 @@
-/* take.c - the fast path: a few atomic operations on the slot's own line, no lock, no queue. */
-#include "core/pool.h"
-
-#include <string.h>
-
-enum { SAMPLE_MASK = 63 }; /* one hold in 64 is measured */
+/* take.c - taking, releasing, entering and leaving: the lock-free side, and what a release has to
+ * do when somebody waits or the session is not clean. */
+#include "core/fast.h"
 
 static struct slot *slot_find(struct pool *pool, uint32_t index)
 {
@@ -13,59 +10,18 @@ static struct slot *slot_find(struct pool *pool, uint32_t index)
   return pool_slot(pool, index);
 }
 
-static bool is_sampled(const struct slot *slot)
-{
-  return (atomic_load_explicit(&slot->grants, memory_order_relaxed) & SAMPLE_MASK) == 1;
-}
-
-static void stamp_operation(struct slot *slot, const struct pool_ask *ask)
-{
-  uint32_t size = ask->operation_size;
-  size = size > CEN_MAX_OPERATION_ID ? CEN_MAX_OPERATION_ID : size;
-  for (uint32_t at = 0; at < size; at += 8) {
-    uint64_t piece = 0;
-    memcpy(&piece, ask->operation + at, size - at < 8 ? size - at : 8);
-    atomic_store_explicit(&slot->operation[at / 8], piece, memory_order_release);
-  }
-  atomic_store_explicit(&slot->operation_size, size, memory_order_release);
-}
-
-/* The holder writes its name on the slot. The stamp comes last: until then nobody believes the
- * rest, and the janitor leaves the slot alone. */
-static void stamp(struct pool *pool, struct slot *slot, uint64_t generation,
-                  const struct pool_ask *ask, struct pool_grant *grant)
-{
-  const int64_t proven = atomic_load_explicit(&slot->proven_ns, memory_order_relaxed);
-  const int64_t patience = atomic_load_explicit(&pool->check_after_ns, memory_order_relaxed);
-  const uint64_t grants = atomic_load_explicit(&slot->grants, memory_order_relaxed);
-
-  atomic_store_explicit(&slot->grants, grants + 1, memory_order_relaxed);
-  atomic_store_explicit(&slot->acquired_ns, ask->now_ns, memory_order_release);
-  atomic_store_explicit(&slot->deadline_ns, ask->now_ns + ask->lease_ns, memory_order_release);
-  stamp_operation(slot, ask);
-  POOL_STEP();
-  atomic_store_explicit(&slot->stamp, generation, memory_order_release);
-
-  grant->slot = slot->index;
-  grant->generation = generation;
-  grant->resource = slot->resource;
-  grant->must_check = ask->now_ns - proven > patience;
-  grant->sampled = is_sampled(slot);
-}
-
 static bool take_slot(struct pool *pool, uint32_t index, const struct pool_ask *ask,
                       struct pool_grant *grant)
 {
   struct slot *slot = pool_slot(pool, index);
   uint64_t word = slot_word(slot);
-  if (word_state(word) != SLOT_FREE) {
-    return false;
-  }
   const uint64_t generation = word_generation(word) + 1;
-  if (!slot_move(slot, &word, SLOT_HELD, generation, 0)) {
+  const uint64_t sampling = slot_sampling(slot, ask->now_ns);
+  if (!slot_take(slot, &word, sampling)) {
     return false;
   }
-  stamp(pool, slot, generation, ask, grant);
+  slot_stamp(slot, generation, ask->operation, ask->operation_size, ask->now_ns, ask->lease_ns);
+  *grant = pool_grant_of(pool, slot, generation, sampling != 0, ask->now_ns);
   return true;
 }
 
@@ -96,7 +52,10 @@ void pool_restamp(struct pool *pool, const struct pool_grant *grant, int64_t now
 void pool_accept(struct pool *pool, const struct pool_waiter *waiter, const struct pool_ask *ask,
                  struct pool_grant *grant)
 {
-  stamp(pool, pool_slot(pool, waiter->slot), waiter->generation, ask, grant);
+  struct slot *slot = pool_slot(pool, waiter->slot);
+  slot_stamp(slot, waiter->generation, ask->operation, ask->operation_size, ask->now_ns,
+             ask->lease_ns);
+  *grant = pool_grant_of(pool, slot, waiter->generation, false, ask->now_ns);
 }
 
 enum pool_answer pool_release(struct pool *pool, uint32_t index, uint64_t generation)
@@ -113,9 +72,6 @@ enum pool_answer pool_release(struct pool *pool, uint32_t index, uint64_t genera
     return word_state(word) == SLOT_HELD   ? POOL_SLOW
            : word_state(word) == SLOT_CALL ? POOL_IN_CALL
                                            : POOL_STALE;
-  }
-  if (is_sampled(slot)) {
-    return POOL_SLOW;
   }
   /* Somebody marked it, or released it a second time: the slow path tells them apart. */
   return slot_move(slot, &word, SLOT_FREE, generation, 0) ? POOL_OK : POOL_SLOW;
@@ -174,7 +130,7 @@ static bool release_step(struct pool *pool, struct slot *slot, uint64_t *word, i
     return pool_close_locked(pool, slot, word, reason, now_ns, wakes);
   }
   if ((*word & SLOT_TAINTED) != 0) {
-    if (!slot_move(slot, word, SLOT_CLEANING, word_generation(*word) + 1, 0)) {
+    if (!slot_move(slot, word, SLOT_CLEANING, word_generation(*word), 0)) {
       return false;
     }
     slot->since_ns = now_ns;
@@ -204,7 +160,7 @@ enum pool_answer pool_release_slow(struct pool *pool, uint32_t index, uint64_t g
   enum pool_answer answer;
   while ((answer = holder_answer(word, generation)) == POOL_OK) {
     /* What was measured belongs to this holder, so it is read before the slot changes hands. */
-    const bool sampled = is_sampled(slot);
+    const bool sampled = (word & SLOT_SAMPLED) != 0;
     const int64_t held = now_ns - atomic_load_explicit(&slot->acquired_ns, memory_order_relaxed);
     if (release_step(pool, slot, &word, now_ns, wakes)) {
       if (sampled) {
@@ -246,7 +202,7 @@ static enum pool_answer leave_revoked(struct pool *pool, struct slot *slot, int6
   if (broken || shutting || (word & SLOT_RETIRE) != 0) {
     const enum pool_reason reason = shutting ? POOL_REASON_SHUTDOWN : POOL_REASON_EXPIRED;
     pool_close_locked(pool, slot, &word, reason, now_ns, wakes);
-  } else if (slot_move(slot, &word, SLOT_CLEANING, word_generation(word) + 1, 0)) {
+  } else if (slot_move(slot, &word, SLOT_CLEANING, word_generation(word), 0)) {
     slot->since_ns = now_ns;
     slot->expired = true;
     pool_todo_locked(pool, slot, POOL_ACT_CLEAN, wakes);
@@ -272,7 +228,7 @@ enum pool_answer pool_leave(struct pool *pool, uint32_t index, uint64_t generati
   }
   const uint64_t tainted = session != 0 ? SLOT_TAINTED : 0;
   while ((word & SLOT_REVOKED) == 0) {
-    const uint64_t flags = (word & (SLOT_WAITER | SLOT_RETIRE)) | tainted;
+    const uint64_t flags = (word & (SLOT_WAITER | SLOT_RETIRE | SLOT_SAMPLED)) | tainted;
     if (slot_move(slot, &word, SLOT_HELD, generation, flags)) {
       return POOL_OK;
     }
@@ -300,7 +256,7 @@ static void suspect_others(struct pool *pool, int64_t now_ns, struct pool_wakes 
     uint64_t word = slot_word(slot);
     const int64_t proven = atomic_load_explicit(&slot->proven_ns, memory_order_relaxed);
     if (word_state(word) == SLOT_FREE && now_ns - proven > pool->limits.check_after_ns &&
-        slot_move(slot, &word, SLOT_CHECKING, word_generation(word) + 1, 0)) {
+        slot_move(slot, &word, SLOT_CHECKING, word_generation(word), 0)) {
       slot->since_ns = now_ns;
       pool_todo_locked(pool, slot, POOL_ACT_CHECK, wakes);
     }

@@ -117,7 +117,8 @@ bool pool_hand_over_locked(struct pool *pool, struct slot *slot, uint64_t *word,
 {
   struct pool_waiter *waiter = CEN_CONTAINER(pool->queue.next, struct pool_waiter, link);
   const uint64_t generation = word_generation(*word) + 1;
-  const uint64_t flags = pool->waiters > 1 ? SLOT_WAITER : 0;
+  /* Whoever waited has stamped the precise time anyway: measured for free. */
+  const uint64_t flags = SLOT_SAMPLED | (pool->waiters > 1 ? SLOT_WAITER : 0u);
   if (!slot_move(slot, word, SLOT_HELD, generation, flags)) {
     return false;
   }
@@ -142,7 +143,7 @@ static bool try_take(struct slot *slot, struct pool_waiter *waiter, bool others,
     return false;
   }
   const uint64_t generation = word_generation(word) + 1;
-  if (!slot_move(slot, &word, SLOT_HELD, generation, others ? SLOT_WAITER : 0)) {
+  if (!slot_move(slot, &word, SLOT_HELD, generation, SLOT_SAMPLED | (others ? SLOT_WAITER : 0u))) {
     return false;
   }
   slot->marked_ns = now_ns;

@@ -3,17 +3,14 @@
 
 #include "base/buf.h"
 #include "base/text.h"
+#include "core/fast.h"
 #include "net/park.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The thread's last connection: found free again, its cache lines are still ours. */
-static _Thread_local struct {
-  uint32_t manager;
-  uint32_t slot;
-} last __attribute__((tls_model("initial-exec")));
+_Thread_local struct last_slot last_slot;
 
 void manager_wake(struct cenote_manager *manager, struct pool_wakes *wakes)
 {
@@ -39,8 +36,7 @@ struct pool_ask manager_ask(struct cenote_manager *manager, const char *operatio
   const int64_t ms = lease_ms > 0 && lease_ms < most ? lease_ms : most;
   return (struct pool_ask){
       .operation = operation_id,
-      .operation_size =
-          operation_id == NULL ? 0 : (uint32_t)strnlen(operation_id, CEN_MAX_OPERATION_ID),
+      .operation_size = operation_length(operation_id),
       .now_ns = now_ns,
       .lease_ns = ms * CEN_NS_PER_MS,
   };
@@ -253,6 +249,13 @@ static bool is_usable(struct cenote_manager *manager, const struct pool_grant *g
   return false;
 }
 
+static void give_back(struct cenote_manager *manager, const struct pool_grant *grant)
+{
+  struct pool_wakes wakes = {0};
+  pool_release_slow(&manager->pool, grant->slot, grant->generation, cen_now_ns(), &wakes);
+  manager_wake(manager, &wakes);
+}
+
 /* What the fast path could not finish: waiting, checking, hooks. */
 static cenote_status acquire_slowly(struct cenote_manager *manager, struct pool_ask *ask,
                                     bool taken, struct pool_grant *grant, int64_t timeout_ms,
@@ -280,45 +283,85 @@ static cenote_status acquire_slowly(struct cenote_manager *manager, struct pool_
   }
 }
 
-static cenote_status acquire(struct cenote_manager *manager, const char *operation_id,
-                             int64_t timeout_ms, int64_t lease_ms, cenote_lease *lease,
-                             cenote_error *error)
+static void remember(struct cenote_manager *manager, const struct pool_grant *grant,
+                     cenote_lease *lease)
 {
-  struct pool_ask ask = manager_ask(manager, operation_id, lease_ms, cen_now_coarse_ns());
-  const uint32_t hint = last.manager == manager->id ? last.slot : 0;
+  last_slot.manager = manager;
+  last_slot.slot = pool_slot(&manager->pool, grant->slot);
+  last_slot.lease = (cenote_lease){manager->id, grant->slot, grant->generation};
+  *lease = last_slot.lease;
+}
+
+/* Everything but the fast path's case. */
+static cenote_status acquire_fully(struct cenote_manager *manager, struct pool_ask *ask,
+                                   int64_t timeout_ms, cenote_lease *lease, cenote_error *error)
+{
   struct pool_grant grant;
-  const bool taken = pool_take(&manager->pool, hint, &ask, &grant);
-  const bool simple = taken && !grant.must_check && !grant.sampled &&
+  if (manager_is_foreign(manager)) {
+    return manager_foreign_error(error);
+  }
+  const uint32_t hint = last_slot.manager == manager ? last_slot.lease.slot : 0;
+  const bool found = pool_take(&manager->pool, hint, ask, &grant);
+  const bool simple = found && !grant.must_check && !grant.sampled &&
                       !atomic_load_explicit(&manager->hooked, memory_order_relaxed);
   if (!simple) {
     if (manager->external && timeout_ms != 0) {
+      if (found) {
+        give_back(manager, &grant);
+      }
       return cenote_error_set(error, CENOTE_INVALID,
                               "this manager is driven by the host's loop and must not block: use "
                               "cenote_acquire_async, or a timeout of 0");
     }
-    const cenote_status status = acquire_slowly(manager, &ask, taken, &grant, timeout_ms, error);
+    const cenote_status status = acquire_slowly(manager, ask, found, &grant, timeout_ms, error);
     if (status != CENOTE_OK) {
       return status;
     }
   }
-  last.manager = manager->id;
-  last.slot = grant.slot;
-  *lease = (cenote_lease){manager->id, grant.slot, grant.generation};
+  remember(manager, &grant, lease);
   return CENOTE_OK;
 }
 
-cenote_status cenote_acquire(cenote_manager *manager, const char *operation_id, int64_t timeout_ms,
-                             cenote_lease *lease, cenote_error *error)
+__attribute__((noinline)) static cenote_status acquire_anywhere(struct cenote_manager *manager,
+                                                                const char *operation_id,
+                                                                int64_t timeout_ms,
+                                                                cenote_lease *lease,
+                                                                cenote_error *error)
 {
   if (manager == NULL || lease == NULL) {
     return cenote_error_set(error, CENOTE_INVALID, "%s: NULL",
                             manager == NULL ? "manager" : "lease");
   }
   *lease = (cenote_lease){0};
-  if (manager_is_foreign(manager)) {
-    return manager_foreign_error(error);
+  struct pool_ask ask = manager_ask(manager, operation_id, 0, cen_now_coarse_ns());
+  return acquire_fully(manager, &ask, timeout_ms, lease, error);
+}
+
+/*
+ * The fast path. A locked instruction waits for every store before it, and loads after it wait for
+ * the lock: so few stores, and whatever can be known before the CAS is looked up before it. The
+ * lease, too, is written before: it is the caller's to read at once.
+ */
+cenote_status cenote_acquire(cenote_manager *manager, const char *operation_id, int64_t timeout_ms,
+                             cenote_lease *lease, cenote_error *error)
+{
+  if (manager == NULL || lease == NULL || last_slot.manager != manager ||
+      atomic_load_explicit(&manager->pool.gate, memory_order_acquire) != 0) {
+    return acquire_anywhere(manager, operation_id, timeout_ms, lease, error);
   }
-  return acquire(manager, operation_id, timeout_ms, 0, lease, error);
+  const int64_t now = cen_now_coarse_ns();
+  struct slot *slot = last_slot.slot;
+  const int64_t lease_ns = atomic_load_explicit(&manager->pool.lease_ns, memory_order_relaxed);
+  const bool usual = slot_is_usual(&manager->pool, slot, now);
+  uint64_t word = slot_word(slot);
+  const uint64_t generation = word_generation(word) + 1;
+  memcpy(lease, &last_slot.lease, offsetof(cenote_lease, generation)); /* read as one word */
+  lease->generation = generation;
+  if (!usual || !slot_take(slot, &word, 0)) {
+    return acquire_anywhere(manager, operation_id, timeout_ms, lease, error);
+  }
+  slot_stamp(slot, generation, operation_id, operation_length(operation_id), now, lease_ns);
+  return CENOTE_OK;
 }
 
 static int64_t smaller_positive(int64_t a, int64_t b)
@@ -345,16 +388,14 @@ cenote_status cenote_acquire_with(cenote_manager *manager, const char *operation
                             "options: size %zu; start with CENOTE_ACQUIRE_OPTIONS_INIT",
                             options->size);
   }
-  if (manager_is_foreign(manager)) {
-    return manager_foreign_error(error);
-  }
   const int64_t lease_ms = smaller_positive(options->lease_ms, options->remaining_ms);
   int64_t timeout_ms = options->timeout_ms;
   if (options->remaining_ms > 0 && (timeout_ms < 0 || timeout_ms > options->remaining_ms)) {
     timeout_ms = smaller_positive(cen_setting(&manager->settings, CEN_SET_ACQUIRE_TIMEOUT),
                                   options->remaining_ms);
   }
-  const cenote_status status = acquire(manager, operation_id, timeout_ms, lease_ms, lease, error);
+  struct pool_ask ask = manager_ask(manager, operation_id, lease_ms, cen_now_coarse_ns());
+  const cenote_status status = acquire_fully(manager, &ask, timeout_ms, lease, error);
   if (status == CENOTE_OK && lease_ms > 0 && lease_ms * CEN_NS_PER_MS < 2 * manager->heartbeat_ns) {
     housekeeper_kick(manager); /* shorter than the janitor's rhythm: it must look sooner */
   }

@@ -29,6 +29,7 @@ struct pool_limits manager_limits(const struct cenote_manager *manager)
       .check_after_ns = MS(CHECK_AFTER),
       .backoff_ns = MS(CONNECT_BACKOFF),
       .backoff_max_ns = MS(CONNECT_BACKOFF_MAX),
+      .lease_ns = MS(LEASE_TIMEOUT),
       .heartbeat_ns = manager->heartbeat_ns,
       .cancel_ns = MS(CANCEL_TIMEOUT),
   };

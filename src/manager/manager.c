@@ -147,7 +147,6 @@ cenote_status cenote_open(const char *url, const cenote_options *options, cenote
   if (status != CENOTE_OK) {
     return status;
   }
-  cen_fork_watch();
   struct cenote_manager *fresh = manager_new();
   if (fresh == NULL) {
     return cenote_error_set(error, CENOTE_NO_MEMORY,
@@ -158,6 +157,9 @@ cenote_status cenote_open(const char *url, const cenote_options *options, cenote
   fresh->external = fresh->options.external_loop;
   atomic_store_explicit(&fresh->born_in, cen_fork_count, memory_order_relaxed);
   atomic_store_explicit(&fresh->hooked, fresh->options.hook != NULL, memory_order_relaxed);
+  atomic_store_explicit(&fresh->pool.gate,
+                        POOL_GATE_SHUT | (fresh->options.hook != NULL ? POOL_GATE_HOOKED : 0u),
+                        memory_order_relaxed);
   status = assemble(fresh, url, error);
   if (status != CENOTE_OK) {
     if (fresh->loop != NULL) {

@@ -105,8 +105,17 @@ struct cenote_manager {
 /* A fresh or recycled struct with an id, or NULL (no memory, or too many). */
 struct cenote_manager *manager_new(void);
 void manager_recycle(struct cenote_manager *manager);
+extern struct cenote_manager *_Atomic manager_table[CEN_MAX_MANAGERS]
+    __attribute__((visibility("hidden")));
+
 /* By the id in a lease; NULL when there was never such a manager. Never dangles. */
-struct cenote_manager *manager_find(uint32_t id);
+static inline struct cenote_manager *manager_find(uint32_t id)
+{
+  if (id - 1 >= CEN_MAX_MANAGERS) { /* 0 wraps around */
+    return NULL;
+  }
+  return atomic_load_explicit(&manager_table[id - 1], memory_order_acquire);
+}
 
 static inline bool manager_is_foreign(const struct cenote_manager *manager)
 {
@@ -127,6 +136,16 @@ struct pool_ask manager_ask(struct cenote_manager *manager, const char *operatio
 /* The shown form of an operation id: redacted by the host's callback, escaped. */
 void manager_show_operation(const struct cenote_manager *manager, const char *operation, char *out,
                             size_t size);
+
+/* The thread's last connection: found free again, its cache lines are still ours. A slot's memory
+ * is never freed, so the pointer is good for ever; the lease says whose it is. */
+struct last_slot {
+  struct cenote_manager *manager;
+  struct slot *slot;
+  cenote_lease lease; /* its generation means nothing */
+};
+extern _Thread_local struct last_slot last_slot
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
 /* ------------------------------------------------------------------- lease.c */
 

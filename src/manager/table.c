@@ -8,21 +8,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct cenote_manager *_Atomic table[CEN_MAX_MANAGERS];
+struct cenote_manager *_Atomic manager_table[CEN_MAX_MANAGERS];
 static bool in_use[CEN_MAX_MANAGERS]; /* guarded by lock */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-struct cenote_manager *manager_find(uint32_t id)
+/* In a forked child every manager is its parent's: acquire and release must say so. */
+static void shut_gates(void)
 {
-  if (id == 0 || id > CEN_MAX_MANAGERS) {
-    return NULL;
+  for (uint32_t place = 0; place < CEN_MAX_MANAGERS; place++) {
+    struct cenote_manager *manager =
+        atomic_load_explicit(&manager_table[place], memory_order_relaxed);
+    if (manager != NULL) {
+      atomic_fetch_or_explicit(&manager->pool.gate, POOL_GATE_FOREIGN, memory_order_relaxed);
+    }
   }
-  return atomic_load_explicit(&table[id - 1], memory_order_acquire);
+}
+
+static void watch_forks(void)
+{
+  cen_fork_watch();
+  pthread_atfork(NULL, NULL, shut_gates);
 }
 
 static struct cenote_manager *fill_place(uint32_t place)
 {
-  struct cenote_manager *manager = atomic_load_explicit(&table[place], memory_order_relaxed);
+  struct cenote_manager *manager =
+      atomic_load_explicit(&manager_table[place], memory_order_relaxed);
   if (manager != NULL) {
     return manager;
   }
@@ -30,14 +41,16 @@ static struct cenote_manager *fill_place(uint32_t place)
   if (manager != NULL) {
     memset(manager, 0, sizeof *manager);
     manager->id = place + 1;
-    atomic_store_explicit(&table[place], manager, memory_order_release);
+    atomic_store_explicit(&manager_table[place], manager, memory_order_release);
   }
   return manager;
 }
 
 struct cenote_manager *manager_new(void)
 {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
   struct cenote_manager *manager = NULL;
+  pthread_once(&once, watch_forks);
   pthread_mutex_lock(&lock);
   for (uint32_t place = 0; place < CEN_MAX_MANAGERS; place++) {
     if (!in_use[place]) {
