@@ -91,7 +91,9 @@ void bench_role_drop(const struct bench_target *target);
 /* Counted by the clients of the side that opens connections itself. */
 struct bench_before {
   const struct bench_target *target;
-  bool impatient; /* SQLite: the default busy time-out, which is none */
+  bool impatient;  /* SQLite: the default busy time-out, which is none */
+  unsigned gather; /* who has a connection waits until so many have come, with or without */
+  _Atomic unsigned arrived; /* reset before each round */
   _Atomic int64_t open, peak;
   _Atomic uint64_t opened;
 };

@@ -4,12 +4,16 @@
  */
 #include "cli/bench.h"
 
-#include <inttypes.h>
+#include "net/clock.h"
+
 #include <libpq-fe.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+enum { GATHERING_MS = 20000 };
 
 static bool fail(char error[BENCH_ERROR], const char *text)
 {
@@ -24,6 +28,17 @@ static void opened_count(struct bench_before *before)
   int64_t open = atomic_fetch_add(&before->open, 1) + 1;
   int64_t peak = atomic_load(&before->peak);
   while (open > peak && !atomic_compare_exchange_weak(&before->peak, &peak, open)) {
+  }
+}
+
+/* All clients are there at the same time: that is what a limit of connections is about. One that
+ * was refused has come, too. */
+static void gathering_join(struct bench_before *before, bool connected)
+{
+  int64_t patience = cen_now_ns() + GATHERING_MS * CEN_NS_PER_MS;
+  atomic_fetch_add(&before->arrived, 1);
+  while (connected && atomic_load(&before->arrived) < before->gather && cen_now_ns() < patience) {
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
   }
 }
 
@@ -75,6 +90,9 @@ static bool postgres_before(struct bench_before *before, enum bench_op op, const
 {
   PGconn *connection = bench_postgres_open(before->target);
   bool ok = PQstatus(connection) == CONNECTION_OK;
+  if (before->gather > 0) {
+    gathering_join(before, ok);
+  }
   if (ok) {
     opened_count(before);
     ok = postgres_op(connection, before->target, op, key, error);
@@ -127,6 +145,9 @@ static bool sqlite_before(struct bench_before *before, enum bench_op op, int64_t
   sqlite3 *database = NULL;
   int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI;
   bool ok = sqlite3_open_v2(before->target->file, &database, flags, NULL) == SQLITE_OK;
+  if (before->gather > 0) {
+    gathering_join(before, ok);
+  }
   if (ok) {
     opened_count(before);
     if (!before->impatient) {

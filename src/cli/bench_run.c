@@ -89,6 +89,7 @@ static const struct bench_sample *crew_run(struct run *run, enum bench_side side
                                            char error[BENCH_ERROR])
 {
   bench_task task = side == BENCH_BEFORE ? task_before : task_after;
+  atomic_store(&run->before.arrived, 0);
   return bench_crew_round(run->crew, task, run, error);
 }
 
@@ -285,6 +286,7 @@ bool bench_scenario_run(struct bench *bench, struct bench_row *row)
                     .pool_base = bench->memory_base};
   run.before.target = run.target;
   run.before.impatient = limited;
+  run.before.gather = role ? scenario->clients : 0;
   bool ok = run_init(&run, bench->rounds);
   if (ok && limited) {
     ok = limited_take(&run, bench->rounds);
