@@ -106,7 +106,7 @@ def bench_reuses_connections_and_has_no_errors():
         after = row["after"]
         same((after["errors"], after["firstError"]), (0, None))
         if row["name"] == "exhaustion":
-            same(row["before"]["errors"], row["before"]["operations"] * 180 / 200)
+            true(row["before"]["errors"] >= row["before"]["operations"] * 180 / 200, row)
             true(after["peakConnections"] <= 20, row)
         else:
             true(after["reuseRatePercent"] >= 99, row)
