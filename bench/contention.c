@@ -17,8 +17,8 @@ static void measure(int threads)
   for (int i = CONTEST_LIBZDB; i < CONTEST_SIZE; i++) {
     const bench_load_result *peer = &contest.of[i];
     contest_report(&contest, "throughput", "cycles/s", i, own->per_second, peer->per_second, true);
-    contest_report(&contest, "CPU of a cycle", "ns CPU", i, own->cpu_us * 1000,
-                   peer->cpu_us * 1000, false);
+    contest_report(&contest, "CPU of a cycle", "ns CPU", i, own->cpu_us * 1000, peer->cpu_us * 1000,
+                   false);
     contest_report(&contest, "p999 of acquire", "us", i, own->p999_us, peer->p999_us, false);
     contest_report(&contest, "longest acquire", "us", i, own->max_us, peer->max_us, false);
     contest_report(&contest, "sleeps a thousand cycles", "sleeps", i, own->sleeps * 1000,
