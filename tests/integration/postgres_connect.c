@@ -1,4 +1,5 @@
 /* The PostgreSQL driver's ways to connect: names, hosts, passwords, TLS, poolers, forks. */
+#include "base/text.h"
 #include "driver/postgres/postgres.h"
 #include "integration/postgres_rig.h"
 #include "net/clock.h"
@@ -22,6 +23,13 @@ static struct pg_fixture server;
 static const char *var(const char *name)
 {
   return pg_fixture_get(&server, name);
+}
+
+static int port(void)
+{
+  int64_t number = 0;
+  assert_true(cen_text_to_int(var("POSTGRES_PORT"), &number));
+  return (int)number;
 }
 
 /* user, password, host part, query */
@@ -207,7 +215,7 @@ static void a_silent_host_takes_only_its_share_of_the_time(void **state)
 {
   (void)state;
   char hosts[100];
-  struct fault_proxy *proxy = fault_proxy_start("127.0.0.1", atoi(var("POSTGRES_PORT")));
+  struct fault_proxy *proxy = fault_proxy_start("127.0.0.1", port());
   assert_non_null(proxy);
   fault_proxy_silence(proxy);
   snprintf(hosts, sizeof(hosts), "127.0.0.1:%d,%s", fault_proxy_port(proxy), here());
@@ -229,7 +237,7 @@ static void a_blackhole_ends_at_the_deadline(void **state)
 {
   (void)state;
   char hosts[100];
-  struct fault_proxy *proxy = fault_proxy_start("127.0.0.1", atoi(var("POSTGRES_PORT")));
+  struct fault_proxy *proxy = fault_proxy_start("127.0.0.1", port());
   assert_non_null(proxy);
   fault_proxy_silence(proxy);
   snprintf(hosts, sizeof(hosts), "127.0.0.1:%d", fault_proxy_port(proxy));

@@ -1,4 +1,5 @@
 /* The PostgreSQL driver when things go wrong: cancels, dead backends, dead servers, bad networks. */
+#include "base/text.h"
 #include "driver/postgres/postgres.h"
 #include "integration/postgres_rig.h"
 #include "net/clock.h"
@@ -22,6 +23,13 @@ static struct pg_fixture server;
 static const char *var(const char *name)
 {
   return pg_fixture_get(&server, name);
+}
+
+static int port(void)
+{
+  int64_t number = 0;
+  assert_true(cen_text_to_int(var("POSTGRES_PORT"), &number));
+  return (int)number;
 }
 
 static void nap(int64_t ns)
@@ -317,7 +325,7 @@ struct network {
 static void network_up(struct network *net)
 {
   memset(net, 0, sizeof(*net));
-  net->proxy = fault_proxy_start("127.0.0.1", atoi(var("POSTGRES_PORT")));
+  net->proxy = fault_proxy_start("127.0.0.1", port());
   assert_non_null(net->proxy);
   snprintf(net->url, sizeof(net->url), "postgresql://trusted@127.0.0.1:%d/cenote?sslmode=disable",
            fault_proxy_port(net->proxy));

@@ -12,8 +12,6 @@
 
 enum { SKIP_STATUS = 77, MAX_WORDS = 6 };
 
-extern char **environ;
-
 /* The script lies beside this file; the build tells the top of the sources. */
 static void script_path(char *path, size_t size)
 {

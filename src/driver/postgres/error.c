@@ -1,3 +1,5 @@
+/* error.c - SQLSTATEs and messages: what the server says becomes a cenote_error, and which errors
+ * poison a session. */
 #include "base/error.h"
 #include "driver/postgres/postgres.h"
 

@@ -1,3 +1,9 @@
+/*
+ * execute.c - EXECUTE: arguments as text, preparing at the second use, rows into the sink.
+ *
+ *   next ──► (bury ──► next) ──► prepare ──► next ──► run ──► rows ──► finish
+ *                                                      └ stale plan: next, unprepared
+ */
 #include "base/error.h"
 #include "driver/postgres/postgres.h"
 

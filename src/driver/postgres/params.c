@@ -1,3 +1,5 @@
+/* params.c - once a manager: the URL, the settings and libpq's environment become the parameters
+ * that every connection is opened with. No I/O. */
 #include "base/buf.h"
 #include "base/text.h"
 #include "driver/postgres/postgres.h"

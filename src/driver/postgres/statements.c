@@ -1,3 +1,6 @@
+/* statements.c - the statements of one connection: what the scanner said of each, and which of
+ * them the server holds prepared. The least recently used one leaves; what the server holds of it
+ * waits among the dead until the session is outside a transaction. */
 #include "base/buf.h"
 #include "driver/postgres/postgres.h"
 #include "net/clock.h"

@@ -1,3 +1,5 @@
+/* tls.c - the TLS policy: whoever is not local is verified, whatever the URL says, unless the
+ * setting tls_verify is off. */
 #include "driver/postgres/postgres.h"
 
 #include <arpa/inet.h>

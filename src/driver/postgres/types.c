@@ -1,3 +1,4 @@
+/* types.c - values to and from PostgreSQL's text format, and the names of its types. */
 #include "driver/postgres/postgres.h"
 
 #include <inttypes.h>
