@@ -188,12 +188,15 @@ static void a_database_in_memory_is_one_for_all(void **state)
   assert_int_equal(cen_driver_sqlite.session(place.connections[1]), 0);
   assert_int_equal(rig_kind(&place.rig, place.connections[1], CENOTE_REQUEST_CHECK, NULL),
                    CENOTE_OK);
+  place.connections[3] = rig_connect(&place.rig, &error); /* opening waits for nobody */
+  assert_non_null(place.connections[3]);
   rig_disconnect(&place.rig, place.connections[0]); /* rolls back, frees the turn */
   place.connections[0] = NULL;
   assert_int_equal(rig_integer(&place.rig, place.connections[2], "SELECT count(*) FROM t"), 1);
   rig_disconnect(&place.rig, place.connections[1]);
   rig_disconnect(&place.rig, place.connections[2]);
-  place.connections[1] = place.connections[2] = NULL;
+  rig_disconnect(&place.rig, place.connections[3]);
+  place.connections[1] = place.connections[2] = place.connections[3] = NULL;
   place.connections[0] = rig_connect(&place.rig, NULL); /* the manager keeps it */
   assert_int_equal(rig_integer(&place.rig, place.connections[0], "SELECT count(*) FROM t"), 1);
   place_close(&place);

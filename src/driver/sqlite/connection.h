@@ -31,8 +31,8 @@ struct cen_sq_handle {
 
 struct cen_sq_shared {
   struct cen_sq_url url;
-  struct cen_sq_gate gate;      /* the writer's turn; in memory mode everybody's */
-  struct cen_sq_handle *memory; /* guarded by the gate */
+  struct cen_sq_gate gate;              /* the writer's turn; in memory mode everybody's */
+  struct cen_sq_handle *_Atomic memory; /* made under the gate, then the same for life */
 };
 
 /* Why a request must stop. */

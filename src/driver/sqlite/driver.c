@@ -34,7 +34,7 @@ static void shared_free(void *context)
   if (!shared) {
     return;
   }
-  cen_sq_handle_free(shared->memory);
+  cen_sq_handle_free(atomic_load(&shared->memory));
   cen_sq_gate_deinit(&shared->gate);
   cen_sq_url_deinit(&shared->url);
   free(shared);

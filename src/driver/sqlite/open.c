@@ -229,22 +229,35 @@ static cenote_status open_handle(cenote_connection *connection, struct cen_sq_ha
   return CENOTE_OK;
 }
 
-cenote_status cen_sq_open(cenote_connection *connection, cenote_error *error)
+/* The one handle of a database in memory: the first connection makes it. */
+static cenote_status open_memory(cenote_connection *connection, cenote_error *error)
 {
   struct cen_sq_shared *shared = connection->shared;
-  cenote_status status;
-  if (!shared->url.memory) {
-    return open_handle(connection, &connection->handle, error);
+  struct cen_sq_handle *handle = atomic_load(&shared->memory);
+  cenote_status status = CENOTE_OK;
+  if (!handle) {
+    status = cen_sq_enter(connection, error);
+    handle = atomic_load(&shared->memory);
+    if (status == CENOTE_OK && !handle) {
+      status = open_handle(connection, &handle, error);
+      atomic_store(&shared->memory, handle);
+    }
+    cen_sq_leave(connection);
   }
-  status = cen_sq_enter(connection, error);
-  if (status == CENOTE_OK && !shared->memory) {
-    status = open_handle(connection, &shared->memory, error);
-  }
-  if (status == CENOTE_OK) {
-    connection->handle = shared->memory;
-  }
-  cen_sq_leave(connection);
+  connection->handle = status == CENOTE_OK ? handle : NULL;
   return status;
+}
+
+cenote_status cen_sq_open(cenote_connection *connection, cenote_error *error)
+{
+  enum cen_sq_reason reason = cen_sq_stopped(connection);
+  if (reason != CEN_SQ_GO) {
+    return cen_sq_stop_error(connection, reason, "opening the database", error);
+  }
+  if (connection->shared->url.memory) {
+    return open_memory(connection, error);
+  }
+  return open_handle(connection, &connection->handle, error);
 }
 
 /* What is left of a transaction goes; the shared handle of a database in memory stays. */
