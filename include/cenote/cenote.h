@@ -429,12 +429,11 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_execute(cenote_lease lease, cons
                                                         cenote_result **result,
                                                         cenote_error *error);
 
-/* Rows one by one, none kept. */
-CENOTE_API CENOTE_MUST_USE cenote_status cenote_execute_stream(cenote_lease lease, const char *sql,
-                                                               const cenote_value *args,
-                                                               size_t count,
-                                                               cenote_row_callback callback,
-                                                               void *context, cenote_error *error);
+/* Rows one by one, none kept. *summary (NULL: not wanted) is a result without rows: columns,
+ * affected rows, command. */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_execute_stream(
+    cenote_lease lease, const char *sql, const cenote_value *args, size_t count,
+    cenote_row_callback callback, void *context, cenote_result **summary, cenote_error *error);
 
 typedef struct cenote_statement {
   const char *sql;

@@ -25,6 +25,7 @@ struct cenote_sink {
 cenote_status cen_sink_init_result(struct cenote_sink *sink, uint64_t max_rows, uint64_t max_bytes,
                                    cenote_error *error);
 void cen_sink_init_stream(struct cenote_sink *sink, cenote_row_callback callback, void *context);
+/* The result; of a stream its columns and counts, without rows. NULL when there is none. */
 struct cenote_result *cen_sink_take(struct cenote_sink *sink);
 void cen_sink_deinit(struct cenote_sink *sink);
 /* Forget what was collected, for a statement that runs again. CENOTE_INVALID when a callback has

@@ -46,6 +46,11 @@ void cen_sink_init_stream(struct cenote_sink *sink, cenote_row_callback callback
 struct cenote_result *cen_sink_take(struct cenote_sink *sink)
 {
   struct cenote_result *result = sink->result;
+  if (result == NULL && sink->header != NULL) {
+    result = sink->header; /* a stream's: its columns and counts, none of its rows */
+    result->rows = 0;
+    sink->header = NULL;
+  }
   sink->result = NULL;
   return result;
 }
@@ -359,7 +364,13 @@ cenote_status cenote_sink_row(cenote_sink *sink, const cenote_value *values, siz
 void cenote_sink_complete(cenote_sink *sink, int64_t affected_rows, int64_t last_insert_id,
                           const char *command)
 {
-  struct cenote_result *result = sink == NULL ? NULL : sink->result;
+  if (sink == NULL) {
+    return;
+  }
+  if (sink->result == NULL && sink->header == NULL && sink->callback != NULL) {
+    sink->header = cen_result_new(); /* a stream without columns still has counts */
+  }
+  struct cenote_result *result = sink->result != NULL ? sink->result : sink->header;
   if (result == NULL) {
     return;
   }

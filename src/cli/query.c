@@ -117,62 +117,23 @@ static void table_print(struct query *query, const cenote_result *result)
 
 /* ----------------------------------------------------------------------- run */
 
-/* Rows that a whole result holds, in the streaming formats. */
-static void rows_print(struct query *query, struct cli_rows *rows, const cenote_result *result)
+/* What comes after the rows: the header if there were none, the end, how many were changed. */
+static void stream_end(struct query *query, struct cli_rows *rows, const cenote_result *summary)
 {
-  size_t columns = cenote_result_columns(result), count = cenote_result_rows(result);
+  size_t columns = cenote_result_columns(summary);
   const char **names = calloc(columns ? columns : 1, sizeof names[0]);
-  cenote_value *values = calloc(columns ? columns : 1, sizeof values[0]);
-  bool ok = names && values;
-  query->output.error = ok ? query->output.error : ENOMEM;
-  for (size_t i = 0; ok && i < columns; i++) {
-    names[i] = cenote_result_column_name(result, i);
+  if (!names) {
+    query->output.error = ENOMEM;
+    return;
   }
-  ok = ok && cli_rows_begin(rows, names, columns);
-  for (size_t row = 0; ok && row < count; row++) {
-    for (size_t i = 0; i < columns; i++) {
-      values[i] = cenote_result_value(result, row, i);
-    }
-    ok = cli_rows_add(rows, names, values, columns);
+  for (size_t i = 0; i < columns; i++) {
+    names[i] = cenote_result_column_name(summary, i);
   }
+  bool ok = cli_rows_begin(rows, names, columns);
   free(names);
-  free(values);
-  if (ok && cli_rows_end(rows, result) && query->format == CLI_CSV && columns == 0) {
-    fprintf(stderr, "%" PRId64 " row(s) affected\n", cenote_result_affected_rows(result));
+  if (ok && cli_rows_end(rows, summary) && query->format == CLI_CSV && columns == 0) {
+    fprintf(stderr, "%" PRId64 " row(s) affected\n", cenote_result_affected_rows(summary));
   }
-}
-
-/* The word a statement begins with, after blanks, comments and parentheses. */
-static const char *first_word(const char *sql)
-{
-  for (;;) {
-    sql += strspn(sql, " \t\r\n\f(");
-    if (strncmp(sql, "--", 2) == 0) {
-      sql += strcspn(sql, "\n");
-    } else if (strncmp(sql, "/*", 2) == 0) {
-      const char *end = strstr(sql + 2, "*/");
-      sql = end ? end + 2 : sql + strlen(sql);
-    } else {
-      return sql;
-    }
-  }
-}
-
-/* Statements that may answer many rows are streamed. The others (an INSERT, say) tell how many rows
- * they changed, which a stream does not. */
-static bool may_answer_many(const char *sql)
-{
-  static const char *const words[] = {"select", "values", "table",  "with",
-                                      "show",   "fetch",  "pragma", "explain"};
-  const char *word = first_word(sql);
-  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-    size_t size = strlen(words[i]);
-    if (strncasecmp(word, words[i], size) == 0 &&
-        strspn(word + size, " \t\r\n\f(*'\"/-0123456789")) {
-      return true;
-    }
-  }
-  return false;
 }
 
 static void statement_run(struct query *query, cenote_lease lease)
@@ -180,19 +141,17 @@ static void statement_run(struct query *query, cenote_lease lease)
   cenote_result *result = NULL;
   struct cli_rows rows;
   cli_rows_init(&rows, &query->output, query->format, query->null_text);
-  if (query->format != CLI_TABLE && may_answer_many(query->sql)) {
-    query->status = cenote_execute_stream(lease, query->sql, query->values, query->count,
-                                          cli_rows_add, &rows, &query->error);
-    if (query->status == CENOTE_OK) {
-      cli_rows_end(&rows, NULL);
-    }
-  } else {
+  if (query->format == CLI_TABLE) {
     query->status =
         cenote_execute(lease, query->sql, query->values, query->count, &result, &query->error);
-    if (query->status == CENOTE_OK && query->format == CLI_TABLE) {
+    if (query->status == CENOTE_OK) {
       table_print(query, result);
-    } else if (query->status == CENOTE_OK) {
-      rows_print(query, &rows, result);
+    }
+  } else {
+    query->status = cenote_execute_stream(lease, query->sql, query->values, query->count,
+                                          cli_rows_add, &rows, &result, &query->error);
+    if (query->status == CENOTE_OK) {
+      stream_end(query, &rows, result);
     }
   }
   cenote_result_free(result);

@@ -52,6 +52,7 @@ void pool_look(struct pool *pool, int64_t now_ns, struct pool_picture *picture)
   }
   picture->counters = pool->counters;
   picture->failure = pool->failure;
+  picture->open_failures = pool->open_failures;
   pool_lock_give(&pool->lock);
 
   /* A lease ends by release, expiry, force or discard: what is none of the others was a release.

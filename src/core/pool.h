@@ -277,6 +277,7 @@ struct pool_picture {
   uint32_t by_state[SLOT_STATES];
   uint32_t live, minimum, maximum, waiters;
   int64_t longest_wait_ns;
+  unsigned open_failures; /* in a row, until now */
   uint64_t grants, releases;
   struct pool_counters counters;
   struct pool_failure failure;

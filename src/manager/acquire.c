@@ -1,7 +1,7 @@
 /* acquire.c - getting a lease: at once when a connection is free, else by waiting for one. */
 #include "manager/manager.h"
 
-#include "base/buf.h"
+#include "base/error.h"
 #include "base/text.h"
 #include "core/fast.h"
 #include "net/park.h"
@@ -65,7 +65,7 @@ static int compare_age(const void *a, const void *b)
   return (left->acquired_ns > right->acquired_ns) - (left->acquired_ns < right->acquired_ns);
 }
 
-static void describe_holders(struct cenote_manager *manager, int64_t now, struct cen_buf *text)
+static void describe_holders(struct cenote_manager *manager, int64_t now, cenote_error *error)
 {
   const size_t capacity = pool_views(&manager->pool, NULL, 0) + 1;
   struct pool_lease_view *views = calloc(capacity, sizeof *views);
@@ -78,43 +78,34 @@ static void describe_holders(struct cenote_manager *manager, int64_t now, struct
   for (size_t i = 0; i < count && i < SHOWN_HOLDERS; i++) {
     char shown[CEN_MAX_OPERATION_ID * 4 + 1];
     manager_show_operation(manager, views[i].operation, shown, sizeof shown);
-    cen_buf_format(text, "held by '%.160s' for %" PRId64 " ms%s\n", shown,
-                   (now - views[i].acquired_ns) / CEN_NS_PER_MS,
-                   views[i].in_call ? ", running a statement" : "");
+    cen_error_details(error, "held by '%.160s' for %" PRId64 " ms%s\n", shown,
+                      (now - views[i].acquired_ns) / CEN_NS_PER_MS,
+                      views[i].in_call ? ", running a statement" : "");
   }
   if (count > SHOWN_HOLDERS) {
-    cen_buf_format(text, "… and %zu more\n", count - SHOWN_HOLDERS);
+    cen_error_details(error, "… and %zu more\n", count - SHOWN_HOLDERS);
   }
   free(views);
 }
 
-static void describe_openings(struct cenote_manager *manager, int64_t now, struct cen_buf *text)
+static void describe_openings(struct cenote_manager *manager, int64_t now, cenote_error *error)
 {
   int64_t since[SHOWN_HOLDERS];
   const size_t count = pool_openings(&manager->pool, since, SHOWN_HOLDERS);
   for (size_t i = 0; i < count && i < SHOWN_HOLDERS; i++) {
-    cen_buf_format(text, "connecting for %" PRId64 " ms\n", (now - since[i]) / CEN_NS_PER_MS);
+    cen_error_details(error, "connecting for %" PRId64 " ms\n", (now - since[i]) / CEN_NS_PER_MS);
   }
 }
 
 static void describe(struct cenote_manager *manager, const struct pool_picture *picture,
                      int64_t now, cenote_error *error)
 {
-  struct cen_buf text;
-  cen_buf_init(&text, sizeof error->details - 1);
   if (picture->failure.at_ns != 0) {
-    cen_buf_format(&text, "last connect failed %" PRId64 " ms ago: %s\n",
-                   (now - picture->failure.at_ns) / CEN_NS_PER_MS, picture->failure.message);
+    cen_error_details(error, "last connect failed %" PRId64 " ms ago: %s\n",
+                      (now - picture->failure.at_ns) / CEN_NS_PER_MS, picture->failure.message);
   }
-  describe_openings(manager, now, &text);
-  describe_holders(manager, now, &text);
-  if (text.data != NULL) { /* also when it did not all fit */
-    const size_t room = sizeof error->details - 1;
-    const size_t size = text.size < room ? text.size : room;
-    memcpy(error->details, text.data, size);
-    error->details[size] = '\0';
-  }
-  cen_buf_deinit(&text);
+  describe_openings(manager, now, error);
+  describe_holders(manager, now, error);
 }
 
 cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, int64_t waited_ms,
@@ -145,9 +136,7 @@ cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, 
     break;
   default:
     cenote_error_set(error, why, "%s", picture.failure.message);
-    if (error != NULL) {
-      memcpy(error->sqlstate, picture.failure.sqlstate, sizeof error->sqlstate);
-    }
+    cen_error_sqlstate(error, picture.failure.sqlstate);
   }
   if (error != NULL && why != CENOTE_SHUTTING_DOWN && why != CENOTE_CANCELLED) {
     describe(manager, &picture, now, error);

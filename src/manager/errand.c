@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,8 +110,13 @@ static void report_open_failed(struct cenote_manager *manager, uint32_t slot,
                                const cenote_error *error)
 {
   struct pool_wakes wakes = {0};
-  cen_log_write(&manager->log, CENOTE_LOG_WARNING, "connect to %s failed: %s", manager->url,
-                error->message);
+  /* The first of a row of the same failures is news. */
+  const bool again = strcmp(manager->connect_error, error->message) == 0;
+  if (!again) {
+    snprintf(manager->connect_error, sizeof manager->connect_error, "%s", error->message);
+  }
+  cen_log_write(&manager->log, again ? CENOTE_LOG_DEBUG : CENOTE_LOG_WARNING,
+                "connect to %s failed: %s", manager->url, error->message);
   if (error->status == CENOTE_AUTH) {
     observer_audit(manager, CENOTE_AUDIT_LOGIN_FAILED, 0, "auth", "");
   }
@@ -138,6 +144,10 @@ static void open_ended(struct session *session, cenote_step step, cenote_error *
     free_session(session);
     report_open_failed(manager, slot, error);
     return;
+  }
+  if (manager->connect_error[0] != '\0') {
+    manager->connect_error[0] = '\0';
+    cen_log_write(&manager->log, CENOTE_LOG_INFO, "connected to %s again", manager->url);
   }
   cen_log_write(&manager->log, CENOTE_LOG_DEBUG, "connection %" PRIu64 " open", session->number);
   observer_audit(manager, CENOTE_AUDIT_CONNECTION_OPENED, session->number, "", "");
@@ -270,16 +280,31 @@ static void close_connection(struct session *session, enum pool_reason reason)
   run(session, CENOTE_REQUEST_CLOSE, CLOSE_PATIENCE_MS);
 }
 
+/* Once a lease: told by the first of cancel, clean and close that meets it. */
+static void tell_expired(struct cenote_manager *manager, const struct pool_action *action)
+{
+  struct session *session = action->resource;
+  struct slot_obituary obituary;
+  if (session->told == action->generation ||
+      !pool_was_taken(&manager->pool, action->slot, action->generation, &obituary) ||
+      obituary.reason != POOL_REASON_EXPIRED) {
+    return;
+  }
+  char shown[CEN_MAX_OPERATION_ID * 4 + 1];
+  session->told = action->generation;
+  manager_show_operation(manager, obituary.operation, shown, sizeof shown);
+  cen_log_write(&manager->log, CENOTE_LOG_WARNING,
+                "lease '%.160s' on connection %" PRIu64 " expired after %" PRId64 " ms: taken back",
+                shown, session->number, obituary.age_ns / CEN_NS_PER_MS);
+  observer_audit(manager, CENOTE_AUDIT_LEASE_EXPIRED, session->number, "expired",
+                 obituary.operation);
+}
+
 static void clean_connection(struct cenote_manager *manager, struct session *session,
                              const struct pool_action *action)
 {
   session->errand = ERRAND_CLEAN;
   session->verify = action->reason == POOL_REASON_EXPIRED;
-  if (session->verify) {
-    cen_log_write(&manager->log, CENOTE_LOG_WARNING,
-                  "a lease on connection %" PRIu64 " expired: rolling back and verifying it",
-                  session->number);
-  }
   run(session, CENOTE_REQUEST_RESET, connect_ms(manager));
 }
 
@@ -313,6 +338,9 @@ static void cancel(struct cenote_manager *manager, struct session *session, bool
 void errand_perform(struct cenote_manager *manager, const struct pool_action *action)
 {
   struct session *session = action->resource;
+  if (session != NULL) {
+    tell_expired(manager, action);
+  }
   switch (action->kind) {
   case POOL_ACT_OPEN:
     open_connection(manager, action);

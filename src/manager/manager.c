@@ -2,6 +2,7 @@
 #include "manager/manager.h"
 
 #include "base/buf.h"
+#include "base/error.h"
 #include "base/text.h"
 #include "driver/registry.h"
 #include "manager/pressure.h"
@@ -188,25 +189,10 @@ cenote_status cenote_resize(cenote_manager *manager, int64_t min_connections,
   if (manager_is_foreign(manager)) {
     return manager_foreign_error(error);
   }
-  if (min_connections > max_connections) {
-    return cenote_error_set(error, CENOTE_CONFIG,
-                            "min_connections %" PRId64 " is more than max_connections %" PRId64,
-                            min_connections, max_connections);
-  }
-  char least[24], most[24];
-  snprintf(least, sizeof least, "%" PRId64, min_connections);
-  snprintf(most, sizeof most, "%" PRId64, max_connections);
-  const int64_t before = cen_setting(&manager->settings, CEN_SET_MAX_CONNECTIONS);
-  /* The order keeps minimum ≤ maximum in between. */
-  const bool growing = max_connections >= before;
-  const char *const names[2] = {growing ? "max_connections" : "min_connections",
-                                growing ? "min_connections" : "max_connections"};
-  const char *const values[2] = {growing ? most : least, growing ? least : most};
-  for (int i = 0; i < 2; i++) {
-    const cenote_status status = cen_settings_set(&manager->settings, names[i], values[i], error);
-    if (status != CENOTE_OK) {
-      return status;
-    }
+  const cenote_status status =
+      cen_settings_set_bounds(&manager->settings, min_connections, max_connections, error);
+  if (status != CENOTE_OK) {
+    return status;
   }
   const struct pool_limits limits = manager_limits(manager);
   struct pool_wakes wakes = {0};
@@ -330,8 +316,6 @@ cenote_status cenote_shutdown(cenote_manager *manager, int64_t timeout_ms, cenot
   }
   (void)begin_shutdown(manager);
   const int64_t deadline = cen_deadline_ns(cen_now_ns(), timeout_ms);
-  struct pool_picture picture;
-  pool_look(&manager->pool, cen_now_ns(), &picture);
   bool finished = wait_finished(manager, deadline);
   if (!finished) {
     /* Connections that only have to be closed are no leases: nobody is forced then. */

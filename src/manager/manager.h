@@ -46,6 +46,7 @@ struct session {
   enum { ERRAND_NONE, ERRAND_OPEN, ERRAND_CHECK, ERRAND_CLEAN, ERRAND_CLOSE, ERRAND_LEASE } errand;
   bool verify;              /* CLEAN after an expiry: a check follows */
   enum pool_reason reason;  /* CLOSE */
+  uint64_t told;            /* generation of the last lease whose expiry was logged */
   struct acquisition *asks; /* LEASE: whom the check is for */
   uint64_t generation;      /* LEASE */
 };
@@ -79,8 +80,9 @@ struct cenote_manager {
   struct cen_timer tick;
   struct cen_link sessions; /* the housekeeper's */
   int64_t heartbeat_ns;
-  int64_t slept_ns;    /* boot time - monotonic time, to notice a suspended machine */
-  int64_t pressure_ns; /* when the pressure was last looked at */
+  char connect_error[512]; /* the last logged, until a connect succeeds; the housekeeper's */
+  int64_t slept_ns;        /* boot time - monotonic time, to notice a suspended machine */
+  int64_t pressure_ns;     /* when the pressure was last looked at */
   struct cen_pressure *pressure;
 
   pthread_mutex_t life_lock;

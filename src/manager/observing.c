@@ -11,6 +11,7 @@ struct cen_observer {
   pthread_mutex_t lock;
   struct cen_recent_windows windows; /* guarded by lock */
   int64_t born_ns;
+  int64_t turned_ns; /* the housekeeper's */
 };
 
 cenote_status observer_new(struct cenote_manager *manager)
@@ -84,30 +85,29 @@ static void read_waits(struct pool *pool, uint64_t grants, cenote_percentiles *o
   out->count = grants;
 }
 
-static void read_statistics(struct cenote_manager *manager, cenote_statistics *out)
+static void read_counts(struct cenote_manager *manager, const struct pool_picture *picture,
+                        cenote_statistics *out)
 {
-  struct pool_picture picture;
-  pool_look(&manager->pool, cen_now_ns(), &picture);
-  const struct pool_counters *counters = &picture.counters;
+  const struct pool_counters *counters = &picture->counters;
   const size_t size = out->size;
   *out = (cenote_statistics){
       .size = size,
-      .state = picture.state,
-      .total_connections = picture.live - picture.by_state[SLOT_OPENING],
-      .idle_connections = picture.by_state[SLOT_FREE] + picture.by_state[SLOT_CHECKING] +
-                          picture.by_state[SLOT_CLEANING],
-      .active_leases = picture.by_state[SLOT_HELD] + picture.by_state[SLOT_CALL],
-      .waiters = picture.waiters,
-      .opening = picture.by_state[SLOT_OPENING],
-      .closing = picture.by_state[SLOT_CLOSING],
-      .min_connections = picture.minimum,
-      .max_connections = picture.maximum,
+      .state = picture->state,
+      .total_connections = picture->live - picture->by_state[SLOT_OPENING],
+      .idle_connections = picture->by_state[SLOT_FREE] + picture->by_state[SLOT_CHECKING] +
+                          picture->by_state[SLOT_CLEANING],
+      .active_leases = picture->by_state[SLOT_HELD] + picture->by_state[SLOT_CALL],
+      .waiters = picture->waiters,
+      .opening = picture->by_state[SLOT_OPENING],
+      .closing = picture->by_state[SLOT_CLOSING],
+      .min_connections = picture->minimum,
+      .max_connections = picture->maximum,
       .connections_created = counters->created,
       .connections_closed = counters->closed,
       .connection_errors = counters->open_errors,
       .login_failures = counters->login_failures,
-      .leases_granted = picture.grants,
-      .leases_released = picture.releases,
+      .leases_granted = picture->grants,
+      .leases_released = picture->releases,
       .lease_timeouts = counters->expired,
       .acquire_timeouts = counters->acquire_timeouts,
       .acquire_cancelled = counters->acquire_cancelled,
@@ -122,7 +122,12 @@ static void read_statistics(struct cenote_manager *manager, cenote_statistics *o
       .memory_pressure_events = counters->pressure_events,
       .thaws = counters->thaws,
   };
-  read_waits(&manager->pool, picture.grants, &out->acquire_wait);
+}
+
+static void read_latencies(struct cenote_manager *manager, const struct pool_picture *picture,
+                           cenote_statistics *out)
+{
+  read_waits(&manager->pool, picture->grants, &out->acquire_wait);
   cen_hist_read(&manager->pool.hold, &out->hold);
   cen_hist_read(&manager->statement, &out->statement);
   cen_hist_read(&manager->pool.connect, &out->connect);
@@ -136,7 +141,10 @@ cenote_status cenote_pool_statistics(cenote_manager *manager, cenote_statistics 
   if (manager_is_foreign(manager)) {
     return CENOTE_FORKED;
   }
-  read_statistics(manager, statistics);
+  struct pool_picture picture;
+  pool_look(&manager->pool, cen_now_ns(), &picture);
+  read_counts(manager, &picture, statistics);
+  read_latencies(manager, &picture, statistics);
   return CENOTE_OK;
 }
 
@@ -198,8 +206,14 @@ cenote_status cenote_pool_leases(cenote_manager *manager, cenote_lease_info *lea
 
 void observer_turn(struct cenote_manager *manager, int64_t now_ns)
 {
+  if (now_ns - manager->observer->turned_ns < 1000 * CEN_NS_PER_MS) {
+    return;
+  }
+  manager->observer->turned_ns = now_ns;
   cenote_statistics statistics = CENOTE_STATISTICS_INIT;
-  read_statistics(manager, &statistics);
+  struct pool_picture picture;
+  pool_look(&manager->pool, now_ns, &picture);
+  read_counts(manager, &picture, &statistics);
   pthread_mutex_lock(&manager->observer->lock);
   cen_recent_track(&manager->observer->windows, now_ns, &statistics);
   pthread_mutex_unlock(&manager->observer->lock);
@@ -213,6 +227,7 @@ struct probe {
 struct observation {
   struct cen_figures figures;
   struct pool_failure failure;
+  uint64_t closed_by[POOL_REASON_COUNT];
   struct probe probe;
   cenote_lease_info *leases;
 };
@@ -267,11 +282,16 @@ static void observe(struct cenote_manager *manager, bool probe, struct observati
   struct pool_picture picture;
   pool_look(&manager->pool, now, &picture);
   seen->failure = picture.failure;
+  memcpy(seen->closed_by, picture.counters.closed_by, sizeof seen->closed_by);
+  figures->closed_by = seen->closed_by;
+  figures->longest_wait_ms = picture.longest_wait_ns / CEN_NS_PER_MS;
   figures->statistics.size = sizeof figures->statistics;
-  read_statistics(manager, &figures->statistics);
+  read_counts(manager, &picture, &figures->statistics);
+  read_latencies(manager, &picture, &figures->statistics);
   cen_figures_settings(figures, &manager->settings);
   figures->unix_ms = cen_wall_ms();
   figures->uptime_ms = (now - manager->observer->born_ns) / CEN_NS_PER_MS;
+  figures->profile = cen_profile_name(manager->settings.profile);
   figures->driver = manager->driver->name;
   figures->database = manager->url;
   seen->leases = read_leases(manager, &figures->lease_count);
@@ -281,7 +301,7 @@ static void observe(struct cenote_manager *manager, bool probe, struct observati
   cen_recent_track(&manager->observer->windows, now, &figures->statistics);
   cen_recent_read(&manager->observer->windows, now, &figures->minute, &figures->quarter);
   pthread_mutex_unlock(&manager->observer->lock);
-  if (seen->failure.at_ns != 0 && manager->pool.open_failures > 0) {
+  if (seen->failure.at_ns != 0 && picture.open_failures > 0) { /* none came through since */
     figures->connect_error = seen->failure.message;
     figures->connect_error_age_ms = (now - seen->failure.at_ns) / CEN_NS_PER_MS;
   }

@@ -23,6 +23,12 @@ cenote_status statement_check(const char *sql, const cenote_value *args, size_t 
                             "args: %zu of them at %s; at most %d, and not NULL", count,
                             args == NULL ? "NULL" : "an array", CEN_MAX_ARGS);
   }
+  for (size_t i = 0; i < count; i++) {
+    if ((unsigned)args[i].type > CENOTE_BOOLEAN) {
+      return cenote_error_set(error, CENOTE_INVALID,
+                              "args[%zu]: no such type, or text or blob of 4 GiB and more", i);
+    }
+  }
   return CENOTE_OK;
 }
 
@@ -155,9 +161,12 @@ cenote_status cenote_execute(cenote_lease lease, const char *sql, const cenote_v
 
 cenote_status cenote_execute_stream(cenote_lease lease, const char *sql, const cenote_value *args,
                                     size_t count, cenote_row_callback callback, void *context,
-                                    cenote_error *error)
+                                    cenote_result **summary, cenote_error *error)
 {
-  const cenote_status status = statement_check(sql, args, count, error);
+  if (summary != NULL) {
+    *summary = NULL;
+  }
+  cenote_status status = statement_check(sql, args, count, error);
   if (status != CENOTE_OK) {
     return status;
   }
@@ -166,8 +175,10 @@ cenote_status cenote_execute_stream(cenote_lease lease, const char *sql, const c
   }
   cenote_sink sink;
   cen_sink_init_stream(&sink, callback, context);
-  const cenote_status done =
-      execute_into(lease, sql, args, count, &sink, CENOTE_REQUEST_STREAM, error);
+  status = execute_into(lease, sql, args, count, &sink, CENOTE_REQUEST_STREAM, error);
+  if (status == CENOTE_OK && summary != NULL) {
+    *summary = cen_sink_take(&sink);
+  }
   cen_sink_deinit(&sink);
-  return done;
+  return status;
 }

@@ -1,6 +1,7 @@
 /* transaction.c - transactions on a lease, savepoints inside them, and batches: all or nothing. */
 #include "manager/manager.h"
 
+#include "base/error.h"
 #include "base/result.h"
 
 #include <inttypes.h>
@@ -114,9 +115,7 @@ cenote_status transaction_commit(struct entry *entry, cenote_error *error)
     (void)transaction_rollback(entry, NULL);
     cenote_error_set(error, CENOTE_DATABASE,
                      "the transaction was rolled back, not committed: a statement in it failed");
-    if (error != NULL) {
-      memcpy(error->sqlstate, "25P02", sizeof error->sqlstate);
-    }
+    cen_error_sqlstate(error, "25P02");
     return CENOTE_DATABASE;
   }
   const cenote_status status =
@@ -292,9 +291,7 @@ static cenote_status run_all(struct entry *entry, const cenote_statement *statem
   for (size_t i = 0; i < n; i++) {
     const cenote_status status = run_one(entry, &statements[i], &results[i], error);
     if (status != CENOTE_OK) {
-      if (error != NULL) {
-        error->statement = (int64_t)i;
-      }
+      cen_error_statement(error, (int64_t)i);
       return status;
     }
   }
@@ -313,9 +310,7 @@ static cenote_status batch_check(const cenote_statement *statements, size_t n,
     const cenote_status status =
         statement_check(statements[i].sql, statements[i].args, statements[i].count, error);
     if (status != CENOTE_OK) {
-      if (error != NULL) {
-        error->statement = (int64_t)i;
-      }
+      cen_error_statement(error, (int64_t)i);
       return status;
     }
   }
