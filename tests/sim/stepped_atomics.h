@@ -1,0 +1,53 @@
+/* stepped_atomics.h - included before everything else in the simulation's build of the core:
+ * each atomic access becomes a step where the scheduler may switch to another thread. Without it
+ * only moves of a slot's word would be such points, and a race at a stamp would stay unseen. */
+#ifndef SIM_STEPPED_ATOMICS_H
+#define SIM_STEPPED_ATOMICS_H
+
+#include <stdatomic.h>
+
+void sim_step_at(const char *file, int line);
+
+#define SIM_HERE() sim_step_at(__FILE__, __LINE__)
+
+#undef atomic_load_explicit
+#undef atomic_store_explicit
+#undef atomic_compare_exchange_strong_explicit
+
+#ifdef __clang__
+
+#define atomic_load_explicit(object, order) (SIM_HERE(), __c11_atomic_load((object), (order)))
+#define atomic_store_explicit(object, value, order) \
+  (SIM_HERE(), __c11_atomic_store((object), (value), (order)))
+#define atomic_compare_exchange_strong_explicit(object, expected, value, success, failure) \
+  (SIM_HERE(),                                                                             \
+   __c11_atomic_compare_exchange_strong((object), (expected), (value), (success), (failure)))
+
+#else
+
+#define atomic_load_explicit(object, order)         \
+  __extension__({                                   \
+    SIM_HERE();                                     \
+    __auto_type sim_object = (object);              \
+    __typeof__((void)0, *sim_object) sim_value;     \
+    __atomic_load(sim_object, &sim_value, (order)); \
+    sim_value;                                      \
+  })
+#define atomic_store_explicit(object, value, order)       \
+  __extension__({                                         \
+    SIM_HERE();                                           \
+    __auto_type sim_object = (object);                    \
+    __typeof__((void)0, *sim_object) sim_value = (value); \
+    __atomic_store(sim_object, &sim_value, (order));      \
+  })
+#define atomic_compare_exchange_strong_explicit(object, expected, value, success, failure)  \
+  __extension__({                                                                           \
+    SIM_HERE();                                                                             \
+    __auto_type sim_object = (object);                                                      \
+    __typeof__((void)0, *sim_object) sim_value = (value);                                   \
+    __atomic_compare_exchange(sim_object, (expected), &sim_value, 0, (success), (failure)); \
+  })
+
+#endif
+
+#endif
