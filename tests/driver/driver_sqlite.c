@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -111,6 +112,29 @@ static void urls_name_what_they_seem_to_name(void **state)
       assert_true(strlen(error.message) > 10);
     }
   }
+}
+
+static void a_relative_path_survives_a_change_of_folder(void **state)
+{
+  struct place place;
+  char here[512];
+  char url[300];
+  (void)state;
+  assert_non_null(getcwd(here, sizeof(here)));
+  snprintf(url, sizeof(url), "%s", scratch_path("a folder% with #"));
+  assert_int_equal(mkdir(url, 0700), 0);
+  assert_int_equal(chdir(url), 0);
+  place_open(&place, "sqlite:x%20y.db?synchronous=off");
+  must(&place, "CREATE TABLE t (a)");
+  assert_int_equal(chdir("/"), 0);
+  cen_driver_sqlite.taint(place.connection); /* the reset opens anew */
+  assert_int_equal(rig_kind(&place.rig, place.connection, CENOTE_REQUEST_RESET, NULL), CENOTE_OK);
+  assert_int_equal(number(&place, "SELECT count(*) FROM t"), 0);
+  place_close(&place);
+  assert_int_equal(chdir(url), 0);
+  assert_int_equal(unlink("x y.db"), 0);
+  assert_int_equal(chdir(here), 0);
+  assert_int_equal(rmdir(url), 0);
 }
 
 static void sessions_are_set_up_as_documented(void **state)
@@ -393,6 +417,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(urls_name_what_they_seem_to_name),
+      cmocka_unit_test(a_relative_path_survives_a_change_of_folder),
       cmocka_unit_test(sessions_are_set_up_as_documented),
       cmocka_unit_test(a_file_that_cannot_be_opened_is_explained),
       cmocka_unit_test(a_read_only_file_is_read),

@@ -7,18 +7,25 @@
 #include "net/clock.h"
 #include "net/fork.h"
 
+#include <limits.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static cenote_status shared_new(const cenote_driver_params *params, void **out, cenote_error *error)
 {
   struct cen_sq_shared *shared = calloc(1, sizeof(*shared));
+  char folder[PATH_MAX];
   cenote_status status;
   *out = NULL;
   if (!shared) {
     return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory");
   }
   status = cen_sq_url_parse(params->url ? params->url : "", &shared->url, error);
+  if (status == CENOTE_OK && getcwd(folder, sizeof(folder))) {
+    status = cen_sq_url_anchor(&shared->url, folder, error);
+  }
   if (status) {
+    cen_sq_url_deinit(&shared->url);
     free(shared);
     return status;
   }

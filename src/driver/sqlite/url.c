@@ -117,6 +117,7 @@ static cenote_status take_parameter(struct cen_sq_url *url, bool strict, const c
                ? CENOTE_OK
                : wrong_value(name, value, "off, normal, full and extra", error);
   }
+  url->own_vfs = url->own_vfs || strcmp(name, "vfs") == 0;
   for (i = 0; native[i]; i++) {
     if (strcmp(name, native[i]) == 0) {
       return CENOTE_OK;
@@ -244,6 +245,46 @@ done:
     cen_sq_url_deinit(url);
   }
   return status;
+}
+
+static void add_encoded(struct cen_buf *buf, const char *path)
+{
+  static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/";
+  for (; *path; path++) {
+    if (strchr(plain, *path)) {
+      cen_buf_char(buf, *path);
+    } else {
+      cen_buf_format(buf, "%%%02X", (unsigned)(unsigned char)*path);
+    }
+  }
+}
+
+cenote_status cen_sq_url_anchor(struct cen_sq_url *url, const char *folder, cenote_error *error)
+{
+  struct cen_buf uri;
+  struct cen_buf path;
+  char *new_uri;
+  char *new_path;
+  if (url->memory || url->own_vfs || *url->path == '/' || *folder != '/') {
+    return CENOTE_OK;
+  }
+  cen_buf_init(&uri, 4 * CEN_MAX_URL);
+  cen_buf_text(&uri, "file://");
+  add_encoded(&uri, folder);
+  cen_buf_format(&uri, "/%s", url->uri + strlen("file:"));
+  cen_buf_init(&path, 4 * CEN_MAX_URL);
+  cen_buf_format(&path, "%s/%s", folder, url->path);
+  new_uri = cen_buf_take(&uri);
+  new_path = cen_buf_take(&path);
+  if (!new_uri || !new_path) {
+    free(new_uri);
+    free(new_path);
+    return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory while reading the URL");
+  }
+  cen_sq_url_deinit(url);
+  url->uri = new_uri;
+  url->path = new_path;
+  return CENOTE_OK;
 }
 
 void cen_sq_url_deinit(struct cen_sq_url *url)
