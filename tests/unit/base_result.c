@@ -512,9 +512,16 @@ static void streamed_rows_are_seen_and_not_kept(void **state)
   assert_int_equal(seen.rows, 100);
   assert_string_equal(seen.last, "abc");
   assert_int_equal(cen_sink_rows(&sink), 100);
-  assert_null(cen_sink_take(&sink));
   /* what was delivered cannot be delivered again */
   assert_int_equal(cen_sink_restart(&sink, &error), CENOTE_INVALID);
+  /* what remains are columns and counts */
+  cenote_result *summary = cen_sink_take(&sink);
+  assert_int_equal(cenote_result_columns(summary), 3);
+  assert_int_equal(cenote_result_rows(summary), 0);
+  assert_int_equal(cenote_result_affected_rows(summary), 100);
+  assert_int_equal(cenote_result_value(summary, 0, 0).type, CENOTE_NULL);
+  cenote_result_free(summary);
+  assert_null(cen_sink_take(&sink));
 }
 
 static void a_callback_that_answers_false_is_not_called_again(void **state)
