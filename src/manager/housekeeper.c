@@ -11,7 +11,6 @@
 
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 
 struct pool_limits manager_limits(const struct cenote_manager *manager)
 {
@@ -47,18 +46,9 @@ static void perform_actions(struct cenote_manager *manager)
   }
 }
 
-/* A suspended machine stops the monotonic clock; the difference to the boot clock tells. */
-static int64_t time_slept(void)
-{
-  struct timespec boot, monotonic;
-  clock_gettime(CLOCK_BOOTTIME, &boot);
-  clock_gettime(CLOCK_MONOTONIC, &monotonic);
-  return (int64_t)(boot.tv_sec - monotonic.tv_sec) * 1000000000 + boot.tv_nsec - monotonic.tv_nsec;
-}
-
 static void notice_sleep(struct cenote_manager *manager, int64_t now_ns)
 {
-  const int64_t slept = time_slept();
+  const int64_t slept = cen_slept_ns();
   if (slept - manager->slept_ns > INT64_C(1000000000)) {
     cen_log_write(&manager->log, CENOTE_LOG_INFO,
                   "the machine slept: idle connections are checked before use");
@@ -175,7 +165,7 @@ cenote_status housekeeper_start(struct cenote_manager *manager, cenote_error *er
 {
   cen_task_init(&manager->kick, on_kick);
   manager->tick.fire = on_tick;
-  manager->slept_ns = time_slept();
+  manager->slept_ns = cen_slept_ns();
   cen_link_init(&manager->sessions);
   const cenote_status status = cen_loop_new(&manager->loop, error);
   if (status != CENOTE_OK) {

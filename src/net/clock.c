@@ -15,6 +15,15 @@ int64_t cen_now_ns(void)
   return read_ns(CLOCK_MONOTONIC);
 }
 
+/* The monotonic clock stands still while the machine sleeps, the boot clock does not. */
+int64_t cen_slept_ns(void)
+{
+  struct timespec boot, monotonic;
+  clock_gettime(CLOCK_BOOTTIME, &boot);
+  clock_gettime(CLOCK_MONOTONIC, &monotonic);
+  return (int64_t)(boot.tv_sec - monotonic.tv_sec) * 1000000000 + boot.tv_nsec - monotonic.tv_nsec;
+}
+
 int64_t cen_wall_ms(void)
 {
   return read_ns(CLOCK_REALTIME) / CEN_NS_PER_MS;

@@ -8,8 +8,9 @@
 #define CEN_NS_PER_MS INT64_C(1000000)
 #define CEN_NEVER INT64_MAX
 
-int64_t cen_now_ns(void);  /* CLOCK_MONOTONIC */
-int64_t cen_wall_ms(void); /* Unix time, for people and logs only */
+int64_t cen_now_ns(void);   /* CLOCK_MONOTONIC */
+int64_t cen_slept_ns(void); /* how long the machine was suspended since it was booted */
+int64_t cen_wall_ms(void);  /* Unix time, for people and logs only */
 
 /* CLOCK_MONOTONIC_COARSE: about 4 ns a read, moves in steps of some ms. Never ahead of cen_now_ns. */
 static inline int64_t cen_now_coarse_ns(void)
