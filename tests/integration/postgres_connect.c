@@ -485,6 +485,32 @@ static void sessions_are_set_so_that_the_server_reaps_what_froze(void **state)
   pg_rig_end(&pg, c);
 }
 
+static void a_server_that_knows_less_is_asked_for_less(void **state)
+{
+  (void)state;
+  const char *const settings[] = {
+      "idle_timeout_ms", "30000", "lease_timeout_ms", "30000", "health_check_interval_ms",
+      "60000",           NULL};
+  struct pg_rig pg = {.settings = settings};
+  cenote_error error = CENOTE_ERROR_INIT;
+  struct pg_shared *shared;
+  assert_int_equal(pg_rig_open(&pg, var("POSTGRES_URL"), &error), CENOTE_OK);
+  shared = pg.rig.shared;
+  /* what an older server answers to idle_session_timeout, provoked by another unknown name */
+  free(shared->startup[PG_LEVEL_FULL]);
+  shared->startup[PG_LEVEL_FULL] = cen_text_copy("-c not_yet_invented=1");
+  cenote_connection *c = rig_connect(&pg.rig, &error);
+  assert_non_null(c);
+  assert_int_equal(shared->level, PG_LEVEL_OLD);
+  assert_string_equal(pg_rig_text(&pg, c, "SHOW idle_session_timeout"), "0");
+  assert_string_equal(pg_rig_text(&pg, c, "SHOW idle_in_transaction_session_timeout"), "90s");
+  pg_rig_end(&pg, c);
+  assert_int_equal(try_it(url_to(here(), "options=-c%20not_yet_invented%3D1"), &error),
+                   CENOTE_CONNECT);
+  assert_string_equal(error.sqlstate, "42704");
+  assert_false(error.retryable);
+}
+
 static void behind_pgbouncer_in_transaction_mode(bool told, const char *argument)
 {
   int started = pg_fixture_ctl(&server, "bouncer-start", argument);
@@ -651,6 +677,7 @@ int main(void)
       cmocka_unit_test(the_tls_policy_is_a_table),
       cmocka_unit_test(the_urls_filter_keeps_what_libpq_knows),
       cmocka_unit_test(sessions_are_set_so_that_the_server_reaps_what_froze),
+      cmocka_unit_test(a_server_that_knows_less_is_asked_for_less),
       cmocka_unit_test(behind_a_transaction_pooler),
       cmocka_unit_test(a_pooler_is_recognised_by_its_refusal),
       cmocka_unit_test(a_pooler_that_hides_never_runs_somebody_elses_statement),

@@ -32,14 +32,24 @@ static cenote_status lost_status(const cenote_connection *c)
   if (!statement || c->request->kind != CENOTE_REQUEST_EXECUTE) {
     return CENOTE_CONNECTION_LOST;
   }
-  if (statement->verb == CEN_VERB_READ && !statement->may_dirty) {
+  switch (statement->verb) {
+  case CEN_VERB_BEGIN:
+  case CEN_VERB_ROLLBACK:
+  case CEN_VERB_SAVEPOINT:
     return CENOTE_CONNECTION_LOST;
+  case CEN_VERB_UNKNOWN: /* a procedure may commit by itself */
+  case CEN_VERB_COMMIT:
+    return CENOTE_OUTCOME_UNKNOWN;
+  case CEN_VERB_READ:
+    if (!statement->may_dirty) {
+      return CENOTE_CONNECTION_LOST;
+    }
+    break; /* a function may write */
+  default:
+    break;
   }
-  /* Inside a transaction the server rolls everything back, unless this was to end it. */
-  if (c->in_block && (statement->verb == CEN_VERB_READ || statement->verb == CEN_VERB_WRITE)) {
-    return CENOTE_CONNECTION_LOST;
-  }
-  return CENOTE_OUTCOME_UNKNOWN;
+  /* What is still inside a transaction, the server rolls back. */
+  return c->in_block ? CENOTE_CONNECTION_LOST : CENOTE_OUTCOME_UNKNOWN;
 }
 
 cenote_step pg_lost(cenote_connection *c, cenote_error *error)
