@@ -3,7 +3,8 @@
  *
  * libpq's PQcancel opens a connection of its own and blocks (on a stopped postmaster for ever),
  * so a worker runs it. A cancel that reaches the server before the statement does is lost: the
- * worker repeats it until the request says that it is over. A request is over only when its last
+ * worker repeats it twice, a little later, unless the request is over by then; not for longer,
+ * since others want to cancel too. A request is over only when its last
  * answer was read *and* the worker has returned: the server closes a cancel's connection after
  * the signal was sent, and a session reads the next statement after it took its signals. So a
  * cancel never hits the next statement.
@@ -64,15 +65,17 @@ void pg_cancel_free(cenote_connection *c)
 static void work(struct cen_job *job)
 {
   struct pg_cancel_job *mine = (struct pg_cancel_job *)job;
-  int64_t pause_ms = 50;
-  while (!atomic_load(&mine->over)) {
+  static const int64_t pauses_ms[] = {50, 200, 0};
+  for (size_t i = 0; i < sizeof(pauses_ms) / sizeof(pauses_ms[0]); i++) {
     char ignored[256];
+    if (atomic_load(&mine->over)) {
+      return;
+    }
     (void)PQcancel(mine->canceller->handle, ignored, sizeof(ignored));
-    int64_t until = cen_deadline_ns(cen_now_ns(), pause_ms);
+    int64_t until = cen_deadline_ns(cen_now_ns(), pauses_ms[i]);
     while (!atomic_load(&mine->over) && cen_now_ns() < until) {
       (void)cen_park(&mine->over, 0, until);
     }
-    pause_ms = pause_ms < 800 ? pause_ms * 2 : pause_ms;
   }
 }
 
