@@ -50,6 +50,19 @@ static cenote_status savepoint(struct entry *entry, const char *verb, unsigned n
   return call_run(entry->session, &request, statement_deadline(entry), error);
 }
 
+/* Less is open than the caller thinks: because the session died since, or by his own statement. */
+static cenote_status ended_error(const struct session *session, cenote_error *error)
+{
+  const unsigned flags = session->manager->driver->session(session->connection);
+  if ((flags & CENOTE_SESSION_BROKEN) != 0) {
+    return cenote_error_set(error, CENOTE_CONNECTION_LOST,
+                            "the connection was lost: nothing of the transaction remains");
+  }
+  return cenote_error_set(error, CENOTE_INVALID,
+                          "the transaction has ended: it was committed or rolled back by another "
+                          "handle, or by a statement");
+}
+
 cenote_status transaction_begin(struct entry *entry, cenote_batch_mode mode, cenote_error *error)
 {
   struct session *session = entry->session;
@@ -107,9 +120,7 @@ cenote_status transaction_commit(struct entry *entry, cenote_error *error)
   struct session *session = entry->session;
   const unsigned depth = depth_of(session);
   if (depth == 0) {
-    return cenote_error_set(error, CENOTE_INVALID,
-                            "no transaction is open: it was ended by a COMMIT or ROLLBACK sent "
-                            "as a statement, or was lost with its connection");
+    return ended_error(session, error);
   }
   if (has_failed(session)) {
     (void)transaction_rollback(entry, NULL);
@@ -173,10 +184,7 @@ static cenote_status enter(const struct cenote_transaction *transaction, struct 
     return status;
   }
   if (depth_of(entry->session) < transaction->depth) {
-    status = cenote_error_set(error, CENOTE_INVALID,
-                              "the transaction has ended: it was committed or rolled back by "
-                              "another handle, or by a statement");
-    return lease_leave(entry, status, error);
+    return lease_leave(entry, ended_error(entry->session, error), error);
   }
   if (cen_now_ns() >= entry->session->tx_deadline_ns) {
     (void)roll_back_all(entry);
@@ -226,9 +234,6 @@ cenote_status cenote_commit(cenote_transaction *transaction, cenote_error *error
   }
   struct entry entry;
   cenote_status status = enter(transaction, &entry, error);
-  if (status == CENOTE_BUSY) {
-    return status;
-  }
   if (status == CENOTE_OK) {
     while (entry.session->depth > transaction->depth && status == CENOTE_OK) {
       status = transaction_commit(&entry, error); /* inner ones that were left open */
@@ -238,7 +243,9 @@ cenote_status cenote_commit(cenote_transaction *transaction, cenote_error *error
     }
     status = lease_leave(&entry, status, error);
   }
-  free(transaction);
+  if (status != CENOTE_BUSY && status != CENOTE_INVALID) { /* then it is cenote_rollback's */
+    free(transaction);
+  }
   return status;
 }
 
