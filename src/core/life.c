@@ -13,6 +13,7 @@ static void empty_books(struct pool *pool)
   pool->numbers = 0;
   pool->last_bound_ns = pool->next_tick_ns = pool->next_open_ns = pool->thawed_ns = 0;
   pool->open_failures = 0;
+  pool->turned_away = false;
   pool->ceiling = 0;
   memset(&pool->failure, 0, sizeof pool->failure);
   memset(&pool->counters, 0, sizeof pool->counters);
@@ -215,15 +216,18 @@ void pool_drain(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
 static bool force_slot(struct pool *pool, struct slot *slot, int64_t now_ns,
                        struct pool_wakes *wakes)
 {
-  uint64_t word = slot_word(slot);
-  while (!pool_revoke_locked(pool, slot, word, POOL_REASON_SHUTDOWN, now_ns, wakes)) {
-    const uint64_t now = slot_word(slot);
-    if (now == word) {
-      return false; /* nothing is leased here, or its holder has not stamped it yet */
+  for (;;) {
+    const uint64_t word = slot_word(slot);
+    if (pool_revoke_locked(pool, slot, word, POOL_REASON_SHUTDOWN, now_ns, wakes)) {
+      return true;
     }
-    word = now;
+    const uint64_t stamp = atomic_load_explicit(&slot->stamp, memory_order_acquire);
+    const bool leased = word_state(word) == SLOT_HELD ||
+                        (word_state(word) == SLOT_CALL && (word & SLOT_REVOKED) == 0);
+    if (!leased || stamp_generation(stamp) != word_generation(word)) {
+      return false; /* or its holder has not stamped it yet */
+    }
   }
-  return true;
 }
 
 uint32_t pool_force(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)

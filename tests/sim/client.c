@@ -2,6 +2,8 @@
  * the history allows it, keeps leases too long, releases twice, releases other callers' leases. */
 #include "sim/world.h"
 
+#include "core/fast.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,6 +110,27 @@ static cenote_status wait_asynchronous(int client, int64_t deadline_ns, struct p
 
 /* -------------------------------------------------------------------- the calls */
 
+/* The thread's last slot once more, as cenote_acquire does it: what is usual about the slot is
+ * known after its word was seen and before the word is moved. */
+static bool take_last(const struct pool_ask *ask, uint32_t last, struct pool_grant *grant)
+{
+  struct pool *pool = &world->pool;
+  if (atomic_load_explicit(&pool->gate, memory_order_acquire) != 0 ||
+      last >= atomic_load_explicit(&pool->span, memory_order_acquire)) {
+    return false;
+  }
+  struct slot *slot = pool_slot(pool, last);
+  uint64_t word = slot_word(slot);
+  const bool usual = slot_is_usual(pool, slot, ask->now_ns);
+  const uint64_t generation = word_generation(word) + 1;
+  if (!usual || !slot_take(slot, &word, 0)) {
+    return false;
+  }
+  slot_stamp(slot, generation, ask->operation, ask->operation_size, ask->now_ns, ask->lease_ns);
+  *grant = (struct pool_grant){.slot = last, .generation = generation, .resource = slot->resource};
+  return true;
+}
+
 static struct lease *grant_lease(int client, const struct pool_grant *grant,
                                  const struct pool_ask *ask)
 {
@@ -163,7 +186,8 @@ cenote_status client_acquire(int client, int64_t wait_ns, int64_t lease_ns, stru
     struct pool_ask ask = ask_now(sim_coarse(), lease_ns);
     struct pool_grant grant;
     memset(&grant, 0, sizeof grant);
-    if (!pool_take(&world->pool, (uint32_t)client, &ask, &grant)) {
+    if (!take_last(&ask, world->last_slot[client], &grant) &&
+        !pool_take(&world->pool, (uint32_t)client, &ask, &grant)) {
       const bool asynchronous = (world->config.faults & FAULT_ASYNC) != 0 && sim_chance(3);
       sim_note("waits%s", asynchronous ? " asynchronously" : "");
       const cenote_status status = asynchronous
@@ -176,6 +200,7 @@ cenote_status client_acquire(int client, int64_t wait_ns, int64_t lease_ns, stru
       }
     }
     struct lease *got = grant_lease(client, &grant, &ask);
+    world->last_slot[client] = grant.slot;
     if (grant.sampled && sim_chance(2)) {
       pool_restamp(&world->pool, &grant, sim_now());
     }
@@ -238,7 +263,10 @@ enum pool_answer client_release(struct lease *lease)
   if (!over) {
     lease->state = LEASE_ENDING;
   }
-  enum pool_answer answer = pool_release(&world->pool, lease->slot, lease->generation);
+  enum pool_answer answer = POOL_OK;
+  if (!slot_give(pool_slot(&world->pool, lease->slot), lease->generation)) {
+    answer = pool_release(&world->pool, lease->slot, lease->generation);
+  }
   if (answer == POOL_SLOW) {
     answer = pool_release_slow(&world->pool, lease->slot, lease->generation, sim_now(), &wakes);
     world_deliver(&wakes);

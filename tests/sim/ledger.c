@@ -24,7 +24,7 @@ static void check_previous(struct lease *previous, const struct lease *next)
     sim_fail("slot %u was taken from client%d before its deadline", next->slot, previous->client);
   }
   previous->taken = true;
-  if (!previous->foreign && previous->conn == next->conn &&
+  if (!previous->foreign && !previous->late && previous->conn == next->conn &&
       next->conn->cleanings == previous->cleanings) {
     sim_fail("slot %u was taken from client%d and handed on without being cleaned", next->slot,
              previous->client);
@@ -86,6 +86,8 @@ struct lease *ledger_granted(int client, const struct pool_grant *grant, const s
   const uint64_t word = world_word(grant->slot);
   if (word_generation(word) == grant->generation && word_state(word) == SLOT_HELD) {
     check_connection(lease, grant, ask);
+  } else {
+    lease->late = true;
   }
   world->latest[grant->slot] = lease;
   return lease;

@@ -2,7 +2,8 @@
  * sim_pool.c - random histories of the pool.
  *
  *   sim_pool                               histories until a million events have passed (CI)
- *   sim_pool --events N --from SEED        more of them, from another seed on
+ *   sim_pool --events N --from SEED        more of them, from another seed on; --no-shrink: a failing
+ *                                          one is reported as it is
  *   sim_pool --seed S [--schedule K]       one history; with --trace every event is printed, with
  *            [--trace] [--steps]           --steps every switch as well
  *   further, to make a history smaller: --clients N --operations N --slots N --faults MASK
@@ -23,7 +24,7 @@ struct wish {
   bool has_seed;
   uint64_t seed, schedule, events, from;
   long clients, operations, slots, faults; /* -1: as drawn */
-  bool trace, steps;
+  bool trace, steps, no_shrink;
 };
 
 /* Seen by parent and child. */
@@ -162,6 +163,9 @@ static void report(struct wish *wish)
   printf("# seed %llu failed: %s\n", (unsigned long long)wish->seed,
          shared->failure[0] != '\0' ? shared->failure : "it crashed");
   print_command(wish);
+  if (wish->no_shrink) {
+    return;
+  }
   printf("# shrinking …\n");
   fflush(stdout);
   struct wish best = *wish;
@@ -187,6 +191,8 @@ static bool parse(int count, char **words, struct wish *wish)
       wish->trace = true;
     } else if (strcmp(word, "--steps") == 0) {
       wish->trace = wish->steps = true;
+    } else if (strcmp(word, "--no-shrink") == 0) {
+      wish->no_shrink = true;
     } else if (value == NULL) {
       return false;
     } else {

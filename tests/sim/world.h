@@ -79,6 +79,7 @@ struct lease {
   bool inside;
   bool taken;   /* the connection was handed on: nothing may succeed any more */
   bool foreign; /* another thread released it, or tried */
+  bool late;    /* it was over before its holder came back with it */
   struct lease *next;
 };
 
@@ -135,6 +136,7 @@ struct world {
   uint32_t allowed; /* the largest maximum that an open may have been decided under */
   struct request request[WORLD_CLIENTS];
   /* the ledger */
+  uint32_t last_slot[WORLD_CLIENTS + 8];
   struct lease *latest[WORLD_SLOTS];
   struct lease *leases;
   bool forced;
