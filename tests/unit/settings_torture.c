@@ -52,8 +52,9 @@ static void settings_without_memory_are_refused_whole(void **state)
 
 static void write_all(void *context)
 {
-  char *(*const writers[])(const struct cen_figures *) = {cen_statistics_json, cen_health_json,
-                                                          cen_stats_json, cen_status_json};
+  typedef char *(*writer)(const struct cen_figures *);
+  static const writer writers[] = {cen_statistics_json, cen_health_json, cen_stats_json,
+                                   cen_status_json};
   for (size_t i = 0; i < sizeof(writers) / sizeof(writers[0]); i++) {
     char *text = writers[i](context);
     settle(text != NULL ? CENOTE_OK : CENOTE_NO_MEMORY);
