@@ -59,7 +59,7 @@ static bool wants_more(const struct pool *pool)
   }
   /* Closing ones still count against the maximum, but not towards the minimum. */
   return pool->live - pool->closing < pool->limits.minimum ||
-         pool->waiters - pool->awake > pool->opening;
+         pool->waiters - pool->awake > pool->opening || (pool->turned_away && pool->opening == 0);
 }
 
 void pool_fill_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
@@ -87,6 +87,7 @@ void pool_fill_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wake
     slot->escalated = false;
     pool->live++;
     pool->opening++;
+    pool->turned_away = false;
     if (slot->index >= atomic_load_explicit(&pool->top, memory_order_relaxed)) {
       atomic_store_explicit(&pool->top, slot->index + 1, memory_order_release);
     }

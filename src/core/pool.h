@@ -158,6 +158,7 @@ struct pool {
   int64_t next_tick_ns;   /* when the janitor promised to come back */
   int64_t next_open_ns;   /* back-off */
   unsigned open_failures; /* in a row */
+  bool turned_away;       /* nobody may wait, and somebody would have: worth a connection */
   uint32_t ceiling;       /* what the server allowed when it said "too many"; 0: no limit known */
   struct pool_failure failure;
   struct pool_counters counters;

@@ -186,6 +186,10 @@ bool pool_wait(struct pool *pool, struct pool_waiter *waiter, int64_t now_ns,
   } else if (pool->waiters >= pool->limits.max_waiters) {
     waiter->status = CENOTE_QUEUE_FULL;
     pool->counters.acquire_refused++;
+    if (pool->waiters == 0) { /* no waiter will ever ask for a connection */
+      pool->turned_away = true;
+      pool_fill_locked(pool, now_ns, wakes);
+    }
   } else {
     cen_list_push_back(&pool->queue, &waiter->link);
     waiter->queued = true;

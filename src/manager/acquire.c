@@ -178,6 +178,17 @@ static cenote_status wait_for(struct cenote_manager *manager, struct pool_ask *a
   return waiter.status;
 }
 
+enum { LEAST_CHECK_MS = 250 };
+
+int64_t check_deadline(const struct cenote_manager *manager, int64_t now_ns, int64_t deadline_ns)
+{
+  const int64_t most = cen_setting(&manager->settings, CEN_SET_CONNECT_TIMEOUT);
+  const int64_t least = cen_deadline_ns(now_ns, LEAST_CHECK_MS < most ? LEAST_CHECK_MS : most);
+  const int64_t patience = cen_deadline_ns(now_ns, most);
+  const int64_t until = deadline_ns > least ? deadline_ns : least;
+  return until < patience ? until : patience;
+}
+
 /* A connection that has not answered lately is checked by its new holder, on the holder's thread. */
 static bool is_alive(struct cenote_manager *manager, const struct pool_grant *grant,
                      int64_t deadline_ns)
@@ -189,10 +200,9 @@ static bool is_alive(struct cenote_manager *manager, const struct pool_grant *gr
   }
   session = resource;
   cenote_request request = {.size = sizeof request, .kind = CENOTE_REQUEST_CHECK};
-  const int64_t patience =
-      cen_deadline_ns(cen_now_ns(), cen_setting(&manager->settings, CEN_SET_CONNECT_TIMEOUT));
+  atomic_fetch_add_explicit(&manager->checks, 1, memory_order_relaxed);
   const cenote_status status =
-      call_run(session, &request, patience < deadline_ns ? patience : deadline_ns, NULL);
+      call_run(session, &request, check_deadline(manager, cen_now_ns(), deadline_ns), NULL);
   struct pool_wakes wakes = {0};
   const enum pool_answer answer = pool_leave(&manager->pool, grant->slot, grant->generation,
                                              status == CENOTE_OK ? 0 : SLOT_SESSION_BROKEN,
@@ -379,13 +389,25 @@ cenote_status cenote_acquire_with(cenote_manager *manager, const char *operation
   }
   const int64_t lease_ms = smaller_positive(options->lease_ms, options->remaining_ms);
   int64_t timeout_ms = options->timeout_ms;
-  if (options->remaining_ms > 0 && (timeout_ms < 0 || timeout_ms > options->remaining_ms)) {
-    timeout_ms = smaller_positive(cen_setting(&manager->settings, CEN_SET_ACQUIRE_TIMEOUT),
-                                  options->remaining_ms);
+  if (timeout_ms < 0) {
+    timeout_ms = cen_setting(&manager->settings, CEN_SET_ACQUIRE_TIMEOUT);
   }
-  struct pool_ask ask = manager_ask(manager, operation_id, lease_ms, cen_now_coarse_ns());
+  if (options->remaining_ms > 0 && timeout_ms > options->remaining_ms) {
+    timeout_ms = options->remaining_ms;
+  }
+  const int64_t start = cen_now_coarse_ns();
+  struct pool_ask ask = manager_ask(manager, operation_id, lease_ms, start);
   const cenote_status status = acquire_fully(manager, &ask, timeout_ms, lease, error);
-  if (status == CENOTE_OK && lease_ms > 0 && lease_ms * CEN_NS_PER_MS < 2 * manager->heartbeat_ns) {
+  if (status == CENOTE_OK && options->remaining_ms > 0) {
+    /* The time waited is gone from what was left. */
+    const int64_t end = cen_deadline_ns(start, options->remaining_ms);
+    int64_t granted;
+    if (end < ask.now_ns + ask.lease_ns) {
+      (void)pool_extend(&manager->pool, lease->slot, lease->generation, end, ask.lease_ns,
+                        &granted);
+    }
+  }
+  if (status == CENOTE_OK && lease_ms > 0 && ask.lease_ns < 2 * manager->heartbeat_ns) {
     housekeeper_kick(manager); /* shorter than the janitor's rhythm: it must look sooner */
   }
   return status;

@@ -147,7 +147,8 @@ static void accept_grant(struct acquisition *acquisition)
   void *resource;
   if (pool_enter(&manager->pool, grant.slot, grant.generation, &resource) == POOL_OK) {
     acquisition->checking = true;
-    errand_check_lease(resource, acquisition, grant.generation);
+    errand_check_lease(resource, acquisition, grant.generation,
+                       check_deadline(manager, cen_now_ns(), acquisition->deadline_ns));
   } else { /* taken back already, by a shutdown */
     deliver(acquisition, CENOTE_SHUTTING_DOWN, (cenote_lease){0});
   }

@@ -12,13 +12,14 @@ struct call {
   struct session *session;
   int64_t deadline_ns; /* until the next, harsher step */
   enum pressure pressure;
+  bool check; /* not worth a cancel: who does not answer is gone */
 };
 
 static void press_on(struct call *call, int64_t now)
 {
   const struct cenote_manager *manager = call->session->manager;
   const cenote_driver *driver = manager->driver;
-  if (call->pressure == PATIENT) {
+  if (call->pressure == PATIENT && !call->check) {
     driver->cancel(call->session->connection);
     call->pressure = CANCELLED;
     call->deadline_ns =
@@ -50,7 +51,10 @@ cenote_status call_run(struct session *session, cenote_request *request, int64_t
                        cenote_error *error)
 {
   const cenote_driver *driver = session->manager->driver;
-  struct call call = {.session = session, .deadline_ns = deadline_ns, .pressure = PATIENT};
+  struct call call = {.session = session,
+                      .deadline_ns = deadline_ns,
+                      .pressure = PATIENT,
+                      .check = request->kind == CENOTE_REQUEST_CHECK};
   cenote_error local = CENOTE_ERROR_INIT; /* the status is needed even when nobody asks for it */
   cenote_error *told = error != NULL && error->size >= sizeof local ? error : &local;
   const int64_t start = cen_now_ns();

@@ -67,19 +67,25 @@ static void on_timer(struct cen_timer *timer)
     return;
   }
   cenote_error_set(&error, CENOTE_CONNECT, "no answer in time");
+  session->stuck = true;
   stop_watching(session);
   errand_done(session, CENOTE_STEP_FAILED, &error);
 }
 
-static void run(struct session *session, cenote_request_kind kind, int64_t patience_ms)
+static void run_until(struct session *session, cenote_request_kind kind, int64_t deadline_ns)
 {
   const cenote_driver *driver = session->manager->driver;
-  session->deadline_ns = cen_deadline_ns(cen_now_ns(), patience_ms);
+  session->deadline_ns = deadline_ns;
   session->request = (cenote_request){
       .size = sizeof session->request, .kind = kind, .deadline_ns = session->deadline_ns};
   cenote_error error = CENOTE_ERROR_INIT;
   const cenote_step step = driver->start(session->connection, &session->request, &error);
   arrange(session, step, &error);
+}
+
+static void run(struct session *session, cenote_request_kind kind, int64_t patience_ms)
+{
+  run_until(session, kind, cen_deadline_ns(cen_now_ns(), patience_ms));
 }
 
 static int64_t connect_ms(const struct cenote_manager *manager)
@@ -226,7 +232,8 @@ static void clean_ended(struct session *session, bool good)
     run(session, CENOTE_REQUEST_CHECK, connect_ms(manager));
     return;
   }
-  const unsigned flags = manager->driver->session(session->connection);
+  const unsigned flags =
+      session->stuck ? CENOTE_SESSION_BROKEN : manager->driver->session(session->connection);
   const bool clean = good && (flags & (CENOTE_SESSION_BROKEN | CENOTE_SESSION_IN_TRANSACTION |
                                        CENOTE_SESSION_FAILED)) == 0;
   session->depth = 0;
@@ -272,7 +279,8 @@ static void close_connection(struct session *session, enum pool_reason reason)
                                 manager->driver->resource(session->connection),
                                 pool_reason_text(reason));
   }
-  if ((manager->driver->session(session->connection) & CENOTE_SESSION_BROKEN) != 0 ||
+  if (session->stuck ||
+      (manager->driver->session(session->connection) & CENOTE_SESSION_BROKEN) != 0 ||
       reason == POOL_REASON_CHECK_FAILED || reason == POOL_REASON_RESET_FAILED) {
     close_ended(session); /* nobody is there to say goodbye to */
     return;
@@ -309,12 +317,13 @@ static void clean_connection(struct cenote_manager *manager, struct session *ses
 }
 
 void errand_check_lease(struct session *session, struct acquisition *acquisition,
-                        uint64_t generation)
+                        uint64_t generation, int64_t deadline_ns)
 {
   session->errand = ERRAND_LEASE;
   session->asks = acquisition;
   session->generation = generation;
-  run(session, CENOTE_REQUEST_CHECK, connect_ms(session->manager));
+  atomic_fetch_add_explicit(&session->manager->checks, 1, memory_order_relaxed);
+  run_until(session, CENOTE_REQUEST_CHECK, deadline_ns);
 }
 
 static void cancel(struct cenote_manager *manager, struct session *session, bool hard)

@@ -45,6 +45,7 @@ struct session {
   int64_t deadline_ns;
   enum { ERRAND_NONE, ERRAND_OPEN, ERRAND_CHECK, ERRAND_CLEAN, ERRAND_CLOSE, ERRAND_LEASE } errand;
   bool verify;              /* CLEAN after an expiry: a check follows */
+  bool stuck;               /* a request did not end in time and still runs: only destroy helps */
   enum pool_reason reason;  /* CLOSE */
   uint64_t told;            /* generation of the last lease whose expiry was logged */
   struct acquisition *asks; /* LEASE: whom the check is for */
@@ -98,6 +99,7 @@ struct cenote_manager {
   /* figures, any thread */
   struct cen_hist statement;
   _Atomic uint64_t statements, statement_errors, slow_statements;
+  _Atomic uint64_t checks; /* on a caller's behalf; the pool counts those of idle connections */
   _Atomic uint64_t pressure_events;
   struct cen_observer *observer; /* windows for health, observing.c */
 };
@@ -166,6 +168,10 @@ void lease_describe(const struct cenote_manager *manager, const struct pool_leas
 cenote_status lease_lost_error(struct cenote_manager *manager, cenote_lease lease,
                                cenote_error *error);
 
+/* Until when a connection may be asked whether it is alive, for a caller who waits until
+ * `deadline_ns`: a living one is not thrown away because the caller was in a hurry. */
+int64_t check_deadline(const struct cenote_manager *manager, int64_t now_ns, int64_t deadline_ns);
+
 /* -------------------------------------------------------------------- call.c */
 
 /* Drives one request to its end on this thread; cancels at the deadline, aborts when that does
@@ -208,7 +214,7 @@ struct pool_limits manager_limits(const struct cenote_manager *manager);
 void errand_perform(struct cenote_manager *manager, const struct pool_action *action);
 /* A leased connection that must be checked before an asynchronous caller gets it. */
 void errand_check_lease(struct session *session, struct acquisition *acquisition,
-                        uint64_t generation);
+                        uint64_t generation, int64_t deadline_ns);
 
 /* ------------------------------------------------------------------- async.c */
 

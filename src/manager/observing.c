@@ -112,7 +112,7 @@ static void read_counts(struct cenote_manager *manager, const struct pool_pictur
       .acquire_timeouts = counters->acquire_timeouts,
       .acquire_cancelled = counters->acquire_cancelled,
       .acquire_refused = counters->acquire_refused,
-      .checks = counters->checks,
+      .checks = counters->checks + atomic_load_explicit(&manager->checks, memory_order_relaxed),
       .check_failures = counters->check_failures,
       .resets = counters->resets,
       .reset_failures = counters->reset_failures,
