@@ -218,8 +218,8 @@ cenote_status cenote_flush(cenote_manager *manager, cenote_error *error)
 
 /* -------------------------------------------------------------------- shutting down */
 
-/* Who is forced, for the report. */
-static void note_holders(struct cenote_manager *manager)
+/* Who is forced, for the report: one a line, malloc'ed; NULL when it is nobody. */
+static char *name_holders(struct cenote_manager *manager, uint32_t *forced)
 {
   enum { NAMED = 32 };
   struct pool_lease_view views[NAMED];
@@ -233,12 +233,32 @@ static void note_holders(struct cenote_manager *manager)
     cen_buf_format(&text, "forced: '%.160s' held for %" PRId64 " ms%s\n", shown,
                    (now - views[i].acquired_ns) / CEN_NS_PER_MS,
                    views[i].in_call ? ", running a statement" : "");
-    cen_log_write(&manager->log, CENOTE_LOG_WARNING, "shutdown takes back lease '%.160s'", shown);
   }
-  manager->forced += (uint32_t)count;
-  free(manager->forced_names);
-  manager->forced_names = text.data != NULL ? cen_text_copy(text.data) : NULL;
+  char *names = text.data != NULL ? cen_text_copy(text.data) : NULL;
   cen_buf_deinit(&text);
+  *forced = (uint32_t)count;
+  return names;
+}
+
+/* The first one who loses patience notes whom it forces. The host's callbacks (redaction, log)
+ * run outside the lock. */
+static void note_holders(struct cenote_manager *manager)
+{
+  uint32_t forced;
+  char *names = name_holders(manager, &forced);
+  pthread_mutex_lock(&manager->life_lock);
+  const bool first = manager->life == LIFE_DRAINING;
+  if (first) {
+    manager->life = LIFE_FORCED;
+    manager->forced = forced;
+    manager->forced_names = names != NULL ? cen_text_copy(names) : NULL;
+  }
+  pthread_mutex_unlock(&manager->life_lock);
+  if (first && names != NULL) {
+    cen_log_write(&manager->log, CENOTE_LOG_WARNING, "shutdown takes back %" PRIu32 " leases: %s",
+                  forced, names);
+  }
+  free(names);
 }
 
 /* Waits until the pool is empty; with an external loop this thread drives it meanwhile. */
@@ -287,13 +307,7 @@ static bool force(struct cenote_manager *manager)
   const int64_t patience = cen_setting(&manager->settings, CEN_SET_CANCEL_TIMEOUT);
   const int64_t end = cen_deadline_ns(cen_now_ns(), 2 * patience + 1000);
   bool finished = false;
-  pthread_mutex_lock(&manager->life_lock);
-  const bool first = manager->life == LIFE_DRAINING;
-  if (first) {
-    manager->life = LIFE_FORCED;
-    note_holders(manager);
-  }
-  pthread_mutex_unlock(&manager->life_lock);
+  note_holders(manager);
   while (!finished && cen_now_ns() < end) {
     struct pool_wakes wakes = {0};
     pool_force(&manager->pool, cen_now_ns(), &wakes);
@@ -323,18 +337,17 @@ cenote_status cenote_shutdown(cenote_manager *manager, int64_t timeout_ms, cenot
   }
   pthread_mutex_lock(&manager->life_lock);
   const uint32_t forced = manager->forced;
-  if (error != NULL && manager->forced_names != NULL && error->size >= sizeof *error) {
-    const size_t size = strnlen(manager->forced_names, sizeof error->details - 1);
-    memcpy(error->details, manager->forced_names, size);
-    error->details[size] = '\0';
-  }
   pthread_mutex_unlock(&manager->life_lock);
   if (forced == 0 && finished) {
     return CENOTE_OK;
   }
-  return cenote_error_set(
-      error, CENOTE_TIMEOUT, "shutdown timeout after %" PRId64 " ms: %u leases were forced%s",
-      timeout_ms, forced, finished ? "" : ", and a holder is still inside a call");
+  cenote_error_set(error, CENOTE_TIMEOUT,
+                   "shutdown timeout after %" PRId64 " ms: %" PRIu32 " leases were forced%s",
+                   timeout_ms, forced, finished ? "" : ", and a holder is still inside a call");
+  if (manager->forced_names != NULL) { /* written once, before anybody can come here */
+    cen_error_details(error, "%s", manager->forced_names);
+  }
+  return CENOTE_TIMEOUT;
 }
 
 void cenote_close(cenote_manager *manager)

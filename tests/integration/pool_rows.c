@@ -94,10 +94,10 @@ static void judge(struct member *m, const char *what, cenote_status status,
     }
     return;
   case CENOTE_DATABASE:
-    if (strcmp(error->sqlstate, "57014") != 0) {
-      return;
+    if (strcmp(error->sqlstate, "57014") == 0) {
+      wrong(m, "%s: a cancel that is not ours", what);
     }
-    /* fall through */
+    return;
   default:
     wrong(m, "%s: %s, %s (%s)", what, cenote_status_name(status), error->message, error->sqlstate);
   }
