@@ -55,6 +55,10 @@ static double cycle(int64_t count)
   return (double)(bench_thread_cpu_ns() - start) / (double)count;
 }
 
+#define CYCLE cycle
+#define ACQUIRE acquire
+#define RELEASE release
+
 #else
 
 static const char *open_pool(int connections)
@@ -67,9 +71,9 @@ static void close_pool(void)
 {
 }
 
-#define cycle NULL
-#define acquire NULL
-#define release NULL
+#define CYCLE NULL
+#define ACQUIRE NULL
+#define RELEASE NULL
 
 #endif
 
@@ -77,7 +81,7 @@ const bench_contender bench_libzdb = {
     .name = "libzdb",
     .open = open_pool,
     .close = close_pool,
-    .cycle = cycle,
-    .acquire = acquire,
-    .release = release,
+    .cycle = CYCLE,
+    .acquire = ACQUIRE,
+    .release = RELEASE,
 };
