@@ -253,3 +253,12 @@ bool pool_finished(struct pool *pool)
   pool_lock_give(&pool->lock);
   return finished;
 }
+
+void pool_forget(struct pool *pool)
+{
+  pool_lock_take(&pool->lock);
+  for (uint32_t index = 0; index < span_of(pool); index++) {
+    pool_slot(pool, index)->obituary.generation = 0;
+  }
+  pool_lock_give(&pool->lock);
+}

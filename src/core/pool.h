@@ -194,6 +194,8 @@ void pool_refuse_more(struct pool *pool, struct pool_wakes *wakes);
 uint32_t pool_force(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes);
 /* Draining and nothing left: true once; the phase becomes POOL_SHUTDOWN. */
 bool pool_finished(struct pool *pool);
+/* What became of leases is not told any longer: every handle is stale. */
+void pool_forget(struct pool *pool);
 
 /* ------------------------------------------------------ fast path (take.c) */
 

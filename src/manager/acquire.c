@@ -256,9 +256,9 @@ static void give_back(struct cenote_manager *manager, const struct pool_grant *g
 }
 
 /* What the fast path could not finish: waiting, checking, hooks. */
-static cenote_status acquire_slowly(struct cenote_manager *manager, struct pool_ask *ask,
-                                    bool taken, struct pool_grant *grant, int64_t timeout_ms,
-                                    cenote_error *error)
+static cenote_status acquire_visited(struct cenote_manager *manager, struct pool_ask *ask,
+                                     bool taken, struct pool_grant *grant, int64_t timeout_ms,
+                                     cenote_error *error)
 {
   const int64_t start = cen_now_ns();
   if (timeout_ms < 0) {
@@ -280,6 +280,16 @@ static cenote_status acquire_slowly(struct cenote_manager *manager, struct pool_
     ask->now_ns = cen_now_ns();
     taken = pool_take(&manager->pool, UINT32_MAX, ask, grant);
   }
+}
+
+static cenote_status acquire_slowly(struct cenote_manager *manager, struct pool_ask *ask,
+                                    bool taken, struct pool_grant *grant, int64_t timeout_ms,
+                                    cenote_error *error)
+{
+  manager_visit(manager);
+  const cenote_status status = acquire_visited(manager, ask, taken, grant, timeout_ms, error);
+  manager_unvisit(manager);
+  return status;
 }
 
 static void remember(struct cenote_manager *manager, const struct pool_grant *grant,

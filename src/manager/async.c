@@ -76,19 +76,13 @@ cenote_status cenote_acquire_async(cenote_manager *manager, const char *operatio
   return CENOTE_OK;
 }
 
-cenote_status cenote_cancel_acquire(cenote_ticket ticket)
+/* `manager` is visited: nothing of it goes away meanwhile. */
+static cenote_status cancel_visited(struct cenote_manager *manager, uint64_t number)
 {
-  struct cenote_manager *manager = manager_find(ticket.manager);
-  if (manager == NULL || ticket.number == 0) {
-    return CENOTE_STALE;
-  }
-  if (manager_is_foreign(manager)) {
-    return CENOTE_FORKED;
-  }
   cenote_status status = CENOTE_STALE;
   struct pool_wakes wakes = {0};
   pthread_mutex_lock(&manager->async_lock);
-  struct acquisition *acquisition = find(manager, ticket.number);
+  struct acquisition *acquisition = find(manager, number);
   if (acquisition != NULL) {
     pool_give_up(&manager->pool, &acquisition->waiter, CENOTE_CANCELLED, cen_now_ns(), &wakes);
     status = acquisition->waiter.status == CENOTE_CANCELLED ? CENOTE_OK : CENOTE_STALE;
@@ -98,6 +92,21 @@ cenote_status cenote_cancel_acquire(cenote_ticket ticket)
   if (status == CENOTE_OK) {
     housekeeper_kick(manager);
   }
+  return status;
+}
+
+cenote_status cenote_cancel_acquire(cenote_ticket ticket)
+{
+  struct cenote_manager *manager = manager_find(ticket.manager);
+  if (manager == NULL || ticket.number == 0) {
+    return CENOTE_STALE;
+  }
+  if (manager_is_foreign(manager)) {
+    return CENOTE_FORKED;
+  }
+  manager_visit(manager);
+  const cenote_status status = cancel_visited(manager, ticket.number);
+  manager_unvisit(manager);
   return status;
 }
 
@@ -244,4 +253,11 @@ int64_t async_turn(struct cenote_manager *manager, int64_t now_ns)
     (void)look(due, now_ns);
   }
   return now_ns;
+}
+
+/* Callbacks that ask again are refused again; who never stops asking is left behind. */
+void async_finish(struct cenote_manager *manager)
+{
+  for (int i = 0; i < 100 && async_turn(manager, cen_now_ns()) != CEN_NEVER; i++) {
+  }
 }

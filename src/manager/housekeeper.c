@@ -11,6 +11,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
 struct pool_limits manager_limits(const struct cenote_manager *manager)
 {
@@ -183,6 +184,10 @@ void housekeeper_stop(struct cenote_manager *manager)
     pthread_join(manager->thread, NULL);
     manager->has_thread = false;
   }
+  async_finish(manager);
+  while (atomic_load_explicit(&manager->visitors, memory_order_acquire) > 0) {
+    nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL); /* they are on their way out */
+  }
   cen_timer_stop(&manager->tick);
   cen_loop_free(manager->loop);
   manager->loop = NULL;
@@ -192,12 +197,14 @@ void housekeeper_stop(struct cenote_manager *manager)
 
 int cenote_pollfd(cenote_manager *manager)
 {
-  return manager == NULL || !manager->external ? -1 : cen_loop_fd(manager->loop);
+  return manager == NULL || manager_is_foreign(manager) || !manager->external
+             ? -1
+             : cen_loop_fd(manager->loop);
 }
 
 int64_t cenote_next_deadline(cenote_manager *manager)
 {
-  if (manager == NULL || !manager->external) {
+  if (manager == NULL || manager_is_foreign(manager) || !manager->external) {
     return -1;
   }
   return cen_poll_timeout_ms(cen_now_ns(), cen_loop_next_deadline(manager->loop));

@@ -14,8 +14,8 @@ cenote_status manager_foreign_error(cenote_error *error)
                           "fork()");
 }
 
-cenote_status lease_lost_error(struct cenote_manager *manager, cenote_lease lease,
-                               cenote_error *error)
+static cenote_status lost_error(struct cenote_manager *manager, cenote_lease lease,
+                                cenote_error *error)
 {
   struct slot_obituary obituary;
   if (manager == NULL || !pool_was_taken(&manager->pool, lease.slot, lease.generation, &obituary)) {
@@ -37,6 +37,18 @@ cenote_status lease_lost_error(struct cenote_manager *manager, cenote_lease leas
                           " ms and was taken back; hold it shorter, extend it, or raise "
                           "lease_timeout_ms",
                           shown, age);
+}
+
+cenote_status lease_lost_error(struct cenote_manager *manager, cenote_lease lease,
+                               cenote_error *error)
+{
+  if (manager == NULL) {
+    return lost_error(NULL, lease, error);
+  }
+  manager_visit(manager);
+  const cenote_status status = lost_error(manager, lease, error);
+  manager_unvisit(manager);
+  return status;
 }
 
 static cenote_status refused(struct cenote_manager *manager, cenote_lease lease,
@@ -89,10 +101,12 @@ cenote_status lease_leave(struct entry *entry, cenote_status status, cenote_erro
   }
   const unsigned flags = driver->session(session->connection);
   struct pool_wakes wakes = {0};
+  manager_visit(manager); /* once left, nothing holds a close back */
   const enum pool_answer answer =
       pool_leave(&manager->pool, entry->lease.slot, entry->lease.generation, slot_session(flags),
                  entry->proven && (flags & CENOTE_SESSION_BROKEN) == 0, cen_now_ns(), &wakes);
   manager_wake(manager, &wakes);
+  manager_unvisit(manager);
   entry->session = NULL;
   if (answer == POOL_OK) {
     return status;
@@ -136,8 +150,10 @@ __attribute__((noinline)) static cenote_status release_fully(struct cenote_manag
   enum pool_answer answer = pool_release(&manager->pool, lease.slot, lease.generation);
   if (answer == POOL_SLOW) {
     struct pool_wakes wakes = {0};
+    manager_visit(manager);
     answer = pool_release_slow(&manager->pool, lease.slot, lease.generation, cen_now_ns(), &wakes);
     manager_wake(manager, &wakes);
+    manager_unvisit(manager);
   }
   return answer == POOL_OK ? CENOTE_OK : refused(manager, lease, answer, NULL);
 }
@@ -184,11 +200,16 @@ cenote_status cenote_lease_extend(cenote_lease lease, int64_t ms, cenote_error *
                             ms, most);
   }
   int64_t granted;
-  if (!pool_extend(&manager->pool, lease.slot, lease.generation, wanted, most * CEN_NS_PER_MS,
-                   &granted)) {
+  manager_visit(manager);
+  const bool extended = pool_extend(&manager->pool, lease.slot, lease.generation, wanted,
+                                    most * CEN_NS_PER_MS, &granted);
+  if (extended) {
+    housekeeper_kick(manager); /* it may be sooner than the janitor expects */
+  }
+  manager_unvisit(manager);
+  if (!extended) {
     return lease_lost_error(manager, lease, error);
   }
-  housekeeper_kick(manager); /* it may be sooner than the janitor expects */
   return CENOTE_OK;
 }
 
@@ -213,6 +234,9 @@ cenote_status cenote_lease_stats(cenote_lease lease, cenote_lease_info *info)
   struct cenote_manager *manager = manager_find(lease.manager);
   if (info == NULL || info->size < sizeof *info) {
     return CENOTE_INVALID;
+  }
+  if (manager != NULL && manager_is_foreign(manager)) {
+    return CENOTE_FORKED;
   }
   struct pool_lease_view view;
   if (manager == NULL || !pool_view(&manager->pool, lease.slot, lease.generation, &view)) {

@@ -77,7 +77,6 @@ static cenote_status make_locks(struct cenote_manager *manager)
   pthread_condattr_init(&attributes);
   pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
   int failed = pthread_mutex_init(&manager->life_lock, NULL);
-  failed |= pthread_mutex_init(&manager->async_lock, NULL);
   failed |= pthread_cond_init(&manager->life_changed, &attributes);
   pthread_condattr_destroy(&attributes);
   return failed == 0 ? CENOTE_OK : CENOTE_NO_MEMORY;
@@ -94,7 +93,6 @@ static void free_parts(struct cenote_manager *manager)
   free(manager->forced_names);
   pthread_cond_destroy(&manager->life_changed);
   pthread_mutex_destroy(&manager->life_lock);
-  pthread_mutex_destroy(&manager->async_lock);
 }
 
 static int64_t heartbeat(const struct cenote_manager *manager)
@@ -112,7 +110,6 @@ static cenote_status assemble(struct cenote_manager *manager, const char *url, c
   if (status != CENOTE_OK) {
     return cenote_error_set(error, status, "out of memory: locks");
   }
-  cen_link_init(&manager->asking);
   cen_log_init(&manager->log, options->log, options->log_context);
   status = cen_settings_load(&manager->settings, url, options, NULL, NULL, error);
   if (status != CENOTE_OK) {
@@ -281,14 +278,17 @@ static bool wait_finished(struct cenote_manager *manager, int64_t deadline_ns)
   return finished;
 }
 
-/* The first one begins; everybody else only waits. */
-static bool begin_shutdown(struct cenote_manager *manager)
+/* The first one begins; everybody else only waits for it. Answers until when. */
+static int64_t begin_shutdown(struct cenote_manager *manager, int64_t timeout_ms)
 {
   pthread_mutex_lock(&manager->life_lock);
   const bool first = manager->life == LIFE_OPEN;
   if (first) {
     manager->life = LIFE_DRAINING;
+    manager->drain_ms = timeout_ms;
+    manager->drain_until_ns = cen_deadline_ns(cen_now_ns(), timeout_ms);
   }
+  const int64_t until = manager->drain_until_ns;
   pthread_mutex_unlock(&manager->life_lock);
   if (first) {
     struct pool_wakes wakes = {0};
@@ -297,7 +297,7 @@ static bool begin_shutdown(struct cenote_manager *manager)
     pool_drain(&manager->pool, cen_now_ns(), &wakes);
     manager_wake(manager, &wakes);
   }
-  return first;
+  return until;
 }
 
 /* Leases are taken back; holders inside a call are cancelled, then cut off. One that is just
@@ -328,9 +328,7 @@ cenote_status cenote_shutdown(cenote_manager *manager, int64_t timeout_ms, cenot
   if (timeout_ms < 0) {
     timeout_ms = cen_setting(&manager->settings, CEN_SET_SHUTDOWN_TIMEOUT);
   }
-  (void)begin_shutdown(manager);
-  const int64_t deadline = cen_deadline_ns(cen_now_ns(), timeout_ms);
-  bool finished = wait_finished(manager, deadline);
+  bool finished = wait_finished(manager, begin_shutdown(manager, timeout_ms));
   if (!finished) {
     /* Connections that only have to be closed are no leases: nobody is forced then. */
     finished = force(manager);
@@ -343,7 +341,8 @@ cenote_status cenote_shutdown(cenote_manager *manager, int64_t timeout_ms, cenot
   }
   cenote_error_set(error, CENOTE_TIMEOUT,
                    "shutdown timeout after %" PRId64 " ms: %" PRIu32 " leases were forced%s",
-                   timeout_ms, forced, finished ? "" : ", and a holder is still inside a call");
+                   manager->drain_ms, forced,
+                   finished ? "" : ", and a holder is still inside a call");
   if (manager->forced_names != NULL) { /* written once, before anybody can come here */
     cen_error_details(error, "%s", manager->forced_names);
   }
@@ -373,6 +372,7 @@ void cenote_close(cenote_manager *manager)
                   "closed while a holder is inside a call: its connection is abandoned");
     return;
   }
+  pool_forget(&manager->pool);
   housekeeper_stop(manager);
   free_parts(manager);
   manager_recycle(manager);

@@ -61,6 +61,12 @@ struct cenote_manager {
   uint32_t id;              /* place in the table + 1 */
   _Atomic uint32_t born_in; /* cen_fork_count when it was opened */
   _Atomic bool hooked;      /* the host has a hook: acquire and release go the long way */
+  /* Calls that may look at what a close frees, though no lease of theirs holds it back. */
+  _Alignas(64) _Atomic uint32_t visitors;
+  /* Tickets are looked up by id, like leases: also after the close. */
+  pthread_mutex_t async_lock;
+  struct cen_link asking; /* of acquisition */
+  uint64_t tickets;       /* goes on: a ticket is never used again */
 
   bool external; /* the host drives the loop; first of what is recycled */
 
@@ -92,9 +98,8 @@ struct cenote_manager {
   uint32_t forced; /* leases that a shutdown took back */
   char *forced_names;
 
-  pthread_mutex_t async_lock;
-  struct cen_link asking; /* of acquisition */
-  uint64_t tickets;
+  int64_t drain_ms; /* what the first shutdown allowed, and until when */
+  int64_t drain_until_ns;
 
   /* figures, any thread */
   struct cen_hist statement;
@@ -127,6 +132,18 @@ static inline bool manager_is_foreign(const struct cenote_manager *manager)
 }
 
 cenote_status manager_foreign_error(cenote_error *error);
+
+/* Around what is done with a manager by a call that holds no lease (any more): cenote_close waits
+ * for it. Short, or nothing that a shutdown does not end. */
+static inline void manager_visit(struct cenote_manager *manager)
+{
+  atomic_fetch_add_explicit(&manager->visitors, 1, memory_order_acq_rel);
+}
+
+static inline void manager_unvisit(struct cenote_manager *manager)
+{
+  atomic_fetch_sub_explicit(&manager->visitors, 1, memory_order_acq_rel);
+}
 
 /* ----------------------------------------------------------------- acquire.c */
 
@@ -220,6 +237,8 @@ void errand_check_lease(struct session *session, struct acquisition *acquisition
 
 /* Looks at all asynchronous acquires: settles, rescans, gives up. Answers the next deadline. */
 int64_t async_turn(struct cenote_manager *manager, int64_t now_ns);
+/* The manager ends: delivers what the housekeeper did not come to. */
+void async_finish(struct cenote_manager *manager);
 void async_checked(struct acquisition *acquisition, struct session *session, bool good);
 
 /* --------------------------------------------------------------- observing.c */

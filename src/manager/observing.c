@@ -368,6 +368,10 @@ cenote_status cenote_config_json(cenote_manager *manager, char **json, cenote_er
     return cenote_error_set(error, CENOTE_INVALID, "%s: NULL",
                             manager == NULL ? "manager" : "json");
   }
+  *json = NULL;
+  if (manager_is_foreign(manager)) {
+    return manager_foreign_error(error);
+  }
   *json = cen_settings_json(&manager->settings);
   return *json != NULL ? CENOTE_OK
                        : cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: JSON");

@@ -119,19 +119,6 @@ cenote_status statement_run(struct entry *entry, const char *sql, const cenote_v
   return status;
 }
 
-static cenote_status execute_into(cenote_lease lease, const char *sql, const cenote_value *args,
-                                  size_t count, cenote_sink *sink, unsigned flags,
-                                  cenote_error *error)
-{
-  struct entry entry;
-  cenote_status status = lease_enter(lease, &entry, error);
-  if (status != CENOTE_OK) {
-    return status;
-  }
-  status = statement_run(&entry, sql, args, count, sink, flags, error);
-  return lease_leave(&entry, status, error);
-}
-
 cenote_status cenote_execute(cenote_lease lease, const char *sql, const cenote_value *args,
                              size_t count, cenote_result **result, cenote_error *error)
 {
@@ -142,16 +129,18 @@ cenote_status cenote_execute(cenote_lease lease, const char *sql, const cenote_v
   if (status != CENOTE_OK) {
     return status;
   }
-  const struct cenote_manager *manager = manager_find(lease.manager);
-  if (manager == NULL) {
-    return lease_lost_error(NULL, lease, error);
-  }
-  cenote_sink sink;
-  status = sink_for(manager, &sink, error);
+  struct entry entry;
+  status = lease_enter(lease, &entry, error);
   if (status != CENOTE_OK) {
     return status;
   }
-  status = execute_into(lease, sql, args, count, &sink, 0, error);
+  cenote_sink sink;
+  status = sink_for(entry.manager, &sink, error);
+  if (status != CENOTE_OK) {
+    return lease_leave(&entry, status, error);
+  }
+  status = statement_run(&entry, sql, args, count, &sink, 0, error);
+  status = lease_leave(&entry, status, error);
   if (status == CENOTE_OK && result != NULL) {
     *result = cen_sink_take(&sink);
   }
@@ -173,9 +162,15 @@ cenote_status cenote_execute_stream(cenote_lease lease, const char *sql, const c
   if (callback == NULL) {
     return cenote_error_set(error, CENOTE_INVALID, "callback: NULL");
   }
+  struct entry entry;
+  status = lease_enter(lease, &entry, error);
+  if (status != CENOTE_OK) {
+    return status;
+  }
   cenote_sink sink;
   cen_sink_init_stream(&sink, callback, context);
-  status = execute_into(lease, sql, args, count, &sink, CENOTE_REQUEST_STREAM, error);
+  status = statement_run(&entry, sql, args, count, &sink, CENOTE_REQUEST_STREAM, error);
+  status = lease_leave(&entry, status, error);
   if (status == CENOTE_OK && summary != NULL) {
     *summary = cen_sink_take(&sink);
   }

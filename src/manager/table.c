@@ -40,6 +40,11 @@ static struct cenote_manager *fill_place(uint32_t place)
   manager = aligned_alloc(64, (sizeof *manager + 63) / 64 * 64);
   if (manager != NULL) {
     memset(manager, 0, sizeof *manager);
+    if (pthread_mutex_init(&manager->async_lock, NULL) != 0) {
+      free(manager);
+      return NULL;
+    }
+    cen_link_init(&manager->asking);
     manager->id = place + 1;
     atomic_store_explicit(&manager_table[place], manager, memory_order_release);
   }
