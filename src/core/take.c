@@ -211,6 +211,23 @@ static enum pool_answer leave_revoked(struct pool *pool, struct slot *slot, int6
   return POOL_REVOKED;
 }
 
+/* A session died under its holder, and perhaps its server: what rests was proven before that. So
+ * that not each of them fails a statement of its own, whoever takes one next checks it first. */
+static void doubt_idle(struct pool *pool, int64_t now_ns)
+{
+  const int64_t behind_ns = INT64_C(1000000000); /* a coarse clock may be behind ours */
+  pool_lock_take(&pool->lock);
+  const int64_t stale = now_ns - pool->limits.check_after_ns - behind_ns;
+  const uint32_t span = atomic_load_explicit(&pool->span, memory_order_relaxed);
+  for (uint32_t index = 0; index < span; index++) {
+    struct slot *slot = pool_slot(pool, index);
+    if (word_state(slot_word(slot)) == SLOT_FREE) {
+      atomic_store_explicit(&slot->proven_ns, stale, memory_order_relaxed);
+    }
+  }
+  pool_lock_give(&pool->lock);
+}
+
 enum pool_answer pool_leave(struct pool *pool, uint32_t index, uint64_t generation,
                             unsigned session, bool proven, int64_t now_ns, struct pool_wakes *wakes)
 {
@@ -222,9 +239,14 @@ enum pool_answer pool_leave(struct pool *pool, uint32_t index, uint64_t generati
   if (word_generation(word) != generation || word_state(word) != SLOT_CALL) {
     return POOL_STALE;
   }
+  const bool was_broken =
+      (atomic_load_explicit(&slot->session, memory_order_relaxed) & SLOT_SESSION_BROKEN) != 0;
   atomic_store_explicit(&slot->session, session, memory_order_relaxed);
   if (proven) {
     atomic_store_explicit(&slot->proven_ns, now_ns, memory_order_relaxed);
+  }
+  if ((session & SLOT_SESSION_BROKEN) != 0 && !was_broken) {
+    doubt_idle(pool, now_ns);
   }
   const uint64_t tainted = session != 0 ? SLOT_TAINTED : 0;
   while ((word & SLOT_REVOKED) == 0) {
