@@ -237,6 +237,7 @@ static void clean_ended(struct session *session, bool good)
   const bool clean = good && (flags & (CENOTE_SESSION_BROKEN | CENOTE_SESSION_IN_TRANSACTION |
                                        CENOTE_SESSION_FAILED)) == 0;
   session->depth = 0;
+  session->innermost = NULL; /* the last holder's; may be freed by now */
   session->tx_deadline_ns = CEN_NEVER;
   struct pool_wakes wakes = {0};
   pool_cleaned(&manager->pool, session->slot, clean, cen_now_ns(), &wakes);

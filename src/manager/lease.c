@@ -100,6 +100,9 @@ cenote_status lease_leave(struct entry *entry, cenote_status status, cenote_erro
     driver->shrink(session->connection);
   }
   const unsigned flags = driver->session(session->connection);
+  if (session->depth > 0) {
+    (void)transaction_depth(session); /* or its end would be noticed by the next holder */
+  }
   struct pool_wakes wakes = {0};
   manager_visit(manager); /* once left, nothing holds a close back */
   const enum pool_answer answer =

@@ -35,8 +35,9 @@ struct session {
   _Atomic bool shrink;  /* memory is short: give caches back at the next occasion */
 
   /* the holder's */
-  unsigned depth;         /* open transactions: 1, and a savepoint each above it */
-  int64_t tx_deadline_ns; /* of the outermost transaction */
+  unsigned depth;                       /* open transactions: 1, and a savepoint each above it */
+  int64_t tx_deadline_ns;               /* of the innermost of those that have a handle */
+  struct cenote_transaction *innermost; /* the handles that are open, transaction.c */
 
   /* the housekeeper's errand: a request that runs on the loop */
   cenote_request request;
@@ -218,6 +219,8 @@ cenote_status transaction_begin(struct entry *entry, cenote_batch_mode mode, cen
 cenote_status transaction_commit(struct entry *entry, cenote_error *error);
 cenote_status transaction_rollback(struct entry *entry, cenote_error *error);
 bool transaction_is_open(const struct session *session);
+/* The depth as it really is: the caller may have sent COMMIT or ROLLBACK by itself. */
+unsigned transaction_depth(struct session *session);
 
 /* ------------------------------------------------- housekeeper.c and errand.c */
 

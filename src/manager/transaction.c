@@ -9,9 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The handles of what is open on a session hang together, the innermost first. One that is not
+ * among them has ended, also when another transaction is open at its depth by now. */
 struct cenote_transaction {
   cenote_lease lease;
-  unsigned depth; /* 1: the transaction itself; above: a savepoint */
+  unsigned depth;      /* 1: the transaction itself; above: a savepoint */
+  int64_t deadline_ns; /* never later than that of an outer one */
+  struct cenote_transaction *outer;
 };
 
 bool transaction_is_open(const struct session *session)
@@ -20,16 +24,35 @@ bool transaction_is_open(const struct session *session)
   return (driver->session(session->connection) & CENOTE_SESSION_IN_TRANSACTION) != 0;
 }
 
-/* The depth as it really is: the caller may have sent COMMIT or ROLLBACK by itself. */
-static unsigned depth_of(struct session *session)
+/* Handles above the depth have ended, and their time-outs with them. */
+static void set_depth(struct session *session, unsigned depth)
+{
+  session->depth = depth;
+  while (session->innermost != NULL && session->innermost->depth > depth) {
+    session->innermost = session->innermost->outer;
+  }
+  session->tx_deadline_ns =
+      session->innermost != NULL ? session->innermost->deadline_ns : CEN_NEVER;
+}
+
+unsigned transaction_depth(struct session *session)
 {
   if (!transaction_is_open(session)) {
-    session->depth = 0;
-    session->tx_deadline_ns = CEN_NEVER;
+    set_depth(session, 0);
   } else if (session->depth == 0) {
     session->depth = 1; /* begun by a statement of the caller's own */
   }
   return session->depth;
+}
+
+static bool is_among_open(struct session *session, const struct cenote_transaction *transaction)
+{
+  (void)transaction_depth(session);
+  const struct cenote_transaction *at = session->innermost;
+  while (at != NULL && at != transaction) {
+    at = at->outer;
+  }
+  return at != NULL;
 }
 
 static cenote_status control(struct entry *entry, cenote_request_kind kind, cenote_batch_mode mode,
@@ -66,7 +89,7 @@ static cenote_status ended_error(const struct session *session, cenote_error *er
 cenote_status transaction_begin(struct entry *entry, cenote_batch_mode mode, cenote_error *error)
 {
   struct session *session = entry->session;
-  const unsigned depth = depth_of(session);
+  const unsigned depth = transaction_depth(session);
   if (depth >= CEN_MAX_SAVEPOINTS) {
     return cenote_error_set(error, CENOTE_TOO_LARGE, "transactions nested deeper than %d",
                             CEN_MAX_SAVEPOINTS);
@@ -75,7 +98,6 @@ cenote_status transaction_begin(struct entry *entry, cenote_batch_mode mode, cen
                                           : savepoint(entry, "SAVEPOINT", depth, error);
   if (status == CENOTE_OK) {
     session->depth = depth + 1;
-    session->tx_deadline_ns = depth == 0 ? CEN_NEVER : session->tx_deadline_ns;
   }
   return status;
 }
@@ -83,11 +105,11 @@ cenote_status transaction_begin(struct entry *entry, cenote_batch_mode mode, cen
 cenote_status transaction_rollback(struct entry *entry, cenote_error *error)
 {
   struct session *session = entry->session;
-  const unsigned depth = depth_of(session);
+  const unsigned depth = transaction_depth(session);
   if (depth == 0) {
     return CENOTE_OK;
   }
-  session->tx_deadline_ns = depth == 1 ? CEN_NEVER : session->tx_deadline_ns;
+  session->tx_deadline_ns = CEN_NEVER; /* its time may be over: all the more reason */
   cenote_status status;
   if (depth == 1) {
     status = control(entry, CENOTE_REQUEST_ROLLBACK, CENOTE_BATCH_DEFERRED, error);
@@ -97,16 +119,25 @@ cenote_status transaction_rollback(struct entry *entry, cenote_error *error)
       status = savepoint(entry, "RELEASE SAVEPOINT", depth - 1, error);
     }
   }
-  session->depth = depth - 1;
+  set_depth(session, depth - 1);
   return status;
 }
 
-/* All of it, savepoints included, whatever time is left. */
-static cenote_status roll_back_all(struct entry *entry)
+/* From the innermost one down to `depth`; the outermost takes all savepoints with it. Where that
+ * fails, the connection goes: nothing of the transaction may remain. */
+static void roll_back_to(struct entry *entry, unsigned depth)
 {
-  entry->session->depth = depth_of(entry->session) > 0 ? 1 : 0;
-  entry->session->tx_deadline_ns = CEN_NEVER;
-  return transaction_rollback(entry, NULL);
+  struct session *session = entry->session;
+  cenote_status status = CENOTE_OK;
+  if (depth == 1 && transaction_depth(session) > 1) {
+    set_depth(session, 1);
+  }
+  for (unsigned at = transaction_depth(session); status == CENOTE_OK && at >= depth; at--) {
+    status = transaction_rollback(entry, NULL);
+  }
+  if (status != CENOTE_OK) {
+    entry->manager->driver->abort(session->connection);
+  }
 }
 
 static bool has_failed(const struct session *session)
@@ -118,12 +149,12 @@ static bool has_failed(const struct session *session)
 cenote_status transaction_commit(struct entry *entry, cenote_error *error)
 {
   struct session *session = entry->session;
-  const unsigned depth = depth_of(session);
+  const unsigned depth = transaction_depth(session);
   if (depth == 0) {
     return ended_error(session, error);
   }
   if (has_failed(session)) {
-    (void)transaction_rollback(entry, NULL);
+    roll_back_to(entry, depth);
     cenote_error_set(error, CENOTE_DATABASE,
                      "the transaction was rolled back, not committed: a statement in it failed");
     cen_error_sqlstate(error, "25P02");
@@ -133,14 +164,25 @@ cenote_status transaction_commit(struct entry *entry, cenote_error *error)
       depth == 1 ? control(entry, CENOTE_REQUEST_COMMIT, CENOTE_BATCH_DEFERRED, error)
                  : savepoint(entry, "RELEASE SAVEPOINT", depth - 1, error);
   if (status == CENOTE_OK) {
-    session->depth = depth - 1;
+    set_depth(session, depth - 1);
   } else {
-    (void)transaction_rollback(entry, NULL); /* a refused COMMIT may leave it open */
+    roll_back_to(entry, depth); /* a refused COMMIT may leave it open */
   }
   return status;
 }
 
 /* ---------------------------------------------------------------- the public calls */
+
+static void open_handle(struct session *session, struct cenote_transaction *fresh,
+                        int64_t timeout_ms)
+{
+  const int64_t own = timeout_ms > 0 ? cen_deadline_ns(cen_now_ns(), timeout_ms) : CEN_NEVER;
+  fresh->depth = session->depth;
+  fresh->deadline_ns = own < session->tx_deadline_ns ? own : session->tx_deadline_ns;
+  fresh->outer = session->innermost;
+  session->innermost = fresh;
+  session->tx_deadline_ns = fresh->deadline_ns;
+}
 
 cenote_status cenote_begin(cenote_lease lease, int64_t timeout_ms, cenote_transaction **transaction,
                            cenote_error *error)
@@ -157,37 +199,51 @@ cenote_status cenote_begin(cenote_lease lease, int64_t timeout_ms, cenote_transa
   cenote_status status = lease_enter(lease, &entry, error);
   if (status == CENOTE_OK) {
     status = transaction_begin(&entry, CENOTE_BATCH_WRITE, error);
-    fresh->lease = lease;
-    fresh->depth = entry.session->depth;
-    if (status == CENOTE_OK && timeout_ms > 0) {
-      const int64_t deadline = cen_deadline_ns(cen_now_ns(), timeout_ms);
-      if (deadline < entry.session->tx_deadline_ns) {
-        entry.session->tx_deadline_ns = deadline;
-      }
+    if (status == CENOTE_OK) {
+      fresh->lease = lease;
+      open_handle(entry.session, fresh, timeout_ms);
     }
     status = lease_leave(&entry, status, error);
   }
   if (status == CENOTE_OK) {
     *transaction = fresh;
   } else {
-    free(fresh);
+    free(fresh); /* taken back meanwhile: the session is made as new before anybody has it */
   }
   return status;
 }
 
-/* Enters the lease of a transaction that is still open, and not overdue. */
-static cenote_status enter(const struct cenote_transaction *transaction, struct entry *entry,
-                           cenote_error *error)
+/* Is its time over, or that of one inside it? The outermost of those goes with all it contains,
+ * and with `whole` the transaction itself in any case. */
+static bool roll_back_overdue(struct entry *entry, const struct cenote_transaction *transaction,
+                              bool whole)
+{
+  const int64_t now = cen_now_ns();
+  const struct cenote_transaction *late = NULL;
+  for (const struct cenote_transaction *at = entry->session->innermost;
+       at != NULL && now >= at->deadline_ns; at = at->outer) {
+    late = at;
+  }
+  if (late != NULL) {
+    const bool inside = late->depth > transaction->depth;
+    roll_back_to(entry, whole && inside ? transaction->depth : late->depth);
+  }
+  return late != NULL;
+}
+
+/* Enters the lease of a transaction that is still open, and not overdue. `last`: it is to end with
+ * this call in any case. */
+static cenote_status enter(const struct cenote_transaction *transaction, bool last,
+                           struct entry *entry, cenote_error *error)
 {
   cenote_status status = lease_enter(transaction->lease, entry, error);
   if (status != CENOTE_OK) {
     return status;
   }
-  if (depth_of(entry->session) < transaction->depth) {
+  if (!is_among_open(entry->session, transaction)) {
     return lease_leave(entry, ended_error(entry->session, error), error);
   }
-  if (cen_now_ns() >= entry->session->tx_deadline_ns) {
-    (void)roll_back_all(entry);
+  if (roll_back_overdue(entry, transaction, last)) {
     status = cenote_error_set(error, CENOTE_STATEMENT_TIMEOUT,
                               "transaction timeout: it was rolled back");
     return lease_leave(entry, status, error);
@@ -208,7 +264,7 @@ cenote_status cenote_tx_execute(cenote_transaction *transaction, const char *sql
   cenote_status status = statement_check(sql, args, count, error);
   struct entry entry;
   if (status == CENOTE_OK) {
-    status = enter(transaction, &entry, error);
+    status = enter(transaction, false, &entry, error);
   }
   if (status != CENOTE_OK) {
     return status;
@@ -233,13 +289,16 @@ cenote_status cenote_commit(cenote_transaction *transaction, cenote_error *error
     return cenote_error_set(error, CENOTE_INVALID, "transaction: NULL");
   }
   struct entry entry;
-  cenote_status status = enter(transaction, &entry, error);
+  cenote_status status = enter(transaction, true, &entry, error);
   if (status == CENOTE_OK) {
     while (entry.session->depth > transaction->depth && status == CENOTE_OK) {
       status = transaction_commit(&entry, error); /* inner ones that were left open */
     }
     if (status == CENOTE_OK) {
       status = transaction_commit(&entry, error);
+    }
+    if (status != CENOTE_OK && is_among_open(entry.session, transaction)) {
+      roll_back_to(&entry, transaction->depth); /* an inner one failed */
     }
     status = lease_leave(&entry, status, error);
   }
@@ -260,14 +319,9 @@ cenote_status cenote_rollback(cenote_transaction *transaction, cenote_error *err
     return status;
   }
   if (status == CENOTE_OK) {
-    cenote_status undone = CENOTE_OK;
-    if (transaction->depth == 1) {
-      undone = roll_back_all(&entry);
+    if (is_among_open(entry.session, transaction)) {
+      roll_back_to(&entry, transaction->depth);
     }
-    while (undone == CENOTE_OK && depth_of(entry.session) >= transaction->depth) {
-      undone = transaction_rollback(&entry, NULL);
-    }
-    /* Whatever could not be rolled back goes with its connection; nothing of it remains. */
     (void)lease_leave(&entry, CENOTE_OK, NULL);
   }
   free(transaction);
@@ -345,11 +399,12 @@ cenote_status cenote_batch(cenote_lease lease, const cenote_statement *statement
   }
   status = transaction_begin(&entry, mode, error);
   if (status == CENOTE_OK) {
+    const unsigned depth = entry.session->depth;
     status = run_all(&entry, statements, n, collected, error);
     if (status == CENOTE_OK) {
       status = transaction_commit(&entry, error);
     } else {
-      (void)transaction_rollback(&entry, NULL);
+      roll_back_to(&entry, depth);
     }
   }
   status = lease_leave(&entry, status, error);
