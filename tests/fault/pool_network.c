@@ -1,0 +1,376 @@
+/*
+ * Between the pool and its database: a network that delays, falls silent, resets and cuts; a
+ * pooler in transaction mode; TLS.
+ */
+#include "fault/pool_rig.h"
+#include "support/fault_proxy.h"
+
+#include <inttypes.h>
+
+static struct rig rig;
+static struct fault_proxy *proxy;
+static char proxy_url[128];
+
+static void open_behind_proxy(const char *statement_ms, const char *cancel_ms)
+{
+  rig.options = (cenote_options)CENOTE_OPTIONS_INIT;
+  rig_open(&rig, proxy_url, "max_connections", "2", "min_connections", "0", "statement_timeout_ms",
+           statement_ms, "cancel_timeout_ms", cancel_ms, "connect_timeout_ms", "5000",
+           "connect_backoff_max_ms", "200", "application_name", "network", NULL);
+}
+
+static int proxy_up(void **state)
+{
+  (void)state;
+  proxy = fault_proxy_start("127.0.0.1", (int)strtol(rig_var("POSTGRES_PORT"), NULL, 10));
+  if (!proxy) {
+    return -1;
+  }
+  snprintf(proxy_url, sizeof proxy_url, "postgresql://trusted@127.0.0.1:%d/cenote?sslmode=disable",
+           fault_proxy_port(proxy));
+  return 0;
+}
+
+static int proxy_down(void **state)
+{
+  (void)state;
+  fault_proxy_stop(proxy);
+  proxy = NULL;
+  return 0;
+}
+
+/* The pool still works, or works again. */
+static void expect_service(void)
+{
+  const cenote_lease lease = rig_acquire(rig.manager, "after");
+  assert_int_equal(rig_integer(lease, "select 42"), 42);
+  rig_release(lease);
+}
+
+static void reset_now(void *context)
+{
+  fault_proxy_reset(context);
+}
+
+/* Runs it and has the network reset every connection meanwhile. */
+static cenote_status run_and_reset(cenote_lease lease, const char *sql, cenote_error *error)
+{
+  struct rig_thread thread;
+  rig_thread_start(&thread, 200, reset_now, proxy);
+  const cenote_status status = rig_run(lease, sql, error);
+  rig_thread_join(&thread);
+  return status;
+}
+
+/* --------------------------------------------------------------------- the network */
+
+static void slow_network_serves(void **state)
+{
+  (void)state;
+  fault_proxy_delay(proxy, 60);
+  open_behind_proxy("30000", "2000");
+  expect_service();
+  rig_close(&rig);
+}
+
+static void silent_network_ends_at_the_time_out(void **state)
+{
+  (void)state;
+  cenote_error error = CENOTE_ERROR_INIT;
+  open_behind_proxy("300", "300");
+  const cenote_lease lease = rig_acquire(rig.manager, "silent");
+  rig_must_run(lease, "select 1");
+  fault_proxy_silence(proxy);
+  const cenote_status status = rig_run(lease, "select 1", &error);
+  fault_proxy_heal(proxy);
+  assert_true(status == CENOTE_CONNECTION_LOST || status == CENOTE_STATEMENT_TIMEOUT);
+  rig_release(lease);
+  expect_service();
+  rig_close(&rig);
+}
+
+static void lost_read_may_be_tried_again(void **state)
+{
+  (void)state;
+  cenote_error error = CENOTE_ERROR_INIT;
+  open_behind_proxy("30000", "2000");
+  const cenote_lease lease = rig_acquire(rig.manager, "read");
+  assert_int_equal(run_and_reset(lease, "select count(*) from once, pg_sleep(5)", &error),
+                   CENOTE_CONNECTION_LOST);
+  assert_true(error.retryable);
+  rig_release(lease);
+  expect_service();
+  rig_close(&rig);
+}
+
+/* The server runs what it received, also when the client is gone: the caller is told that nobody
+ * knows, and the pool does not run it again. */
+static void flushed_write_never_repeated(void **state)
+{
+  (void)state;
+  cenote_error error = CENOTE_ERROR_INIT;
+  admin_run("delete from once");
+  open_behind_proxy("30000", "2000");
+  cenote_lease lease = rig_acquire(rig.manager, "write");
+  assert_int_equal(
+      run_and_reset(lease, "insert into once select 1 from (select pg_sleep(1)) s", &error),
+      CENOTE_OUTCOME_UNKNOWN);
+  assert_false(error.retryable);
+  rig_release(lease);
+  expect_service();
+  assert_true(admin_becomes("select count(*) from once", 1));
+  rig_close(&rig);
+  assert_int_equal(admin_integer("select count(*) from once"), 1);
+}
+
+static void lost_transaction_leaves_nothing(void **state)
+{
+  (void)state;
+  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_transaction *tx;
+  admin_run("delete from once");
+  open_behind_proxy("30000", "2000");
+  const cenote_lease lease = rig_acquire(rig.manager, "transaction");
+  assert_int_equal(cenote_begin(lease, 0, &tx, &error), CENOTE_OK);
+  assert_int_equal(cenote_tx_execute(tx, "insert into once values (2)", NULL, 0, NULL, &error),
+                   CENOTE_OK);
+  assert_int_equal(
+      run_and_reset(lease, "insert into once select 3 from (select pg_sleep(1)) s", &error),
+      CENOTE_CONNECTION_LOST);
+  error = (cenote_error)CENOTE_ERROR_INIT;
+  assert_int_equal(cenote_tx_execute(tx, "select 1", NULL, 0, NULL, &error),
+                   CENOTE_CONNECTION_LOST);
+  assert_int_equal(cenote_rollback(tx, &error), CENOTE_OK);
+  rig_release(lease);
+  expect_service();
+  assert_true(admin_becomes("select count(*) from pg_stat_activity where application_name = "
+                            "'network' and state <> 'idle'",
+                            0));
+  assert_int_equal(admin_integer("select count(*) from once"), 0);
+  rig_close(&rig);
+}
+
+/* The answer to COMMIT is lost: it may have happened. */
+static void lost_commit_has_an_unknown_outcome(void **state)
+{
+  (void)state;
+  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_transaction *tx;
+  admin_run("delete from once");
+  open_behind_proxy("30000", "2000");
+  const cenote_lease lease = rig_acquire(rig.manager, "commit");
+  assert_int_equal(cenote_begin(lease, 0, &tx, &error), CENOTE_OK);
+  assert_int_equal(cenote_tx_execute(tx, "insert into once values (4)", NULL, 0, NULL, &error),
+                   CENOTE_OK);
+  fault_proxy_cut_after(proxy, FAULT_TO_CLIENT, 3, true);
+  assert_int_equal(cenote_commit(tx, &error), CENOTE_OUTCOME_UNKNOWN);
+  assert_false(error.retryable);
+  fault_proxy_heal(proxy);
+  rig_release(lease);
+  expect_service();
+  assert_int_equal(admin_integer("select count(*) from once"), 1);
+  rig_close(&rig);
+}
+
+static bool count_row(void *context, const char *const *names, const cenote_value *values,
+                      size_t columns)
+{
+  (void)names;
+  (void)values;
+  *(size_t *)context += columns;
+  return true;
+}
+
+static void result_cut_in_the_middle_is_no_result(void **state)
+{
+  (void)state;
+  static const char rows[] = "select i, repeat('x', 100) from generate_series(1, 5000) i";
+  open_behind_proxy("30000", "2000");
+  for (int reset = 0; reset < 2; reset++) {
+    cenote_error error = CENOTE_ERROR_INIT;
+    cenote_result *result;
+    cenote_lease lease = rig_acquire(rig.manager, "cut");
+    rig_must_run(lease, "select 1");
+    fault_proxy_cut_after(proxy, FAULT_TO_CLIENT, 100000, reset != 0);
+    assert_int_equal(cenote_execute(lease, rows, NULL, 0, &result, &error), CENOTE_CONNECTION_LOST);
+    assert_null(result);
+    fault_proxy_heal(proxy);
+    rig_release(lease);
+
+    size_t cells = 0;
+    lease = rig_acquire(rig.manager, "cut stream");
+    fault_proxy_cut_after(proxy, FAULT_TO_CLIENT, 100000, reset != 0);
+    assert_int_equal(cenote_execute_stream(lease, rows, NULL, 0, count_row, &cells, NULL, &error),
+                     CENOTE_CONNECTION_LOST);
+    assert_true(cells > 0 && cells < 10000);
+    fault_proxy_heal(proxy);
+    rig_release(lease);
+  }
+  expect_service();
+  rig_close(&rig);
+}
+
+/* A new connection that hangs in the login keeps nobody who can be served. */
+static void login_that_hangs_is_given_up(void **state)
+{
+  (void)state;
+  cenote_lease lease;
+  cenote_error error = CENOTE_ERROR_INIT;
+  rig.options = (cenote_options)CENOTE_OPTIONS_INIT;
+  rig_open(&rig, proxy_url, "max_connections", "2", "min_connections", "0", "connect_timeout_ms",
+           "300", "connect_backoff_max_ms", "100", NULL);
+  fault_proxy_silence(proxy);
+  assert_int_equal(cenote_acquire(rig.manager, "hangs", 1500, &lease, &error), CENOTE_TIMEOUT);
+  assert_non_null(strstr(error.details, "connect"));
+  const uint64_t attempts = rig_statistics(rig.manager).connection_errors;
+  assert_true(attempts >= 1 && attempts <= 20);
+  fault_proxy_heal(proxy);
+  expect_service();
+  rig_close(&rig);
+}
+
+/* ------------------------------------------------------------------------- a pooler */
+
+struct passenger {
+  unsigned number;
+  unsigned wrong;
+};
+
+static void ride(void *context)
+{
+  struct passenger *p = context;
+  for (int i = 0; i < 40; i++) {
+    char tag[64];
+    cenote_lease lease;
+    cenote_result *result;
+    cenote_transaction *tx;
+    cenote_error error = CENOTE_ERROR_INIT;
+    snprintf(tag, sizeof tag, "%u/%d", p->number, i);
+    const cenote_value args[] = {cenote_text(tag), cenote_integer(i)};
+    if (cenote_acquire(rig.manager, tag, RIG_PATIENCE_MS, &lease, &error) != CENOTE_OK) {
+      p->wrong++;
+      continue;
+    }
+    /* One of them runs out of time: a cancel through the pooler must hit nobody else. */
+    if (p->number == 0 && i % 20 == 19) {
+      p->wrong += rig_run(lease, "select pg_sleep(30)", &error) != CENOTE_STATEMENT_TIMEOUT;
+    }
+    cenote_status status =
+        cenote_execute(lease, "select $1::text, $2::int + 1", args, 2, &result, &error);
+    p->wrong += status != CENOTE_OK || strcmp(cenote_result_text(result, 0, 0), tag) != 0 ||
+                cenote_result_integer(result, 0, 1) != i + 1;
+    cenote_result_free(result);
+    status = cenote_begin(lease, 0, &tx, &error);
+    if (status == CENOTE_OK) {
+      const cenote_status wrote =
+          cenote_tx_execute(tx, "insert into rides (tag, n) values (?, ?)", args, 2, NULL, &error);
+      status = i % 2 ? cenote_commit(tx, &error) : cenote_rollback(tx, &error);
+      p->wrong += wrote != CENOTE_OK;
+    }
+    p->wrong += status != CENOTE_OK;
+    p->wrong += cenote_release(lease) != CENOTE_OK;
+  }
+}
+
+static void ride_behind(const char *pooler)
+{
+  enum { PASSENGERS = 8 };
+  struct rig_thread threads[PASSENGERS];
+  struct passenger passengers[PASSENGERS];
+  admin_run("delete from rides");
+  rig.options = (cenote_options)CENOTE_OPTIONS_INIT;
+  rig_open(&rig, rig_var("PGBOUNCER_URL"), "max_connections", "5", "transaction_pooler", pooler,
+           "statement_timeout_ms", "1000", NULL);
+  for (unsigned i = 0; i < PASSENGERS; i++) {
+    passengers[i] = (struct passenger){.number = i};
+    rig_thread_start(&threads[i], 0, ride, &passengers[i]);
+  }
+  for (unsigned i = 0; i < PASSENGERS; i++) {
+    rig_thread_join(&threads[i]);
+    assert_int_equal(passengers[i].wrong, 0);
+  }
+  assert_int_equal(admin_integer("select count(*) from rides"), PASSENGERS * 20);
+  rig_close(&rig);
+}
+
+static void behind_a_transaction_pooler(void **state)
+{
+  (void)state;
+  const int started = pg_fixture_ctl(&rig_server, "bouncer-start", NULL);
+  if (started == 77) {
+    skip();
+  }
+  assert_int_equal(started, 0);
+  ride_behind("true");
+  ride_behind("false"); /* noticed by itself */
+  assert_int_equal(pg_fixture_ctl(&rig_server, "bouncer-stop", NULL), 0);
+}
+
+/* ---------------------------------------------------------------------------- TLS */
+
+static void tls_and_scram_end_to_end(void **state)
+{
+  (void)state;
+  rig.options = (cenote_options)CENOTE_OPTIONS_INIT;
+  rig_open(&rig, rig_var("POSTGRES_TLS_URL"), "max_connections", "2", NULL);
+  const cenote_lease lease = rig_acquire(rig.manager, "tls");
+  assert_string_equal(rig_text(lease, "select ssl::text || ' ' || version from pg_stat_ssl where "
+                                      "pid = pg_backend_pid()"),
+                      "true TLSv1.3");
+  rig_release(lease);
+  rig_close(&rig);
+  assert_int_equal(rig_logged(&rig, rig_var("POSTGRES_PASSWORD")), 0);
+}
+
+/* A certificate for another name: no session, and the reason is told to who waits. */
+static void wrong_certificate_is_refused(void **state)
+{
+  (void)state;
+  cenote_lease none;
+  cenote_error error = CENOTE_ERROR_INIT;
+  assert_int_equal(pg_fixture_ctl(&rig_server, "cert", "wrong"), 0);
+  rig.options = (cenote_options)CENOTE_OPTIONS_INIT;
+  rig_open(&rig, rig_var("POSTGRES_TLS_URL"), "max_connections", "2", "connect_backoff_max_ms",
+           "100", NULL);
+  bool refused = false;
+  for (int i = 0; i < 50 && !refused; i++) { /* the server takes a moment to reload */
+    error = (cenote_error)CENOTE_ERROR_INIT;
+    const cenote_status status = cenote_acquire(rig.manager, "tls", 400, &none, &error);
+    if (status == CENOTE_OK) {
+      rig_release(none);
+      assert_int_equal(cenote_flush(rig.manager, &error), CENOTE_OK);
+      continue;
+    }
+    refused = strstr(error.details, "certificate") || strstr(error.message, "certificate");
+  }
+  assert_int_equal(pg_fixture_ctl(&rig_server, "cert", "good"), 0);
+  assert_true(refused);
+  assert_null(strstr(error.details, rig_var("POSTGRES_PASSWORD")));
+  expect_service();
+  rig_close(&rig);
+}
+
+int main(void)
+{
+  if (!pg_fixture_start(&rig_server, NULL)) {
+    return pg_fixture_skip(&rig_server);
+  }
+  admin_run("create table once (n int); grant all on once to app;"
+            "create table rides (tag text, n int); grant all on rides to app");
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(slow_network_serves, proxy_up, proxy_down),
+      cmocka_unit_test_setup_teardown(silent_network_ends_at_the_time_out, proxy_up, proxy_down),
+      cmocka_unit_test_setup_teardown(lost_read_may_be_tried_again, proxy_up, proxy_down),
+      cmocka_unit_test_setup_teardown(flushed_write_never_repeated, proxy_up, proxy_down),
+      cmocka_unit_test_setup_teardown(lost_transaction_leaves_nothing, proxy_up, proxy_down),
+      cmocka_unit_test_setup_teardown(lost_commit_has_an_unknown_outcome, proxy_up, proxy_down),
+      cmocka_unit_test_setup_teardown(result_cut_in_the_middle_is_no_result, proxy_up, proxy_down),
+      cmocka_unit_test_setup_teardown(login_that_hangs_is_given_up, proxy_up, proxy_down),
+      cmocka_unit_test(behind_a_transaction_pooler),
+      cmocka_unit_test(tls_and_scram_end_to_end),
+      cmocka_unit_test(wrong_certificate_is_refused),
+  };
+  int failed = cmocka_run_group_tests_name("pool_network", tests, NULL, NULL);
+  pg_fixture_stop(&rig_server);
+  return failed;
+}
