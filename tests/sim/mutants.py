@@ -69,7 +69,7 @@ MUTANTS = {
         ("wait.c", "  waiter->slot = slot->index;\n  waiter->generation = generation;\n  pool->counters.handed++;", "  pool->counters.handed++;"),
         ("wait.c", "  pool_settle_locked(pool, waiter, CENOTE_OK, wakes);\n", "  pool_settle_locked(pool, waiter, CENOTE_OK, wakes);\n  waiter->slot = slot->index;\n  waiter->generation = generation;\n")],
     "filling_only_for_the_minimum": [
-        ("janitor.c", "         pool->waiters - pool->awake > pool->opening;", "         false;")],
+        ("janitor.c", "         pool->waiters - pool->awake > pool->opening", "         false")],
     "last_come_first_served": [
         ("wait.c", "cen_list_push_back(&pool->queue,", "cen_list_push_front(&pool->queue,")],
     "never_handed_over": [
@@ -159,6 +159,8 @@ MUTANTS = {
 
 # They change nothing that anybody could see; kept so that nobody adds them again in vain.
 EQUIVALENT = {
+    "cancel_for_whoever_is_there": "whatever comes after a cancel takes its place in the queue",
+    "no_rearm_after_rescan": "each slot that was set free has woken a waiter of its own, which takes or marks it",
     "grown_shrink_is_not_taken_back": "the retired connections are closed and opened again: slower, and right",
 }
 
@@ -191,13 +193,15 @@ class Bench:
         self.folder = folder
         self.plain = os.path.join(folder, "plain")
         os.mkdir(self.plain)
-        self.build(self.plain, os.path.join(ROOT, "src"), CORE, True)
+        self.source = os.path.join(folder, "src")  # as it is now: somebody may be editing the other
+        shutil.copytree(os.path.join(ROOT, "src", "core"), os.path.join(self.source, "core"))
+        self.build(self.plain, self.source, CORE, True)
 
     def build(self, target, include, core, everything):
         sources = [os.path.join(include, "core", name + ".c") for name in core]
         if everything:
             sources += [os.path.join(HERE, name + ".c") for name in WORLD + POOL + SCENARIOS]
-            if include == os.path.join(ROOT, "src"):
+            if include == self.source:
                 sources += [os.path.join(ROOT, "src", "base", name + ".c") for name in BASE]
         compile_all(sources, target, include)
 
@@ -212,7 +216,7 @@ class Bench:
         """None when the mutant lives, else who caught it."""
         target = os.path.join(self.folder, name)
         os.makedirs(os.path.join(target, "src"))
-        shutil.copytree(os.path.join(ROOT, "src", "core"), os.path.join(target, "src", "core"))
+        shutil.copytree(os.path.join(self.source, "core"), os.path.join(target, "src", "core"))
         changed = set()
         for file, text, replacement in MUTANTS[name]:
             path = os.path.join(target, "src", "core", file)

@@ -257,3 +257,83 @@ void extended_lease_keeps_its_promise(void **state)
   scenario_play(
       &(struct scenario){.name = __func__, .set = first_set, .body = {extending}, .copies = 3});
 }
+
+/* -------------------------------------- expired_lease_never_shares_its_connection */
+
+/* Releases in the very moment in which the janitor looks: one of them wins, and whoever comes
+ * next has its whole time. */
+static void punctual(void *argument)
+{
+  for (int i = 0; i < 25; i++) {
+    struct lease *lease;
+    client_acquire(scenario_number(argument), 200 * SIM_MS, 300 * SIM_US, &lease);
+    if (lease == NULL) {
+      continue;
+    }
+    sim_sleep_until(lease->deadline_ns - 300 + (int64_t)sim_random(600));
+    client_release(lease);
+  }
+  client_done();
+}
+
+static void punctual_set(struct world_config *config)
+{
+  first_set(config);
+  config->statement_ns = 5 * SIM_US;
+}
+
+void expired_lease_never_shares_its_connection(void **state)
+{
+  (void)state;
+  scenario_play(&(struct scenario){
+      .name = __func__, .set = punctual_set, .body = {punctual}, .copies = 3, .runs = 240});
+}
+
+/* ------------------------------------------ late_extension_spares_the_next_holder */
+
+/* A second thread extends a lease that its holder just releases. */
+static void extender(void *argument)
+{
+  (void)argument;
+  while (stage == 0) {
+    struct lease *lease = shared_lease;
+    int64_t granted;
+    if (lease != NULL) {
+      pool_extend(&world->pool, lease->slot, lease->generation, sim_now() + SIM_US,
+                  INT64_C(1000) * SIM_MS, &granted);
+    }
+    sim_sleep((int64_t)sim_random(2000));
+  }
+  client_done();
+}
+
+static void extended(void *argument)
+{
+  for (int i = 0; i < 60; i++) {
+    struct lease *lease;
+    client_acquire(scenario_number(argument), 200 * SIM_MS, 50 * SIM_MS, &lease);
+    if (lease == NULL) {
+      continue;
+    }
+    const bool shared = sim_chance(2);
+    if (shared) {
+      lease->foreign = true; /* its time is not its own any more */
+      shared_lease = lease;
+    }
+    sim_sleep(shared ? (int64_t)sim_random(1000) : 20 * SIM_US);
+    client_release(lease); /* the ledger: one that was not shared has its whole time */
+  }
+  stage = 1;
+  client_done();
+}
+
+void late_extension_spares_the_next_holder(void **state)
+{
+  (void)state;
+  scenario_play(&(struct scenario){.name = __func__,
+                                   .set = punctual_set,
+                                   .body = {extender, extended},
+                                   .copies = 2,
+                                   .runs = 240,
+                                   .prompt = true});
+}

@@ -41,6 +41,21 @@ static void waiters_refused(void *argument)
   client_done();
 }
 
+/* Whoever drains may be stopped before it has refused them all: the pool is not finished then. */
+static void waiters_slowly(void *argument)
+{
+  struct lease *lease;
+  EXPECT(client_acquire(scenario_number(argument), INT64_C(10000) * SIM_MS, SIM_MS, &lease) ==
+         CENOTE_SHUTTING_DOWN);
+  client_done();
+}
+
+static void waiters_slowly_set(struct world_config *config)
+{
+  config->connect_ns = INT64_C(100000) * SIM_MS;
+  config->drain_after_ns = 10 * SIM_MS;
+}
+
 void close_with_waiters(void **state)
 {
   (void)state;
@@ -49,6 +64,8 @@ void close_with_waiters(void **state)
                                    .body = {waiters_holder, waiters_refused},
                                    .copies = 30, /* more than one call can wake */
                                    .prompt = true});
+  scenario_play(&(struct scenario){
+      .name = __func__, .set = waiters_slowly_set, .body = {waiters_slowly}, .copies = 30});
 }
 
 /* --------------------------------------------------------- close_during_connect */

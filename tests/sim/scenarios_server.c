@@ -162,8 +162,8 @@ static void frozen_holder(void *argument)
   while (sim_now() < HOUR_NS) {
     sim_sleep(SIM_MS);
   }
-  sim_sleep(20 * SIM_MS);
-  EXPECT(client_statement(lease, 100 * SIM_US, 0, false)); /* still its own */
+  sim_sleep(INT64_C(3000) * SIM_MS);                       /* well past the time of grace */
+  EXPECT(client_statement(lease, 100 * SIM_US, 0, false)); /* and still its own */
   EXPECT(client_release(lease) == POOL_OK);
   client_done();
 }
@@ -192,11 +192,17 @@ static void frozen_after(void)
   }
 }
 
+static void frozen_set(struct world_config *config)
+{
+  fill_set(config);
+  config->lease_ns = INT64_C(10000) * SIM_MS;
+}
+
 void freeze_thaw(void **state)
 {
   (void)state;
   scenario_play(&(struct scenario){.name = __func__,
-                                   .set = fill_set,
+                                   .set = frozen_set,
                                    .body = {frozen_sleeper, frozen_holder},
                                    .copies = 3,
                                    .after = frozen_after,
