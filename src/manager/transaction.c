@@ -360,8 +360,12 @@ static cenote_status run_all(struct entry *entry, const cenote_statement *statem
 }
 
 static cenote_status batch_check(const cenote_statement *statements, size_t n,
-                                 cenote_result ***results, cenote_error *error)
+                                 cenote_batch_mode mode, cenote_result ***results,
+                                 cenote_error *error)
 {
+  if (mode != CENOTE_BATCH_DEFERRED && mode != CENOTE_BATCH_WRITE && mode != CENOTE_BATCH_READ) {
+    return cenote_error_set(error, CENOTE_INVALID, "batch: there is no mode %d", (int)mode);
+  }
   if (results == NULL || n == 0 || n > CEN_MAX_BATCH || statements == NULL) {
     return cenote_error_set(error, CENOTE_INVALID,
                             "batch of %zu statements: from 1 to %d, and nothing may be NULL", n,
@@ -384,7 +388,7 @@ cenote_status cenote_batch(cenote_lease lease, const cenote_statement *statement
   if (results != NULL) {
     *results = NULL;
   }
-  cenote_status status = batch_check(statements, n, results, error);
+  cenote_status status = batch_check(statements, n, mode, results, error);
   if (status != CENOTE_OK) {
     return status;
   }
