@@ -582,8 +582,8 @@ static void an_acquire_without_time_does_not_kill_what_it_has_to_check(void **st
   must_release(must_acquire(place.manager, "warm"));
   place.script.delay_ns[CENOTE_REQUEST_CHECK] = 20 * 1000000;
   pause_ms(30);
-  (void)cenote_acquire(place.manager, "hurried", 0, &lease, &place.error);
-  (void)cenote_release(lease);
+  const cenote_status hurried = cenote_acquire(place.manager, "hurried", 0, &lease, &place.error);
+  assert_int_equal(cenote_release(lease), hurried == CENOTE_OK ? CENOTE_OK : CENOTE_STALE);
   pause_ms(50);
   lease = must_acquire(place.manager, "next");
   assert_int_equal(must_read(lease, "who"), 1);
