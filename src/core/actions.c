@@ -23,12 +23,11 @@ static void drop_todo(struct slot *slot)
 }
 
 /* A cancel is only worth anything while the one it is meant for is still inside. */
-static bool is_current(struct slot *slot, enum pool_action_kind kind, uint64_t word)
+static bool is_current(enum pool_action_kind kind, uint64_t word)
 {
   if (kind != POOL_ACT_CANCEL && kind != POOL_ACT_ABORT) {
     return true;
   }
-  (void)slot;
   return (word_state(word) == SLOT_CALL && (word & SLOT_REVOKED) != 0) ||
          (word_state(word) == SLOT_OPENING && (word & SLOT_RETIRE) != 0);
 }
@@ -47,7 +46,7 @@ bool pool_next_action(struct pool *pool, struct pool_action *action)
     action->resource = slot->resource;
     action->number = slot->number;
     action->reason = slot->expired ? POOL_REASON_EXPIRED : slot->reason;
-    found = is_current(slot, slot->todo, word);
+    found = is_current(slot->todo, word);
     slot->todo = POOL_ACT_NONE;
   }
   pool_lock_give(&pool->lock);
@@ -99,6 +98,7 @@ static void renew(struct slot *slot, int64_t now_ns)
   atomic_store_explicit(&slot->session, 0, memory_order_relaxed);
   atomic_store_explicit(&slot->proven_ns, now_ns, memory_order_relaxed);
   slot->expired = false;
+  slot->rest_ns = 0;
 }
 
 void pool_opened(struct pool *pool, uint32_t index, int64_t now_ns, struct pool_wakes *wakes)
@@ -108,7 +108,6 @@ void pool_opened(struct pool *pool, uint32_t index, int64_t now_ns, struct pool_
   pool->opening--;
   pool->open_failures = 0;
   pool->next_open_ns = 0;
-  pool->ceiling = 0;
   pool->counters.created++;
   cen_hist_record(&pool->connect, now_ns - slot->since_ns);
   slot->opened_ns = now_ns;
@@ -136,6 +135,8 @@ static void remember_failure(struct pool *pool, const cenote_error *why, int64_t
   failure->at_ns = now_ns;
 }
 
+static const int64_t LEAST_PAUSE_NS = 1000 * 1000;
+
 /* Doubles with each failure in a row, with jitter; a server that is full gets more time. */
 static void back_off(struct pool *pool, bool full, int64_t now_ns)
 {
@@ -146,6 +147,7 @@ static void back_off(struct pool *pool, bool full, int64_t now_ns)
   }
   pause = full ? pause * 4 : pause;
   pause = pause < pool->limits.backoff_max_ns ? pause : pool->limits.backoff_max_ns;
+  pause = pause > LEAST_PAUSE_NS ? pause : LEAST_PAUSE_NS; /* no busy loop, whatever was set */
   pool->next_open_ns = now_ns + cen_rng_jitter(&pool->rng, pause, 25);
 }
 
@@ -166,7 +168,6 @@ void pool_open_failed(struct pool *pool, uint32_t index, const cenote_error *why
     pool->counters.open_errors++;
     pool->counters.login_failures += why->status == CENOTE_AUTH;
     pool->open_failures++;
-    pool->ceiling = full ? (pool->live > 0 ? pool->live : 1) : pool->ceiling;
     remember_failure(pool, why, now_ns);
     back_off(pool, full, now_ns);
   }

@@ -196,11 +196,29 @@ static int64_t tick_leased(struct pool *pool, struct slot *slot, uint64_t word, 
 
 /* -------------------------------------------------------------------- idle */
 
-static int64_t idle_since(const struct slot *slot)
+/* Checks prove a connection, but nobody has used it. */
+static int64_t idle_since(const struct slot *slot, uint64_t word)
 {
+  if (slot->rest_ns != 0 && slot->rest_generation == word_generation(word)) {
+    return slot->rest_ns;
+  }
   const int64_t proven = atomic_load_explicit(&slot->proven_ns, memory_order_relaxed);
   const int64_t acquired = atomic_load_explicit(&slot->acquired_ns, memory_order_relaxed);
   return proven > acquired ? proven : acquired;
+}
+
+bool pool_check_locked(struct pool *pool, struct slot *slot, uint64_t *word, int64_t now_ns,
+                       struct pool_wakes *wakes)
+{
+  const int64_t since = idle_since(slot, *word);
+  if (!slot_move(slot, word, SLOT_CHECKING, word_generation(*word), 0)) {
+    return false;
+  }
+  slot->rest_ns = since;
+  slot->rest_generation = word_generation(*word);
+  slot->since_ns = now_ns;
+  pool_todo_locked(pool, slot, POOL_ACT_CHECK, wakes);
+  return true;
 }
 
 static int64_t tick_free(struct pool *pool, struct slot *slot, uint64_t word, int64_t now_ns,
@@ -213,7 +231,7 @@ static int64_t tick_free(struct pool *pool, struct slot *slot, uint64_t word, in
   }
   int64_t next = slot->retire_ns;
   if (limits->idle_ns > 0 && pool->live - pool->closing > limits->minimum) {
-    const int64_t end = idle_since(slot) + limits->idle_ns;
+    const int64_t end = idle_since(slot, word) + limits->idle_ns;
     if (now_ns >= end) {
       pool_close_locked(pool, slot, &word, POOL_REASON_IDLE, now_ns, wakes);
       return INT64_MAX;
@@ -228,10 +246,7 @@ static int64_t tick_free(struct pool *pool, struct slot *slot, uint64_t word, in
         return now_ns + limits->heartbeat_ns; /* not all at once: somebody may want one */
       }
       (*checks)--;
-      if (slot_move(slot, &word, SLOT_CHECKING, word_generation(word), 0)) {
-        slot->since_ns = now_ns;
-        pool_todo_locked(pool, slot, POOL_ACT_CHECK, wakes);
-      }
+      pool_check_locked(pool, slot, &word, now_ns, wakes);
       return INT64_MAX;
     }
     next = sooner(next, due);
@@ -265,6 +280,7 @@ static void thaw_locked(struct pool *pool, int64_t now_ns, int64_t gap_ns)
        * idle since for ever. */
       const int64_t stale = now_ns - pool->limits.check_after_ns - THAW_GRACE_NS;
       atomic_store_explicit(&slot->proven_ns, stale, memory_order_relaxed);
+      slot->rest_ns = 0;
     }
   }
 }

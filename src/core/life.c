@@ -14,7 +14,6 @@ static void empty_books(struct pool *pool)
   pool->last_bound_ns = pool->next_tick_ns = pool->next_open_ns = pool->thawed_ns = 0;
   pool->open_failures = 0;
   pool->turned_away = false;
-  pool->ceiling = 0;
   memset(&pool->failure, 0, sizeof pool->failure);
   memset(&pool->counters, 0, sizeof pool->counters);
   cen_hist_reset(&pool->wait);
@@ -37,6 +36,7 @@ cenote_status pool_init(struct pool *pool, const struct pool_limits *limits, uin
     return CENOTE_NO_MEMORY;
   }
   pool->born = true;
+  pool_lock_take(&pool->lock); /* handles of an earlier life may be looked up meanwhile */
   empty_books(pool);
   set_limits(pool, limits);
   cen_rng_seed(&pool->rng, seed);
@@ -46,6 +46,7 @@ cenote_status pool_init(struct pool *pool, const struct pool_limits *limits, uin
     slot->obituary.generation = 0;
     slot->first_generation = word_generation(slot_word(slot));
   }
+  pool_lock_give(&pool->lock);
   atomic_store_explicit(&pool->phase, POOL_OPEN, memory_order_release);
   atomic_fetch_and_explicit(&pool->gate, ~(uint32_t)POOL_GATE_SHUT, memory_order_release);
   return CENOTE_OK;

@@ -18,8 +18,10 @@ static void add_counts(struct pool *pool, struct pool_picture *picture)
   const uint32_t span = atomic_load_explicit(&pool->span, memory_order_relaxed);
   for (uint32_t index = 0; index < span; index++) {
     struct slot *slot = pool_slot(pool, index);
-    picture->by_state[word_state(slot_word(slot))]++;
-    picture->grants += word_generation(slot_word(slot)) - slot->first_generation;
+    const uint64_t word = slot_word(slot); /* once, or a lease begun meanwhile counts on one side */
+    picture->by_state[word_state(word)]++;
+    picture->revoked += (word & SLOT_REVOKED) != 0;
+    picture->grants += word_generation(word) - slot->first_generation;
   }
 }
 
@@ -56,8 +58,9 @@ void pool_look(struct pool *pool, int64_t now_ns, struct pool_picture *picture)
   pool_lock_give(&pool->lock);
 
   /* A lease ends by release, expiry, force or discard: what is none of the others was a release.
-   * A holder that is just stamping may be counted on one side only, so never below zero. */
-  const uint64_t leased = picture->by_state[SLOT_HELD] + picture->by_state[SLOT_CALL];
+   * One that was taken back from inside a call is among the expired or forced already. */
+  const uint64_t leased =
+      picture->by_state[SLOT_HELD] + picture->by_state[SLOT_CALL] - picture->revoked;
   const uint64_t discarded = picture->counters.discarded;
   const uint64_t others = leased + picture->counters.expired + picture->counters.forced;
   picture->grants = picture->grants > discarded ? picture->grants - discarded : 0;

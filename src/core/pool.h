@@ -159,7 +159,6 @@ struct pool {
   int64_t next_open_ns;   /* back-off */
   unsigned open_failures; /* in a row */
   bool turned_away;       /* nobody may wait, and somebody would have: worth a connection */
-  uint32_t ceiling;       /* what the server allowed when it said "too many"; 0: no limit known */
   struct pool_failure failure;
   struct pool_counters counters;
   struct cen_rng rng;
@@ -278,6 +277,7 @@ void pool_thaw(struct pool *pool, int64_t now_ns, int64_t gap_ns);
 struct pool_picture {
   cenote_state state;
   uint32_t by_state[SLOT_STATES];
+  uint32_t revoked; /* of those inside a call: taken back, the holder not out yet */
   uint32_t live, minimum, maximum, waiters;
   int64_t longest_wait_ns;
   unsigned open_failures; /* in a row, until now */
@@ -324,6 +324,9 @@ void pool_offer_locked(struct pool *pool, struct slot *slot, int64_t now_ns,
 /* Into CLOSING, with the action queued. */
 bool pool_close_locked(struct pool *pool, struct slot *slot, uint64_t *word,
                        enum pool_reason reason, int64_t now_ns, struct pool_wakes *wakes);
+/* FREE into CHECKING, with the action queued. */
+bool pool_check_locked(struct pool *pool, struct slot *slot, uint64_t *word, int64_t now_ns,
+                       struct pool_wakes *wakes);
 /* Starts what opens are wanted: for waiters, for the minimum. */
 void pool_fill_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes);
 /* HELD by the caller's side, or in the manager's hands: to the first waiter. */

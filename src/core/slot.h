@@ -119,10 +119,12 @@ struct slot {
   uint64_t number;  /* of the connection, 1, 2, … in its pool */
   int64_t since_ns; /* entered OPENING, CHECKING, CLEANING or CLOSING */
   int64_t opened_ns;
-  int64_t retire_ns;          /* its lifetime ends */
-  int64_t marked_ns;          /* WAITER was set */
-  int64_t revoked_ns;         /* REVOKED was set, or the last escalation */
-  enum pool_reason reason;    /* for RETIRE and CLOSING */
+  int64_t retire_ns;        /* its lifetime ends */
+  int64_t rest_ns;          /* unused since, as long as nobody raises the generation; 0: unknown */
+  uint64_t rest_generation; /* … from this */
+  int64_t marked_ns;        /* WAITER was set */
+  int64_t revoked_ns;       /* REVOKED was set, or the last escalation */
+  enum pool_reason reason;  /* for RETIRE and CLOSING */
   enum pool_action_kind todo; /* queued for the manager */
   bool expired;               /* CLEANING because a lease expired */
   bool escalated;             /* ABORT was asked for */

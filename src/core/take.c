@@ -277,10 +277,8 @@ static void suspect_others(struct pool *pool, int64_t now_ns, struct pool_wakes 
     struct slot *slot = pool_slot(pool, index);
     uint64_t word = slot_word(slot);
     const int64_t proven = atomic_load_explicit(&slot->proven_ns, memory_order_relaxed);
-    if (word_state(word) == SLOT_FREE && now_ns - proven > pool->limits.check_after_ns &&
-        slot_move(slot, &word, SLOT_CHECKING, word_generation(word), 0)) {
-      slot->since_ns = now_ns;
-      pool_todo_locked(pool, slot, POOL_ACT_CHECK, wakes);
+    if (word_state(word) == SLOT_FREE && now_ns - proven > pool->limits.check_after_ns) {
+      pool_check_locked(pool, slot, &word, now_ns, wakes);
     }
   }
 }

@@ -107,7 +107,7 @@ MUTANTS = {
     "revoked_broken_is_cleaned": [
         ("take.c", "  if (broken || shutting ||", "  if (shutting ||")],
     "cancel_for_whoever_is_there": [
-        ("actions.c", "    found = is_current(slot, slot->todo, word);", "    found = true;")],
+        ("actions.c", "    found = is_current(slot->todo, word);", "    found = true;")],
     "first_action_wins": [
         ("actions.c", "  slot->todo = kind; /* a cancel", "  slot->todo = slot->todo == POOL_ACT_NONE ? kind : slot->todo; /* a cancel")],
     "extend_stores": [

@@ -1,0 +1,117 @@
+/* core_idle.c - how long a connection has been idle, whatever is done to keep it proven. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/pool.h"
+
+#include <string.h>
+
+enum { SECOND = 1000 * 1000 * 1000 };
+
+static int64_t at(int64_t seconds)
+{
+  return 1000 * (int64_t)SECOND + seconds * SECOND;
+}
+
+static void pool_begin(struct pool *pool)
+{
+  const struct pool_limits limits = {.maximum = 4,
+                                     .max_opening = 4,
+                                     .max_waiters = 4,
+                                     .idle_ns = 300 * (int64_t)SECOND,
+                                     .check_interval_ns = 60 * (int64_t)SECOND,
+                                     .check_after_ns = SECOND / 2,
+                                     .lease_ns = 30 * (int64_t)SECOND,
+                                     .heartbeat_ns = SECOND,
+                                     .cancel_ns = SECOND};
+  memset(pool, 0, sizeof *pool);
+  assert_int_equal(pool_init(pool, &limits, 1, at(0)), CENOTE_OK);
+}
+
+/* Does what the manager would do, at once; answers how many were closed. */
+static unsigned work(struct pool *pool, int64_t now)
+{
+  static char connection;
+  struct pool_wakes wakes = {0};
+  struct pool_action action;
+  unsigned closed = 0;
+  pool_tick(pool, now, &wakes);
+  while (pool_next_action(pool, &action)) {
+    switch (action.kind) {
+    case POOL_ACT_OPEN:
+      pool_set_resource(pool, action.slot, &connection);
+      pool_opened(pool, action.slot, now, &wakes);
+      break;
+    case POOL_ACT_CHECK:
+      pool_checked(pool, action.slot, true, now, &wakes);
+      break;
+    case POOL_ACT_CLOSE:
+      assert_int_equal(action.reason, POOL_REASON_IDLE);
+      pool_closed(pool, action.slot, now, &wakes);
+      closed++;
+      break;
+    default:
+      fail();
+    }
+  }
+  assert_null(pool_check(pool));
+  return closed;
+}
+
+static void use_one(struct pool *pool, int64_t now)
+{
+  struct pool_waiter waiter;
+  struct pool_wakes wakes = {0};
+  struct pool_grant grant;
+  const struct pool_ask ask = {.operation = "", .now_ns = now, .lease_ns = 30 * (int64_t)SECOND};
+  pool_waiter_init(&waiter, false);
+  if (!pool_wait(pool, &waiter, now, &wakes)) {
+    assert_int_equal(work(pool, now), 0);
+  }
+  assert_int_equal(waiter.status, CENOTE_OK);
+  pool_accept(pool, &waiter, &ask, &grant);
+  assert_int_equal(pool_release_slow(pool, grant.slot, grant.generation, now, &wakes), POOL_OK);
+}
+
+static void checks_do_not_keep_an_idle_connection_alive(void **state)
+{
+  (void)state;
+  struct pool pool;
+  pool_begin(&pool);
+  use_one(&pool, at(0));
+  for (int64_t second = 1; second < 300; second++) {
+    assert_int_equal(work(&pool, at(second)), 0);
+  }
+  assert_true(pool.counters.checks > 3);
+  assert_int_equal(work(&pool, at(301)), 1);
+  pool_deinit(&pool);
+}
+
+static void use_between_checks_does(void **state)
+{
+  (void)state;
+  struct pool pool;
+  pool_begin(&pool);
+  use_one(&pool, at(0));
+  for (int64_t second = 1; second < 1000; second++) {
+    if (second % 200 == 0) {
+      use_one(&pool, at(second));
+    }
+    assert_int_equal(work(&pool, at(second)), 0);
+  }
+  assert_int_equal(pool.counters.created, 1);
+  pool_deinit(&pool);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(checks_do_not_keep_an_idle_connection_alive),
+      cmocka_unit_test(use_between_checks_does),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
