@@ -155,9 +155,13 @@ static void accept_grant(struct acquisition *acquisition)
   }
   void *resource;
   if (pool_enter(&manager->pool, grant.slot, grant.generation, &resource) == POOL_OK) {
-    acquisition->checking = true;
-    errand_check_lease(resource, acquisition, grant.generation,
-                       check_deadline(manager, cen_now_ns(), acquisition->deadline_ns));
+    acquisition->checking = grant.must_check;
+    if (grant.must_check) {
+      errand_check_lease(resource, acquisition, grant.generation,
+                         check_deadline(manager, cen_now_ns(), acquisition->deadline_ns));
+    } else {
+      async_checked(acquisition, resource, true);
+    }
   } else { /* taken back already, by a shutdown */
     deliver(acquisition, CENOTE_SHUTTING_DOWN, (cenote_lease){0});
   }
@@ -170,9 +174,11 @@ void async_checked(struct acquisition *acquisition, struct session *session, boo
   const uint64_t generation = acquisition->waiter.generation;
   const bool rejected = good && hook_rejects(manager, session);
   struct pool_wakes wakes = {0};
+  const bool proven = good && acquisition->checking;
   acquisition->checking = false;
-  const enum pool_answer answer = pool_leave(
-      &manager->pool, slot, generation, good ? 0 : SLOT_SESSION_BROKEN, good, cen_now_ns(), &wakes);
+  const enum pool_answer answer =
+      pool_leave(&manager->pool, slot, generation, good ? 0 : SLOT_SESSION_BROKEN, proven,
+                 cen_now_ns(), &wakes);
   if (answer == POOL_OK && (!good || rejected)) {
     pool_discard(&manager->pool, slot, generation,
                  rejected ? POOL_REASON_HOOK : POOL_REASON_CHECK_FAILED, cen_now_ns(), &wakes);

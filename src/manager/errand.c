@@ -109,6 +109,7 @@ static bool is_permanent(const cenote_error *error)
 {
   return error->status == CENOTE_AUTH || error->status == CENOTE_CONFIG ||
          error->status == CENOTE_INVALID || error->status == CENOTE_UNSUPPORTED ||
+         (error->status == CENOTE_CONNECT && !error->retryable) ||
          strcmp(error->sqlstate, "3D000") == 0 || strncmp(error->sqlstate, "28", 2) == 0;
 }
 
@@ -130,19 +131,39 @@ static void report_open_failed(struct cenote_manager *manager, uint32_t slot,
   manager_wake(manager, &wakes);
 }
 
+/* It was open for as long as the hook looked at it. */
+static bool hook_accepts(struct session *session)
+{
+  const struct cenote_manager *manager = session->manager;
+  const cenote_options *options = &manager->options;
+  if (options->hook == NULL) {
+    return true;
+  }
+  void *resource = manager->driver->resource(session->connection);
+  if (options->hook(options->hook_context, CENOTE_HOOK_CONNECTED, resource, "")) {
+    return true;
+  }
+  const char *reason = pool_reason_text(POOL_REASON_HOOK);
+  (void)options->hook(options->hook_context, CENOTE_HOOK_CLOSED, resource, reason);
+  return false;
+}
+
 static void open_ended(struct session *session, cenote_step step, cenote_error *error)
 {
   struct cenote_manager *manager = session->manager;
   const uint32_t slot = session->slot;
-  const cenote_options *options = &manager->options;
-  if (step == CENOTE_STEP_DONE && options->hook != NULL &&
-      !options->hook(options->hook_context, CENOTE_HOOK_CONNECTED,
-                     manager->driver->resource(session->connection), "")) {
+  const bool opened = step == CENOTE_STEP_DONE;
+  if (opened) {
+    observer_audit(manager, CENOTE_AUDIT_CONNECTION_OPENED, session->number, "", "");
+  }
+  if (opened && !hook_accepts(session)) {
+    observer_audit(manager, CENOTE_AUDIT_CONNECTION_CLOSED, session->number,
+                   pool_reason_text(POOL_REASON_HOOK), "");
     cenote_error_set(error, CENOTE_CONNECT, "the hook for new connections rejected it");
     step = CENOTE_STEP_FAILED;
   }
   if (step != CENOTE_STEP_DONE) {
-    if (cen_now_ns() >= session->deadline_ns) {
+    if (!opened && cen_now_ns() >= session->deadline_ns) {
       cenote_error_set(error, CENOTE_CONNECT,
                        "connect timeout: %s did not answer within %" PRId64 " ms", manager->url,
                        connect_ms(manager));
@@ -156,7 +177,6 @@ static void open_ended(struct session *session, cenote_step step, cenote_error *
     cen_log_write(&manager->log, CENOTE_LOG_INFO, "connected to %s again", manager->url);
   }
   cen_log_write(&manager->log, CENOTE_LOG_DEBUG, "connection %" PRIu64 " open", session->number);
-  observer_audit(manager, CENOTE_AUDIT_CONNECTION_OPENED, session->number, "", "");
   struct pool_wakes wakes = {0};
   pool_opened(&manager->pool, slot, cen_now_ns(), &wakes);
   manager_wake(manager, &wakes);
