@@ -291,7 +291,8 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_open(const char *url, const ceno
  * the setting shutdown_timeout_ms), cancels what is left and closes every
  * connection. CENOTE_OK: drained. CENOTE_TIMEOUT: leases were forced; details
  * name their operation ids. A second call waits for the first and answers the
- * same. The handle stays valid until cenote_close.
+ * same. The handle stays valid until cenote_close. Inside a callback of the
+ * manager's loop it would wait for itself: CENOTE_INVALID.
  */
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_shutdown(cenote_manager *manager,
                                                          int64_t timeout_ms, cenote_error *error);
@@ -299,7 +300,9 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_shutdown(cenote_manager *manager
 /* Shuts down (with the setting's time-out, unless done) and frees the
  * manager. No other call may use this manager pointer at the same time or
  * later; leases may: they get CENOTE_STALE. NULL is fine. In a forked child
- * it frees the child's copy and leaves the parent's sessions alone. */
+ * it frees the child's copy and leaves the parent's sessions alone. Where a
+ * holder does not come out of its call in time, the manager is abandoned, not
+ * freed: its callbacks may then still be called. */
 CENOTE_API void cenote_close(cenote_manager *manager);
 
 /* The process-wide manager, opened from the environment at the first call.

@@ -186,14 +186,18 @@ cenote_status cenote_resize(cenote_manager *manager, int64_t min_connections,
   if (manager_is_foreign(manager)) {
     return manager_foreign_error(error);
   }
+  struct pool_wakes wakes = {0};
+  pthread_mutex_lock(&manager->life_lock); /* who changes settings takes turns */
   const cenote_status status =
       cen_settings_set_bounds(&manager->settings, min_connections, max_connections, error);
+  if (status == CENOTE_OK) {
+    const struct pool_limits limits = manager_limits(manager);
+    pool_configure(&manager->pool, &limits, cen_now_ns(), &wakes);
+  }
+  pthread_mutex_unlock(&manager->life_lock);
   if (status != CENOTE_OK) {
     return status;
   }
-  const struct pool_limits limits = manager_limits(manager);
-  struct pool_wakes wakes = {0};
-  pool_configure(&manager->pool, &limits, cen_now_ns(), &wakes);
   manager_wake(manager, &wakes);
   observer_audit(manager, CENOTE_AUDIT_SETTINGS_CHANGED, 0, "resize", "");
   return CENOTE_OK;
@@ -256,6 +260,14 @@ static void note_holders(struct cenote_manager *manager)
                   forced, names);
   }
   free(names);
+}
+
+static bool is_finished(struct cenote_manager *manager)
+{
+  pthread_mutex_lock(&manager->life_lock);
+  const bool finished = manager->life == LIFE_FINISHED;
+  pthread_mutex_unlock(&manager->life_lock);
+  return finished;
 }
 
 /* Waits until the pool is empty; with an external loop this thread drives it meanwhile. */
@@ -325,6 +337,11 @@ cenote_status cenote_shutdown(cenote_manager *manager, int64_t timeout_ms, cenot
   if (manager_is_foreign(manager)) {
     return manager_foreign_error(error);
   }
+  if (cen_loop_inside(manager->loop)) {
+    return cenote_error_set(error, CENOTE_INVALID,
+                            "cenote_shutdown inside a callback would wait for itself: call it "
+                            "after the callback, or on another thread");
+  }
   if (timeout_ms < 0) {
     timeout_ms = cen_setting(&manager->settings, CEN_SET_SHUTDOWN_TIMEOUT);
   }
@@ -342,7 +359,9 @@ cenote_status cenote_shutdown(cenote_manager *manager, int64_t timeout_ms, cenot
   cenote_error_set(error, CENOTE_TIMEOUT,
                    "shutdown timeout after %" PRId64 " ms: %" PRIu32 " leases were forced%s",
                    manager->drain_ms, forced,
-                   finished ? "" : ", and a holder is still inside a call");
+                   finished      ? ""
+                   : forced == 0 ? ", but a connection is not closed yet"
+                                 : ", and a holder is still inside a call");
   if (manager->forced_names != NULL) { /* written once, before anybody can come here */
     cen_error_details(error, "%s", manager->forced_names);
   }
@@ -361,15 +380,18 @@ void cenote_close(cenote_manager *manager)
     manager->loop = NULL;
     return;
   }
-  const cenote_status status = cenote_shutdown(manager, -1, NULL);
-  pthread_mutex_lock(&manager->life_lock);
-  const bool finished = manager->life == LIFE_FINISHED;
-  pthread_mutex_unlock(&manager->life_lock);
-  (void)status;
-  if (!finished) {
-    /* Somebody is inside a connection and does not come out: better to leak than to free it. */
-    cen_log_write(&manager->log, CENOTE_LOG_ERROR,
-                  "closed while a holder is inside a call: its connection is abandoned");
+  const bool inside = cen_loop_inside(manager->loop);
+  if (inside) {
+    (void)begin_shutdown(manager, 0);
+  } else {
+    const cenote_status status = cenote_shutdown(manager, -1, NULL);
+    (void)status;
+  }
+  if (inside || !is_finished(manager)) {
+    /* Somebody is inside a connection, or our caller inside the loop, and does not come out: better
+     * to leak than to free it. */
+    cen_log_write(&manager->log, CENOTE_LOG_ERROR, "closed inside %s: its memory is abandoned",
+                  inside ? "a callback" : "a call on a connection");
     return;
   }
   pool_forget(&manager->pool);

@@ -115,7 +115,7 @@ static void watches_and_timers_forget(struct cen_loop *loop)
   cen_heap_deinit(&loop->timers);
 }
 
-static bool is_runner(struct cen_loop *loop)
+bool cen_loop_inside(const struct cen_loop *loop)
 {
   return atomic_load_explicit(&loop->runner, memory_order_relaxed) == &this_thread;
 }
@@ -145,7 +145,7 @@ void cen_loop_free_child(struct cen_loop *loop)
   }
   /* A thread that does not exist here may have been inside when the parent forked. Then its
    * tables may be half changed and are left alone, as is the lock in any case. */
-  if (atomic_load(&loop->runner) == NULL || is_runner(loop)) {
+  if (atomic_load(&loop->runner) == NULL || cen_loop_inside(loop)) {
     watches_and_timers_forget(loop);
   }
   descriptors_close(loop);
@@ -340,7 +340,7 @@ void cen_loop_post(struct cen_loop *loop, struct cen_task *task)
   if (is_foreign(loop)) {
     return;
   }
-  bool inside = is_runner(loop); /* it looks at the list again before it sleeps */
+  bool inside = cen_loop_inside(loop); /* it looks at the list again before it sleeps */
   pthread_mutex_lock(&loop->lock);
   bool write_it = false;
   if (!task->queued) {
@@ -408,7 +408,7 @@ static void tasks_run(struct cen_loop *loop)
 
 void cen_loop_run(struct cen_loop *loop, int64_t deadline_ns)
 {
-  if (is_foreign(loop)) {
+  if (is_foreign(loop) || cen_loop_inside(loop)) {
     return;
   }
   int64_t next = cen_loop_next_deadline(loop);

@@ -24,6 +24,9 @@ int64_t cen_loop_next_deadline(const struct cen_loop *loop); /* ns, CEN_NEVER wh
 /* Waits up to the deadline (ns; 0: does not wait), then runs what is due. Never more than one
  * round, so that the caller can look around. */
 void cen_loop_run(struct cen_loop *loop, int64_t deadline_ns);
+/* Is the calling thread inside one of the loop's callbacks? Then it must neither wait for the loop
+ * nor run it. Any thread. */
+bool cen_loop_inside(const struct cen_loop *loop);
 
 /* A watch on a descriptor: embedded in the owner's struct, zero-initialised. */
 struct cen_watch {
