@@ -257,7 +257,7 @@ def main():
     survivors = []
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(folder)
-        if (caught := bench.run(bench.plain)) is not None:
+        if "--quick" not in sys.argv and (caught := bench.run(bench.plain)) is not None:
             raise SystemExit(f"the unbroken core fails: {caught}")
         print(f"1..{len(names)}", flush=True)
         for number, name in enumerate(names, 1):
