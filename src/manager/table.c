@@ -11,15 +11,25 @@
 struct cenote_manager *_Atomic manager_table[CEN_MAX_MANAGERS];
 static bool in_use[CEN_MAX_MANAGERS]; /* guarded by lock */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t standard_lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* In a forked child every manager is its parent's: acquire and release must say so. */
-static void shut_gates(void)
+/* In a forked child every manager is its parent's: acquire and release must say so. Locks that some
+ * other thread held when it forked are nobody's here: without this the child's own managers, which
+ * may take the place of one that was closed before, would wait for ever. */
+static void in_child(void)
 {
+  pthread_mutex_init(&lock, NULL);
+  pthread_mutex_init(&standard_lock, NULL);
   for (uint32_t place = 0; place < CEN_MAX_MANAGERS; place++) {
     struct cenote_manager *manager =
         atomic_load_explicit(&manager_table[place], memory_order_relaxed);
     if (manager != NULL) {
       atomic_fetch_or_explicit(&manager->pool.gate, POOL_GATE_FOREIGN, memory_order_relaxed);
+      atomic_store_explicit(&manager->visitors, 0, memory_order_relaxed);
+      pthread_mutex_init(&manager->async_lock, NULL);
+      if (manager->pool.born) {
+        (void)pool_lock_init(&manager->pool.lock);
+      }
     }
   }
 }
@@ -27,7 +37,7 @@ static void shut_gates(void)
 static void watch_forks(void)
 {
   cen_fork_watch();
-  pthread_atfork(NULL, NULL, shut_gates);
+  pthread_atfork(NULL, NULL, in_child);
 }
 
 static struct cenote_manager *fill_place(uint32_t place)
@@ -81,8 +91,7 @@ void manager_recycle(struct cenote_manager *manager)
 
 /* ---------------------------------------------------------- the default manager */
 
-static struct cenote_manager *standard;
-static pthread_mutex_t standard_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct cenote_manager *standard; /* guarded by standard_lock */
 
 cenote_status cenote_default_manager(cenote_manager **manager, cenote_error *error)
 {

@@ -11,6 +11,7 @@ static bool installed;
 
 static void in_child(void)
 {
+  pthread_mutex_init(&install_lock, NULL); /* another thread may have held it */
   cen_fork_count++;
 }
 
