@@ -540,7 +540,8 @@ typedef enum cenote_health_status {
 CENOTE_API const char *cenote_health_name(cenote_health_status status); /* "healthy", … */
 
 /* How the manager is. With `probe` a connection is checked now (bounded by
- * connect_timeout_ms); without, the measured figures alone decide. A manager
+ * connect_timeout_ms; not with external_loop, nor inside a callback of the
+ * loop); without, the measured figures alone decide. A manager
  * that has not connected yet is not unhealthy. *health is never empty on
  * CENOTE_OK. */
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_health(cenote_manager *manager, bool probe,

@@ -175,6 +175,32 @@ cenote_status cenote_release(cenote_lease lease)
 
 /* ------------------------------------------------------------ extending, looking */
 
+/* `manager` is visited: nothing of it goes away meanwhile. */
+static cenote_status extend_visited(struct cenote_manager *manager, cenote_lease lease, int64_t ms,
+                                    cenote_error *error)
+{
+  const int64_t most = cen_setting(&manager->settings, CEN_SET_LEASE_EXTEND_MAX);
+  const int64_t wanted = cen_deadline_ns(cen_now_ns(), ms);
+  struct pool_lease_view view;
+  int64_t granted;
+  if (!pool_view(&manager->pool, lease.slot, lease.generation, &view)) {
+    return lost_error(manager, lease, error);
+  }
+  if (wanted > view.acquired_ns + most * CEN_NS_PER_MS) {
+    return cenote_error_set(error, CENOTE_INVALID,
+                            "cenote_lease_extend: %" PRId64
+                            " ms from now is more than lease_extend_max_ms (%" PRId64
+                            ") after the acquire",
+                            ms, most);
+  }
+  if (!pool_extend(&manager->pool, lease.slot, lease.generation, wanted, most * CEN_NS_PER_MS,
+                   &granted)) {
+    return lost_error(manager, lease, error);
+  }
+  housekeeper_kick(manager); /* it may be sooner than the janitor expects */
+  return CENOTE_OK;
+}
+
 cenote_status cenote_lease_extend(cenote_lease lease, int64_t ms, cenote_error *error)
 {
   struct cenote_manager *manager = manager_find(lease.manager);
@@ -188,32 +214,10 @@ cenote_status cenote_lease_extend(cenote_lease lease, int64_t ms, cenote_error *
     return cenote_error_set(error, CENOTE_INVALID,
                             "cenote_lease_extend: %" PRId64 " ms; must be more than 0", ms);
   }
-  struct pool_lease_view view;
-  if (!pool_view(&manager->pool, lease.slot, lease.generation, &view)) {
-    return lease_lost_error(manager, lease, error);
-  }
-  const int64_t most = cen_setting(&manager->settings, CEN_SET_LEASE_EXTEND_MAX);
-  const int64_t now = cen_now_ns();
-  const int64_t wanted = cen_deadline_ns(now, ms);
-  if (wanted > view.acquired_ns + most * CEN_NS_PER_MS) {
-    return cenote_error_set(error, CENOTE_INVALID,
-                            "cenote_lease_extend: %" PRId64
-                            " ms from now is more than lease_extend_max_ms (%" PRId64
-                            ") after the acquire",
-                            ms, most);
-  }
-  int64_t granted;
   manager_visit(manager);
-  const bool extended = pool_extend(&manager->pool, lease.slot, lease.generation, wanted,
-                                    most * CEN_NS_PER_MS, &granted);
-  if (extended) {
-    housekeeper_kick(manager); /* it may be sooner than the janitor expects */
-  }
+  const cenote_status status = extend_visited(manager, lease, ms, error);
   manager_unvisit(manager);
-  if (!extended) {
-    return lease_lost_error(manager, lease, error);
-  }
-  return CENOTE_OK;
+  return status;
 }
 
 void lease_describe(const struct cenote_manager *manager, const struct pool_lease_view *view,

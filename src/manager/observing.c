@@ -155,23 +155,22 @@ static int older_first(const void *a, const void *b)
   return (left->age_ms < right->age_ms) - (left->age_ms > right->age_ms);
 }
 
-/* All live leases, oldest first, malloc'ed; NULL with *count 0 when there are none or memory is
- * short. */
-static cenote_lease_info *read_leases(struct cenote_manager *manager, size_t *count)
+/* All live leases, oldest first, malloc'ed; NULL with *count 0 when there are none. */
+static cenote_status read_leases(struct cenote_manager *manager, cenote_lease_info **leases,
+                                 size_t *count)
 {
-  struct pool_lease_view *views = NULL;
-  cenote_lease_info *infos = NULL;
+  *leases = NULL;
   *count = 0;
   const size_t there = pool_views(&manager->pool, NULL, 0);
   if (there == 0) {
-    return NULL;
+    return CENOTE_OK;
   }
-  views = calloc(there, sizeof *views);
-  infos = calloc(there, sizeof *infos);
+  struct pool_lease_view *views = calloc(there, sizeof *views);
+  cenote_lease_info *infos = calloc(there, sizeof *infos);
   if (views == NULL || infos == NULL) {
     free(views);
     free(infos);
-    return NULL;
+    return CENOTE_NO_MEMORY;
   }
   const size_t now_there = pool_views(&manager->pool, views, there);
   *count = now_there < there ? now_there : there;
@@ -181,7 +180,8 @@ static cenote_lease_info *read_leases(struct cenote_manager *manager, size_t *co
   }
   qsort(infos, *count, sizeof *infos, older_first);
   free(views);
-  return infos;
+  *leases = infos;
+  return CENOTE_OK;
 }
 
 cenote_status cenote_pool_leases(cenote_manager *manager, cenote_lease_info *leases,
@@ -194,12 +194,13 @@ cenote_status cenote_pool_leases(cenote_manager *manager, cenote_lease_info *lea
   if (manager_is_foreign(manager)) {
     return CENOTE_FORKED;
   }
-  cenote_lease_info *infos = read_leases(manager, count);
+  cenote_lease_info *infos;
+  const cenote_status status = read_leases(manager, &infos, count);
   for (size_t i = 0; i < *count && i < capacity; i++) {
     leases[i] = infos[i];
   }
   free(infos);
-  return CENOTE_OK;
+  return status;
 }
 
 /* --------------------------------------------------------------------------- figures */
@@ -232,13 +233,14 @@ struct observation {
   cenote_lease_info *leases;
 };
 
-/* A lease, a check, a release: what a caller would meet, within the time for a connect. */
+/* A lease, a check, a release: what a caller would meet. Half of the time for a connect may go by
+ * until a connection is there, and half until it answers. */
 static void probe_now(struct cenote_manager *manager, struct probe *probe)
 {
   cenote_lease lease;
   struct entry entry;
   probe->error = (cenote_error)CENOTE_ERROR_INIT;
-  const int64_t patience = cen_setting(&manager->settings, CEN_SET_CONNECT_TIMEOUT);
+  const int64_t patience = (cen_setting(&manager->settings, CEN_SET_CONNECT_TIMEOUT) + 1) / 2;
   cenote_status status =
       cenote_acquire(manager, "cenote-health-check", patience, &lease, &probe->error);
   if (status == CENOTE_OK) {
@@ -275,7 +277,7 @@ static void observe(struct cenote_manager *manager, bool probe, struct observati
 {
   memset(seen, 0, sizeof *seen);
   struct cen_figures *figures = &seen->figures;
-  if (probe && !manager->external) {
+  if (probe && !manager->external && !cen_loop_inside(manager->loop)) { /* it waits for the loop */
     probe_now(manager, &seen->probe);
   }
   const int64_t now = cen_now_ns();
@@ -294,7 +296,8 @@ static void observe(struct cenote_manager *manager, bool probe, struct observati
   figures->profile = cen_profile_name(manager->settings.profile);
   figures->driver = manager->driver->name;
   figures->database = manager->url;
-  seen->leases = read_leases(manager, &figures->lease_count);
+  /* Without memory for them the other figures must do. */
+  (void)read_leases(manager, &seen->leases, &figures->lease_count);
   redact_leases(manager, seen->leases, figures->lease_count);
   figures->leases = seen->leases;
   pthread_mutex_lock(&manager->observer->lock);
