@@ -61,7 +61,8 @@ enum pool_phase { POOL_OPEN, POOL_DRAINING, POOL_SHUTDOWN };
 enum {
   POOL_GATE_SHUT = 1u << 0,   /* draining or shut down */
   POOL_GATE_HOOKED = 1u << 1, /* the host wants to be asked */
-  POOL_GATE_FOREIGN = 1u << 2 /* we are a forked child of its process */
+  POOL_GATE_LOOP = 1u << 2,   /* a host's loop drives it: nobody may block */
+  POOL_GATE_FOREIGN = 1u << 3 /* we are a forked child of its process */
 };
 
 /* Who asks, and for how long. */

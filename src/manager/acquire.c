@@ -255,6 +255,13 @@ static void give_back(struct cenote_manager *manager, const struct pool_grant *g
   manager_wake(manager, &wakes);
 }
 
+/* On a host's loop, and inside a callback on our own thread: what would be waited for is done by
+ * the one who would wait. */
+static bool must_not_block(const struct cenote_manager *manager)
+{
+  return manager->external || cen_loop_inside(manager->loop);
+}
+
 /* What the fast path could not finish: waiting, checking, hooks. */
 static cenote_status acquire_visited(struct cenote_manager *manager, struct pool_ask *ask,
                                      bool taken, struct pool_grant *grant, int64_t timeout_ms,
@@ -273,6 +280,10 @@ static cenote_status acquire_visited(struct cenote_manager *manager, struct pool
       }
     } else if (grant->sampled) {
       pool_restamp(&manager->pool, grant, start);
+    }
+    if (grant->must_check && must_not_block(manager)) {
+      give_back(manager, grant);
+      return acquire_failed(manager, CENOTE_TIMEOUT, 0, error);
     }
     if (is_usable(manager, grant, deadline)) {
       return CENOTE_OK;
@@ -309,19 +320,16 @@ static cenote_status acquire_fully(struct cenote_manager *manager, struct pool_a
   if (manager_is_foreign(manager)) {
     return manager_foreign_error(error);
   }
+  if (timeout_ms != 0 && must_not_block(manager)) {
+    return cenote_error_set(error, CENOTE_INVALID,
+                            "an acquire on the loop's own thread must not block: use "
+                            "cenote_acquire_async, or a timeout of 0");
+  }
   const uint32_t hint = last_slot.manager == manager ? last_slot.lease.slot : 0;
   const bool found = pool_take(&manager->pool, hint, ask, &grant);
   const bool simple = found && !grant.must_check && !grant.sampled &&
                       !atomic_load_explicit(&manager->hooked, memory_order_relaxed);
   if (!simple) {
-    if (manager->external && timeout_ms != 0) {
-      if (found) {
-        give_back(manager, &grant);
-      }
-      return cenote_error_set(error, CENOTE_INVALID,
-                              "this manager is driven by the host's loop and must not block: use "
-                              "cenote_acquire_async, or a timeout of 0");
-    }
     const cenote_status status = acquire_slowly(manager, ask, found, &grant, timeout_ms, error);
     if (status != CENOTE_OK) {
       return status;

@@ -156,7 +156,8 @@ cenote_status cenote_open(const char *url, const cenote_options *options, cenote
   atomic_store_explicit(&fresh->born_in, cen_fork_count, memory_order_relaxed);
   atomic_store_explicit(&fresh->hooked, fresh->options.hook != NULL, memory_order_relaxed);
   atomic_store_explicit(&fresh->pool.gate,
-                        POOL_GATE_SHUT | (fresh->options.hook != NULL ? POOL_GATE_HOOKED : 0u),
+                        POOL_GATE_SHUT | (fresh->options.hook != NULL ? POOL_GATE_HOOKED : 0u) |
+                            (fresh->external ? POOL_GATE_LOOP : 0u),
                         memory_order_relaxed);
   status = assemble(fresh, url, error);
   if (status != CENOTE_OK) {
