@@ -55,6 +55,15 @@ void cen_log_init(struct cen_log *log, cenote_log_callback callback, void *conte
   log->level = level_from_environment(callback != NULL ? CENOTE_LOG_INFO : CENOTE_LOG_WARNING);
 }
 
+void cen_log_set_level(struct cen_log *log, const char *name)
+{
+  for (size_t i = 0; name != NULL && i < LEVELS; i++) {
+    if (strcasecmp(name, level_names[i]) == 0) {
+      log->level = (cenote_log_level)i;
+    }
+  }
+}
+
 bool cen_log_on(const struct cen_log *log, cenote_log_level level)
 {
   return log != NULL && log->callback != NULL && (unsigned)level < LEVELS && level <= log->level;

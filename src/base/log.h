@@ -14,6 +14,8 @@ struct cen_log {
 /* Without a callback: standard error, warnings and errors. With one: information too.
  * CENOTE_LOG=debug|info|warning|error or DEBUG=true in the environment move either level. */
 void cen_log_init(struct cen_log *log, cenote_log_callback callback, void *context);
+/* A level by its name; NULL or a name that is none changes nothing. */
+void cen_log_set_level(struct cen_log *log, const char *name);
 bool cen_log_on(const struct cen_log *log, cenote_log_level level);
 /* One line: control characters become blanks, a long line is cut. Keeps errno. */
 void cen_log_write(const struct cen_log *log, cenote_log_level level, const char *format, ...)

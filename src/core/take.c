@@ -20,8 +20,9 @@ static bool take_slot(struct pool *pool, uint32_t index, const struct pool_ask *
   if (!slot_take(slot, &word, sampling)) {
     return false;
   }
-  slot_stamp(slot, generation, ask->operation, ask->operation_size, ask->now_ns, ask->lease_ns);
+  /* Before the stamp: from then on the lease may expire, and the slot's connection be another's. */
   *grant = pool_grant_of(pool, slot, generation, sampling != 0, ask->now_ns);
+  slot_stamp(slot, generation, ask->operation, ask->operation_size, ask->now_ns, ask->lease_ns);
   return true;
 }
 
@@ -53,9 +54,9 @@ void pool_accept(struct pool *pool, const struct pool_waiter *waiter, const stru
                  struct pool_grant *grant)
 {
   struct slot *slot = pool_slot(pool, waiter->slot);
+  *grant = pool_grant_of(pool, slot, waiter->generation, false, ask->now_ns);
   slot_stamp(slot, waiter->generation, ask->operation, ask->operation_size, ask->now_ns,
              ask->lease_ns);
-  *grant = pool_grant_of(pool, slot, waiter->generation, false, ask->now_ns);
 }
 
 enum pool_answer pool_release(struct pool *pool, uint32_t index, uint64_t generation)

@@ -7,6 +7,7 @@
 #include "net/park.h"
 
 #include <inttypes.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,12 +101,41 @@ static void describe_openings(struct cenote_manager *manager, int64_t now, cenot
 static void describe(struct cenote_manager *manager, const struct pool_picture *picture,
                      int64_t now, cenote_error *error)
 {
-  if (picture->failure.at_ns != 0) {
+  const bool is_said = strcmp(error->message, picture->failure.message) == 0;
+  if (picture->failure.at_ns != 0 && !is_said) {
     cen_error_details(error, "last connect failed %" PRId64 " ms ago: %s\n",
                       (now - picture->failure.at_ns) / CEN_NS_PER_MS, picture->failure.message);
   }
   describe_openings(manager, now, error);
   describe_holders(manager, now, error);
+}
+
+/* Whoever reads only the message must not be sent after leases when it is the database that does
+ * not answer. */
+static void timed_out(const struct pool_picture *picture, int64_t waited_ms, cenote_error *error)
+{
+  const uint32_t opening = picture->by_state[SLOT_OPENING];
+  const uint32_t leased = picture->by_state[SLOT_HELD] + picture->by_state[SLOT_CALL];
+  if (picture->live > opening || (opening == 0 && picture->failure.at_ns == 0)) {
+    cenote_error_set(error, CENOTE_TIMEOUT,
+                     "acquire timeout: no connection came free within %" PRId64
+                     " ms (%u of at most %u leased, %u waiting); release leases sooner, or "
+                     "raise max_connections or acquire_timeout_ms",
+                     waited_ms, leased, picture->maximum, picture->waiters);
+  } else if (picture->failure.at_ns != 0) {
+    cenote_error_set(error, CENOTE_TIMEOUT,
+                     "acquire timeout: no connection could be opened within %" PRId64
+                     " ms; check that the database runs and can be reached with this URL (the "
+                     "details tell what it said)",
+                     waited_ms);
+    cen_error_sqlstate(error, picture->failure.sqlstate);
+  } else {
+    cenote_error_set(error, CENOTE_TIMEOUT,
+                     "acquire timeout: no connection was open after %" PRId64
+                     " ms (%u connecting); the database is slow to accept connections: look at "
+                     "it and the network, or raise acquire_timeout_ms",
+                     waited_ms, opening);
+  }
 }
 
 cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, int64_t waited_ms,
@@ -114,14 +144,9 @@ cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, 
   const int64_t now = cen_now_ns();
   struct pool_picture picture;
   pool_look(&manager->pool, now, &picture);
-  const uint32_t leased = picture.by_state[SLOT_HELD] + picture.by_state[SLOT_CALL];
   switch (why) {
   case CENOTE_TIMEOUT:
-    cenote_error_set(error, why,
-                     "acquire timeout: no connection came free within %" PRId64
-                     " ms (%u of at most %u leased, %u waiting); release leases sooner, or "
-                     "raise max_connections or acquire_timeout_ms",
-                     waited_ms, leased, picture.maximum, picture.waiters);
+    timed_out(&picture, waited_ms, error);
     break;
   case CENOTE_QUEUE_FULL:
     cenote_error_set(error, why,
@@ -137,6 +162,9 @@ cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, 
   default:
     cenote_error_set(error, why, "%s", picture.failure.message);
     cen_error_sqlstate(error, picture.failure.sqlstate);
+    if (error != NULL && error->size > offsetof(cenote_error, retryable)) {
+      error->retryable = false; /* else they would still be waiting */
+    }
   }
   if (error != NULL && why != CENOTE_SHUTTING_DOWN && why != CENOTE_CANCELLED) {
     describe(manager, &picture, now, error);
@@ -275,6 +303,9 @@ static cenote_status acquire_visited(struct cenote_manager *manager, struct pool
   for (;;) {
     if (!taken) {
       const cenote_status status = wait_for(manager, ask, deadline, grant);
+      if (status == CENOTE_QUEUE_FULL) {
+        sched_yield(); /* who asks again at once must not keep the lock from those who serve */
+      }
       if (status != CENOTE_OK) {
         return acquire_failed(manager, status, (cen_now_ns() - start) / CEN_NS_PER_MS, error);
       }

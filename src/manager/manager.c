@@ -115,6 +115,7 @@ static cenote_status assemble(struct cenote_manager *manager, const char *url, c
   if (status != CENOTE_OK) {
     return status;
   }
+  cen_log_set_level(&manager->log, cen_settings_text(&manager->settings, "log"));
   cen_url_redact(manager->url, sizeof manager->url, manager->settings.url);
   manager->heartbeat_ns = heartbeat(manager);
   status = find_driver(manager, error);

@@ -191,6 +191,7 @@ static void close_during_connect_destroys_the_connection(void **state)
   pthread_join(thread, NULL);
   expect(CENOTE_SHUTTING_DOWN, call.status, &call.error);
   assert_int_equal(statistics_of(place.manager).connection_errors, 0); /* given up, not failed */
+  assert_int_equal(noted(&place.notes, "failed"), 0);
   place_close(&place);
 }
 

@@ -96,6 +96,24 @@ static void secrets_and_parameters_never_get_out(void **state)
   place_close(&place);
 }
 
+static void the_log_says_as_much_as_the_setting_asks_for(void **state)
+{
+  (void)state;
+  static const char *const levels[] = {"error", "warning", "info", "debug"};
+  for (int level = 0; level < 4; level++) {
+    struct place place;
+    place_init(&place);
+    place_set(&place, "log", levels[level]);
+    fake_fail(&place.script, CENOTE_REQUEST_OPEN, CENOTE_CONNECT, 1);
+    place_open_with(&place, "0", "1");
+    must_release(must_acquire(place.manager, "x"));
+    assert_int_equal(noted(&place.notes, "log1:") > 0, level >= 1);
+    assert_int_equal(noted(&place.notes, "log2:") > 0, level >= 2);
+    assert_int_equal(noted(&place.notes, "log3:") > 0, level >= 3);
+    place_close(&place);
+  }
+}
+
 static void a_slow_statement_is_named_but_not_quoted(void **state)
 {
   (void)state;
@@ -505,6 +523,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       TEST(secrets_and_parameters_never_get_out),
+      TEST(the_log_says_as_much_as_the_setting_asks_for),
       TEST(a_slow_statement_is_named_but_not_quoted),
       TEST(a_redacted_operation_id_is_redacted_everywhere),
       TEST(every_hook_is_called_at_its_time),
