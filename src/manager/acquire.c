@@ -101,7 +101,8 @@ static void describe_openings(struct cenote_manager *manager, int64_t now, cenot
 static void describe(struct cenote_manager *manager, const struct pool_picture *picture,
                      int64_t now, cenote_error *error)
 {
-  const bool is_said = strcmp(error->message, picture->failure.message) == 0;
+  const bool is_said =
+      error->size >= sizeof *error && strcmp(error->message, picture->failure.message) == 0;
   if (picture->failure.at_ns != 0 && !is_said) {
     cen_error_details(error, "last connect failed %" PRId64 " ms ago: %s\n",
                       (now - picture->failure.at_ns) / CEN_NS_PER_MS, picture->failure.message);
@@ -162,7 +163,7 @@ cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, 
   default:
     cenote_error_set(error, why, "%s", picture.failure.message);
     cen_error_sqlstate(error, picture.failure.sqlstate);
-    if (error != NULL && error->size > offsetof(cenote_error, retryable)) {
+    if (why == CENOTE_CONNECT && error != NULL && error->size >= sizeof *error) {
       error->retryable = false; /* else they would still be waiting */
     }
   }

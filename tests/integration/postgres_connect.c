@@ -70,7 +70,7 @@ static void a_scram_login_works_and_a_wrong_password_is_an_auth_error(void **sta
   assert_false(error.retryable);
   snprintf(url, sizeof(url), "postgresql://app@%s/cenote", here());
   assert_int_equal(try_it(url, &error), CENOTE_AUTH);
-  assert_non_null(strstr(error.details, "PGPASSWORD"));
+  assert_non_null(strstr(error.message, "PGPASSWORD"));
 }
 
 struct rotating {
@@ -295,7 +295,7 @@ static void an_unknown_ca_is_refused_also_where_the_url_says_require(void **stat
   for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
     assert_int_equal(try_it(tls_url("db.cenote.test", modes[i]), &error), CENOTE_CONNECT);
     assert_non_null(strstr(error.message, "certificate"));
-    assert_non_null(strstr(error.details, "tls_ca_file"));
+    assert_non_null(strstr(error.message, "tls_ca_file"));
   }
   const char *const settings[] = {"tls_ca_file", var("POSTGRES_STRANGER_CA"), NULL};
   assert_int_equal(pg_rig_try(tls_url("db.cenote.test", "require"), settings, &error),

@@ -105,7 +105,8 @@ void pg_tidy_message(const char *text, char *out, size_t size)
   while (*text && used + 3 < size) {
     text += strspn(text, " \t");
     size_t line = strcspn(text, "\n");
-    bool noise = starts(text, "LOCATION:") || line == 0;
+    /* Tried with TLS and without it, a login is refused twice in the same words. */
+    bool noise = starts(text, "LOCATION:") || line == 0 || memmem(out, used, text, line) != NULL;
     if (!noise) {
       const char *join = used > 0 ? "; " : "";
       int wrote = snprintf(out + used, size - used, "%s%.*s", join, (int)line, text);
@@ -123,6 +124,11 @@ static cenote_status connect_status(const cenote_connection *c, const char *sqls
   return CENOTE_CONNECT;
 }
 
+static bool is_about_tls(const char *said)
+{
+  return strstr(said, "certificate") || strstr(said, "does not support SSL");
+}
+
 /* What helps against a failure that people meet often. */
 static const char *connect_remedy(const cenote_connection *c, const char *said,
                                   const char *sqlstate)
@@ -133,7 +139,7 @@ static const char *connect_remedy(const cenote_connection *c, const char *said,
   if (PQconnectionNeedsPassword(c->conn)) {
     return "give a password in the URL, PGPASSWORD, ~/.pgpass or the password callback";
   }
-  if (strstr(said, "certificate") || strstr(said, "does not support SSL")) {
+  if (is_about_tls(said)) {
     return "connections to servers that are not local are verified: name the CA with "
            "tls_ca_file or sslrootcert, or set tls_verify to off to do without";
   }
@@ -148,10 +154,12 @@ cenote_status pg_error_from_connect(cenote_connection *c, cenote_error *error)
   pg_find_sqlstate(words, sqlstate);
   pg_tidy_message(words, said, sizeof(said));
   cenote_status status = connect_status(c, sqlstate);
-  (void)cenote_error_set(error, status, "%s", said[0] ? said : "no reason given");
+  const char *remedy = connect_remedy(c, said, sqlstate);
+  (void)cenote_error_set(error, status, "%s%s%s", said[0] ? said : "no reason given",
+                         *remedy ? "; " : "", remedy);
   cen_error_sqlstate(error, sqlstate);
-  /* Asking again for a database that is not there, or without the right, does not help. */
-  error->retryable = status == CENOTE_CONNECT && !starts(sqlstate, "3D") && !starts(sqlstate, "42");
-  cen_error_details(error, "%s", connect_remedy(c, said, sqlstate));
+  /* Asking again for a database that is not there, or without the right or the CA, does not help. */
+  error->retryable = status == CENOTE_CONNECT && !starts(sqlstate, "3D") &&
+                     !starts(sqlstate, "42") && !is_about_tls(said);
   return status;
 }

@@ -50,40 +50,57 @@ void cen_sq_handle_free(struct cen_sq_handle *handle)
   free(handle);
 }
 
+/* Only a human can mend it: nobody should wait for the next attempt. */
+static void mark_lasting(cenote_error *error)
+{
+  if (error && error->size > offsetof(cenote_error, retryable)) {
+    error->retryable = false;
+  }
+}
+
 /* Says why a file could not be opened, as far as the file system can tell. */
 static cenote_status explain_cantopen(const struct cen_sq_url *url, int code, int system_error,
                                       cenote_error *error)
 {
   const char *slash = strrchr(url->path, '/');
   struct stat info;
-  cenote_status status;
+  bool lasting = true;
   char parent[1024] = ".";
   if (slash && (size_t)(slash - url->path) < sizeof(parent)) {
     size_t size = slash == url->path ? 1 : (size_t)(slash - url->path);
     memcpy(parent, url->path, size);
     parent[size] = '\0';
   }
-  if (stat(parent, &info) != 0 && errno == ENOENT) {
-    status = cenote_error_set(error, CENOTE_CONNECT,
-                              "cannot open %.150s: the directory %.150s does not exist; create it, "
-                              "or correct the path in the URL",
-                              url->path, parent);
-  } else if (stat(url->path, &info) == 0 && S_ISDIR(info.st_mode)) {
-    status = cenote_error_set(error, CENOTE_CONNECT,
-                              "cannot open %.300s: it is a directory; the URL must name a file",
-                              url->path);
-  } else if (stat(url->path, &info) != 0 && errno == ENOENT && url->must_exist) {
-    status = cenote_error_set(error, CENOTE_CONNECT,
-                              "cannot open %.300s: it does not exist, and the URL's mode does not "
-                              "allow to create it",
-                              url->path);
+  const bool missing = stat(url->path, &info) != 0 && errno == ENOENT;
+  if (missing && stat(parent, &info) != 0 && errno == ENOENT) {
+    cenote_error_set(error, CENOTE_CONNECT,
+                     "cannot open %.150s: the directory %.150s does not exist; create it, "
+                     "or correct the path in the URL",
+                     url->path, parent);
+  } else if (!missing && S_ISDIR(info.st_mode)) {
+    cenote_error_set(error, CENOTE_CONNECT,
+                     "cannot open %.300s: it is a directory; the URL must name a file", url->path);
+  } else if (missing && url->must_exist) {
+    cenote_error_set(error, CENOTE_CONNECT,
+                     "cannot open %.300s: it does not exist, and the URL's mode does not "
+                     "allow to create it",
+                     url->path);
+  } else if (missing && access(parent, W_OK | X_OK) != 0) {
+    cenote_error_set(error, CENOTE_CONNECT,
+                     "cannot create %.150s: this user may not write to the directory %.150s; "
+                     "allow it, or name another place in the URL",
+                     url->path, parent);
   } else {
-    status = cenote_error_set(error, CENOTE_CONNECT, "cannot open %.200s: %s%s%s", url->path,
-                              sqlite3_errstr(code), system_error ? ": " : "",
-                              system_error ? strerror(system_error) : "");
+    lasting = system_error == EACCES || system_error == ENOTDIR;
+    cenote_error_set(error, CENOTE_CONNECT, "cannot open %.200s: %s%s%s", url->path,
+                     sqlite3_errstr(code), system_error ? ": " : "",
+                     system_error ? strerror(system_error) : "");
   }
   cen_error_sqlstate(error, "58P01");
-  return status;
+  if (lasting) {
+    mark_lasting(error);
+  }
+  return CENOTE_CONNECT;
 }
 
 /* An error while a session is being made is a failure to connect, whatever SQLite calls it. */
@@ -102,11 +119,18 @@ static cenote_status open_error(cenote_connection *connection, struct cen_sq_han
   if ((code & 0xff) == SQLITE_CANTOPEN) {
     return explain_cantopen(url, code, sqlite3_system_errno(handle->db), error);
   }
-  cenote_error_set(error, CENOTE_CONNECT, "cannot open %.300s: %s", url->path,
-                   sqlite3_errmsg(handle->db));
-  cen_error_sqlstate(
-      error, (code & 0xff) == SQLITE_NOTADB || (code & 0xff) == SQLITE_CORRUPT ? "XX001" : "08001");
+  const int primary = code & 0xff;
+  cenote_error_set(
+      error, CENOTE_CONNECT, "cannot open %.300s: %s%s", url->path, sqlite3_errmsg(handle->db),
+      primary == SQLITE_READONLY ? "; let this user write the file and its directory, or add "
+                                   "?immutable=1 to the URL where nobody writes"
+                                 : "");
+  cen_error_sqlstate(error,
+                     primary == SQLITE_NOTADB || primary == SQLITE_CORRUPT ? "XX001" : "08001");
   cen_error_details(error, "%s (%d)", cen_sq_code_name(code), code);
+  if (primary == SQLITE_READONLY || primary == SQLITE_NOTADB) {
+    mark_lasting(error);
+  }
   return CENOTE_CONNECT;
 }
 

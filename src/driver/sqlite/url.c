@@ -273,7 +273,7 @@ cenote_status cen_sq_url_anchor(struct cen_sq_url *url, const char *folder, ceno
   add_encoded(&uri, folder);
   cen_buf_format(&uri, "/%s", url->uri + strlen("file:"));
   cen_buf_init(&path, 4 * CEN_MAX_URL);
-  cen_buf_format(&path, "%s/%s", folder, url->path);
+  cen_buf_format(&path, "%s%s%s", folder, strcmp(folder, "/") == 0 ? "" : "/", url->path);
   new_uri = cen_buf_take(&uri);
   new_path = cen_buf_take(&path);
   if (!new_uri || !new_path) {
