@@ -68,23 +68,29 @@ int64_t statement_deadline(const struct entry *entry)
   return own < outer ? own : outer;
 }
 
-/* A slow statement is named by who asked and what it looks like, not by what it carried. */
-static void log_slow(const struct entry *entry, const char *sql, int64_t took_ns)
+/* A statement is named by who asked and what it looks like, not by what it carried. */
+static void log_statement(const struct entry *entry, const char *sql, cenote_status status,
+                          int64_t took_ns, bool slow)
 {
   struct cenote_manager *manager = entry->manager;
+  const cenote_log_level level = slow ? CENOTE_LOG_WARNING : CENOTE_LOG_DEBUG;
+  if (!cen_log_on(&manager->log, level)) {
+    return;
+  }
   struct pool_lease_view view;
   char shown[CEN_MAX_OPERATION_ID * 4 + 1] = "";
   char text[512];
-  atomic_fetch_add_explicit(&manager->slow_statements, 1, memory_order_relaxed);
-  if (!cen_log_on(&manager->log, CENOTE_LOG_WARNING)) {
-    return;
-  }
   if (pool_view(&manager->pool, entry->lease.slot, entry->lease.generation, &view)) {
     manager_show_operation(manager, view.operation, shown, sizeof shown);
   }
   sql_shape(text, sizeof text, sql);
-  cen_log_write(&manager->log, CENOTE_LOG_WARNING, "slow statement: %" PRId64 " ms, '%s': %s",
-                took_ns / CEN_NS_PER_MS, shown, text);
+  if (slow) {
+    cen_log_write(&manager->log, level, "slow statement: %" PRId64 " ms, '%s': %s",
+                  took_ns / CEN_NS_PER_MS, shown, text);
+  } else {
+    cen_log_write(&manager->log, level, "statement: %" PRId64 " us, %s, '%s': %s", took_ns / 1000,
+                  cenote_status_name(status), shown, text);
+  }
 }
 
 static void account(const struct entry *entry, const char *sql, cenote_status status,
@@ -97,9 +103,11 @@ static void account(const struct entry *entry, const char *sql, cenote_status st
   if (status != CENOTE_OK) {
     atomic_fetch_add_explicit(&manager->statement_errors, 1, memory_order_relaxed);
   }
-  if (slow > 0 && took_ns >= slow * CEN_NS_PER_MS) {
-    log_slow(entry, sql, took_ns);
+  const bool is_slow = slow > 0 && took_ns >= slow * CEN_NS_PER_MS;
+  if (is_slow) {
+    atomic_fetch_add_explicit(&manager->slow_statements, 1, memory_order_relaxed);
   }
+  log_statement(entry, sql, status, took_ns, is_slow);
 }
 
 cenote_status statement_run(struct entry *entry, const char *sql, const cenote_value *args,
