@@ -71,6 +71,9 @@ static bool name_is_secret(const char *name)
 
 static int url_take(struct cli_args *args, char *text)
 {
+  if (*text == '\0') {
+    return usage(args, "--url is empty; without it the environment names the database");
+  }
   if (strlen(text) > CEN_MAX_URL) {
     argv_conceal(text, "");
     return usage(args, "--url: the URL is too long");

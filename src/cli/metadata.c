@@ -91,7 +91,8 @@ static size_t distance(const char *a, const char *b)
 const char *cli_metadata_near(const char *name)
 {
   const char *best = NULL;
-  size_t best_distance = 4; /* further away is another word */
+  size_t best_distance = strlen(name) / 2 + 1; /* further away is another word */
+  best_distance = best_distance < 4 ? best_distance : 4;
   size_t i;
   json_t *setting;
   json_array_foreach(cli_metadata(), i, setting)

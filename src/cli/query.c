@@ -289,8 +289,8 @@ const struct cli_command cli_query = {
         "counting for all that follow. An ARG that begins with a dash comes after -- unless it is\n"
         "a number.\n\n"
         "--json prints {\"rows\": [{…}…], \"row_count\": N, \"columns\": […]} and, for a statement that\n"
-        "changes rows, \"affected_rows\", \"last_insert_id\" and \"command\". --csv and --json print rows\n"
-        "as they come and keep none. Blobs are \\x and hex digits. Ctrl-C cancels the statement.",
+        "changes rows or answers none, \"affected_rows\", \"last_insert_id\" and \"command\". --csv\n"
+        "and --json print rows as they come and keep none. Blobs are \\x and hex digits. Ctrl-C cancels the statement.",
     .examples = "  cenote query 'SELECT * FROM users WHERE id = ?' 42\n"
                 "  cenote query 'INSERT INTO notes (text) VALUES ($1)' 'seen at 10:30'\n"
                 "  cenote query --csv 'TABLE orders' > orders.csv\n"

@@ -30,15 +30,17 @@ static void lines_add(struct cen_buf *buf, const char *label, const char *text)
 }
 
 /* What the user of the command can do; what the library's message says already is not repeated. */
-static const char *remedy(cenote_status status)
+static const char *remedy(const cenote_error *error)
 {
-  switch (status) {
+  switch (error->status) {
   case CENOTE_CONFIG:
     return "`cenote config` shows the settings that count, `cenote config --help` all there are";
   case CENOTE_AUTH:
     return "check user and password: in the URL, in PGPASSWORD or in ~/.pgpass";
   case CENOTE_CONNECT:
-    return "is the server running, and is the URL right? `cenote check` tries it again";
+    return error->retryable
+               ? "is the server running, and is the URL right? `cenote check` tries it again"
+               : NULL;
   case CENOTE_STATEMENT_TIMEOUT:
     return "--statement-timeout-ms gives it longer; 0 means as long as it takes";
   case CENOTE_TOO_LARGE:
@@ -72,7 +74,7 @@ void cli_report(const cenote_error *error)
     }
   }
   lines_add(&buf, "", error->details);
-  lines_add(&buf, "remedy", remedy(error->status));
+  lines_add(&buf, "remedy", remedy(error));
   fputs(buf.failed ? "cenote: out of memory\n" : buf.data, stderr);
   cen_buf_deinit(&buf);
 }

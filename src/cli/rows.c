@@ -163,7 +163,7 @@ static void json_end(struct cli_rows *rows, const cenote_result *result)
     cen_json_string(&rows->json, rows->keys[i]);
   }
   cen_json_array_end(&rows->json);
-  if (result) {
+  if (result && (rows->keys_count == 0 || cenote_result_affected_rows(result) > 0)) {
     cen_json_key(&rows->json, "affected_rows");
     cen_json_int(&rows->json, cenote_result_affected_rows(result));
     cen_json_key(&rows->json, "last_insert_id");

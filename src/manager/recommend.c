@@ -140,8 +140,11 @@ static void advise_on_waiting(const struct cen_figures *figures, struct cen_advi
   const struct cen_recent *minute = &figures->minute;
   int64_t timeout_us = figures->setting[CEN_SET_ACQUIRE_TIMEOUT] * 1000;
   if (minute->acquire_timeouts + minute->acquire_refused > 0) {
+    const bool unreachable = now->total_connections == 0 && figures->connect_error != NULL;
     add(advice, "warning", CEN_HIGH,
-        "Raise max_connections, hold leases for a shorter time, or raise acquire_timeout_ms.",
+        unreachable ? "No connection could be opened: see why the database cannot be reached."
+                    : "Raise max_connections, hold leases for a shorter time, or raise "
+                      "acquire_timeout_ms.",
         "%" PRIu64 " acquires timed out and %" PRIu64 " were refused in the last minute.",
         minute->acquire_timeouts, minute->acquire_refused);
   }

@@ -58,6 +58,26 @@ def the_statement_may_come_from_standard_input():
     same(ok(query("--csv", "-", "5", stdin="SELECT ? AS five\n-- nothing more\n")).out, "five\n5\n")
 
 
+def what_can_never_be_opened_is_told_at_once():
+    with Folder() as folder:
+        for url in (f"sqlite:{folder}/no/such.db", f"sqlite:{folder}", f"sqlite:{folder}/absent.db?mode=ro"):
+            began = time.monotonic()
+            result = run("query", "--url", url, "--acquire-timeout-ms", "30000", "SELECT 1")
+            same((result.status, result.out), (1, ""))
+            true("cannot open" in result.err and "timeout" not in result.err, result)
+            true(time.monotonic() - began < 20, "waited for a miracle")
+
+
+def an_unreachable_server_is_not_blamed_on_leases():
+    result = run("query", "--url", "postgres://u:hidden@127.0.0.1:1/d", "--acquire-timeout-ms", "300", "SELECT 1")
+    same(result.status, 1)
+    true("acquire timeout: no connection could be opened" in result.err, result)
+    true("release leases" not in result.err and "hidden" not in result.err, result)
+    result = run("check", "--url", "postgres://u:hidden@127.0.0.1:1/d", "--connect-timeout-ms", "300")
+    same(result.status, 1)
+    true("Raise max_connections" not in result.out and "No connection could be opened" in result.out, result)
+
+
 def affected_rows_are_told():
     with Folder() as folder:
         url = ["--url", f"sqlite:{folder}/a.db"]
@@ -70,6 +90,8 @@ def affected_rows_are_told():
         same((result.status, result.out, result.err), (0, "", "1 row(s) affected\n"))
         rows = json.loads(ok(run("query", *url, "--json", "INSERT INTO t (v) VALUES ('d') RETURNING v")).out)["rows"]
         same(rows, [{"v": "d"}])
+        document = json.loads(ok(run("query", *url, "--json", "SELECT v FROM t")).out)
+        true("affected_rows" not in document and "command" not in document, document)
 
 
 def a_failed_statement_is_explained_and_exits_with_1():
@@ -88,6 +110,7 @@ def wrong_usage_exits_with_2():
         same((args, result.status, result.out), (args, 2, ""))
         true(result.err.startswith("cenote: "), result)
     same(run("query", "--url", "nosuch://x", "SELECT 1").status, 2)
+    same(run("query", "--url", "", "SELECT 1").status, 2)
     same(run("qery", "SELECT 1").status, 2)
     same(run().status, 2)
 
@@ -172,7 +195,10 @@ def debug_logs_go_to_standard_error():
     for env in ({"DEBUG": "true"}, {"CENOTE_LOG": "debug"}):
         result = query("SELECT 1 AS a", env=env)
         same((result.status, result.out), (0, "a\n-\n1\n(1 row)\n"))
-        true(result.err, "no log lines")
+        true("connection 1 open" in result.err and "statement: " in result.err, result)
+    result = query("SELECT 'secret' AS a, ?", "hidden", env={"DEBUG": "true"})
+    true("'cenote query': SELECT ? AS a, ?" in result.err and "secret" not in result.err, result)
+    true("hidden" not in result.err, result)
     same(query("SELECT 1 AS a").err, "")
 
 
@@ -218,6 +244,8 @@ sys.exit(main([
     null_is_shown_by_the_word_for_it,
     the_statement_may_come_from_standard_input,
     affected_rows_are_told,
+    what_can_never_be_opened_is_told_at_once,
+    an_unreachable_server_is_not_blamed_on_leases,
     a_failed_statement_is_explained_and_exits_with_1,
     wrong_usage_exits_with_2,
     a_wrong_setting_is_named_with_its_range,
