@@ -107,15 +107,17 @@ static bool close_free(struct pool *pool, struct slot *slot, enum pool_reason re
          pool_close_locked(pool, slot, &word, reason, now_ns, wakes);
 }
 
-/* Closes it now if it is idle, else marks it; a slot that changes hands meanwhile is met again. */
-static void close_or_retire(struct pool *pool, struct slot *slot, enum pool_reason reason,
+/* Closes it now if it is idle, else marks it; a slot that changes hands meanwhile is met again.
+ * false: there was nothing to do any more. */
+static bool close_or_retire(struct pool *pool, struct slot *slot, enum pool_reason reason,
                             int64_t now_ns, struct pool_wakes *wakes)
 {
   do {
     if (close_free(pool, slot, reason, now_ns, wakes) || retire(slot, reason)) {
-      return;
+      return true;
     }
   } while (word_state(slot_word(slot)) == SLOT_FREE);
+  return false;
 }
 
 static uint32_t span_of(struct pool *pool)
@@ -144,7 +146,8 @@ void pool_configure(struct pool *pool, const struct pool_limits *limits, int64_t
     staying -= close_free(pool, pool_slot(pool, index), POOL_REASON_RESIZE, now_ns, wakes);
   }
   for (uint32_t index = span_of(pool); index-- > 0 && staying > limits->maximum;) {
-    staying -= retire(pool_slot(pool, index), POOL_REASON_RESIZE);
+    /* also one that was leased a moment ago and is idle by now */
+    staying -= close_or_retire(pool, pool_slot(pool, index), POOL_REASON_RESIZE, now_ns, wakes);
   }
   for (uint32_t index = 0; index < span_of(pool) && staying < limits->maximum; index++) {
     staying += keep(pool_slot(pool, index));

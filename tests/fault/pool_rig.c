@@ -121,8 +121,12 @@ void rig_settle(cenote_manager *manager)
     rig_nap_ms(5);
   }
   rig_check(manager);
-  assert_int_equal(picture.counters.created - picture.counters.closed, picture.live);
-  assert_true(picture.live <= picture.maximum);
+  const uint64_t open = picture.counters.created - picture.counters.closed;
+  if (open != picture.live || picture.live > picture.maximum) {
+    fail_msg("%u connections of at most %u; %llu were opened and %llu closed", picture.live,
+             picture.maximum, (unsigned long long)picture.counters.created,
+             (unsigned long long)picture.counters.closed);
+  }
 }
 
 void rig_wait_idle(cenote_manager *manager, int64_t count)

@@ -297,6 +297,41 @@ static void transact(struct member *m)
   m->fate[number] = (unsigned char)finish(m, tx, good);
 }
 
+/* Two rows or none, and the rows that come back are the caller's. */
+static void write_batch(struct member *m)
+{
+  if (m->written + 1 >= LEDGER) {
+    return;
+  }
+  const uint32_t number = m->written;
+  const struct rows_subject *subject = m->crew->subject;
+  char first[64];
+  m->written += 2;
+  next_tag(m);
+  memcpy(first, m->tag, sizeof first);
+  next_tag(m);
+  const cenote_value one[] = {cenote_text(first), cenote_integer(m->number),
+                              cenote_integer(number)};
+  const cenote_value two[] = {cenote_text(m->tag), cenote_integer(m->number),
+                              cenote_integer(number + 1)};
+  const cenote_statement statements[] = {
+      {subject->insert, one, 3}, {subject->insert, two, 3}, {subject->look, two, 1}};
+  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_result **results;
+  const int64_t start = cen_now_ns();
+  const cenote_status status =
+      cenote_batch(m->lease, statements, 3, CENOTE_BATCH_WRITE, &results, &error);
+  judge(m, "batch", status, &error, (cen_now_ns() - start) / CEN_NS_PER_MS);
+  m->fate[number] = m->fate[number + 1] = (unsigned char)fate_of(status);
+  if (status == CENOTE_OK) {
+    const char *text = cenote_result_text(results[2], 0, 0);
+    if (cenote_result_rows(results[2]) != 1 || !text || strcmp(text, m->tag) != 0) {
+      wrong(m, "batch: '%s'", text ? text : "(null)");
+    }
+    cenote_results_free(results, 3);
+  }
+}
+
 /* Begins and leaves it to the pool to clean up. */
 static void abandon(struct member *m)
 {
@@ -370,6 +405,9 @@ static void work(struct member *m)
       break;
     case 7:
       leave_traces(m);
+      break;
+    case 8:
+      write_batch(m);
       break;
     default:
       ask_one(m, NULL);
@@ -475,6 +513,17 @@ static void *sail(void *context)
 }
 
 /* ------------------------------------------------------------------------ the run */
+
+/* What a host does to a running manager. */
+static void meddle(cenote_manager *manager, uint64_t chance)
+{
+  if (chance % 40 == 0) {
+    assert_int_equal(cenote_flush(manager, NULL), CENOTE_OK);
+  } else if (chance % 20 == 1) {
+    const int64_t maximum = 2 + (int64_t)(chance >> 8) % (ROWS_CONNECTIONS - 1);
+    assert_int_equal(cenote_resize(manager, (int64_t)(chance >> 16) % 2, maximum, NULL), CENOTE_OK);
+  }
+}
 
 static void start(struct crew *crew, struct member *members, uint64_t seed)
 {
@@ -582,6 +631,7 @@ void rows_run(const struct rows_subject *subject, int64_t seconds)
     rig_nap_ms(50);
     const char *bad = pool_check(&rig.manager->pool);
     assert_null(bad);
+    meddle(rig.manager, cen_rng_next(&rng));
     if (subject->disturb) {
       subject->disturb(subject->context, cen_rng_next(&rng));
     }
@@ -593,6 +643,9 @@ void rows_run(const struct rows_subject *subject, int64_t seconds)
   }
   rig_settle(rig.manager);
   check_books(&crew);
+  if (subject->calm) {
+    subject->calm(subject->context);
+  }
   check_ledger(&crew, members);
   rig_close(&rig);
   for (unsigned i = 0; i < ROWS_THREADS; i++) {

@@ -6,6 +6,7 @@
 #ifndef TEST_POOL_ROWS_H
 #define TEST_POOL_ROWS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { ROWS_THREADS = 64, ROWS_CONNECTIONS = 8, ROWS_STATEMENT_MS = 60 };
@@ -24,7 +25,9 @@ struct rows_subject {
   const char *leave;   /* leaves $1 in the session's state, or NULL */
   const char *found;   /* what is in the session's state: "" or NULL when clean */
   void (*disturb)(void *context, uint64_t chance); /* called every now and then, or NULL */
+  void (*calm)(void *context);                     /* no more of that, or NULL */
   void *context;
+  bool pooler; /* behind one in transaction mode */
 };
 
 /* `seconds`: unless SECONDS in the environment says otherwise. Fails the test. */
