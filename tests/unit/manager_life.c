@@ -336,7 +336,7 @@ static void health_follows_what_happens(void **state)
   assert_int_equal(health, CENOTE_HEALTHY); /* before the first connect */
   fake_fail(&place.script, CENOTE_REQUEST_OPEN, CENOTE_CONNECT, -1);
   cenote_lease lease;
-  (void)cenote_acquire(place.manager, "x", 200, &lease, &place.error);
+  (void)!cenote_acquire(place.manager, "x", 200, &lease, &place.error);
   must(cenote_health(place.manager, true, &health, &place.error), &place.error);
   assert_int_equal(health, CENOTE_UNHEALTHY);
   must(cenote_health_json(place.manager, false, &json, &place.error), &place.error);

@@ -49,9 +49,9 @@ static void statements_that_carry_secrets(cenote_manager *manager, cenote_error 
   must(cenote_execute(lease, "SELECT ?", args, 1, NULL, error), error);
   snprintf(sql, sizeof sql, "SELECT '%s' /* %s */, $$%s$$ -- %s", literal, literal, literal,
            literal);
-  (void)cenote_execute(lease, sql, NULL, 0, NULL, error);
-  (void)cenote_execute(lease, "SELECT ?", args, 1, NULL, error);
-  (void)cenote_execute(lease, "SELECT ?, ?", args, 1, NULL, error);
+  (void)!cenote_execute(lease, sql, NULL, 0, NULL, error);
+  (void)!cenote_execute(lease, "SELECT ?", args, 1, NULL, error);
+  (void)!cenote_execute(lease, "SELECT ?, ?", args, 1, NULL, error);
   error_is_clean(error);
   const cenote_statement batch[] = {{"SELECT ?", args, 1}, {"nonsense ?", args, 1}};
   cenote_result **results;

@@ -70,7 +70,7 @@ static void transaction(struct hand *hand, cenote_lease lease)
   if (cenote_begin(lease, cen_rng_below(&hand->rng, 3) == 0 ? 2 : 0, &tx, NULL) != CENOTE_OK) {
     return;
   }
-  (void)cenote_tx_execute(tx, "insert", NULL, 0, NULL, NULL);
+  (void)!cenote_tx_execute(tx, "insert", NULL, 0, NULL, NULL);
   switch (cen_rng_below(&hand->rng, 3)) {
   case 0: {
     const cenote_status status = cenote_commit(tx, NULL);
@@ -98,9 +98,9 @@ static void do_something(struct hand *hand, cenote_lease lease)
   if (choice < sizeof statements / sizeof *statements) {
     (void)run_sql(lease, statements[choice], NULL);
   } else if (choice == 7) {
-    (void)cenote_lease_extend(lease, 1 + (int64_t)cen_rng_below(&hand->rng, 50), NULL);
+    (void)!cenote_lease_extend(lease, 1 + (int64_t)cen_rng_below(&hand->rng, 50), NULL);
   } else if (choice == 8) {
-    (void)cenote_lease_stats(lease, &info);
+    (void)!cenote_lease_stats(lease, &info);
   } else if (choice == 9) {
     (void)cenote_lease_resource(lease);
   } else if (choice == 10) {
@@ -190,10 +190,10 @@ static void *disturb(void *context)
     pause_ms((int64_t)cen_rng_below(&hand->rng, 10));
     switch (cen_rng_below(&hand->rng, 12)) {
     case 0:
-      (void)cenote_resize(place->manager, 0, 1 + (int64_t)cen_rng_below(&hand->rng, MOST), NULL);
+      (void)!cenote_resize(place->manager, 0, 1 + (int64_t)cen_rng_below(&hand->rng, MOST), NULL);
       break;
     case 1:
-      (void)cenote_flush(place->manager, NULL);
+      (void)!cenote_flush(place->manager, NULL);
       break;
     case 2:
       fake_kill_all(&place->script);
@@ -208,7 +208,7 @@ static void *disturb(void *context)
       fake_fail(&place->script, CENOTE_REQUEST_CHECK, CENOTE_CONNECTION_LOST, 1);
       break;
     case 6:
-      (void)cenote_health(place->manager, false, &health, NULL);
+      (void)!cenote_health(place->manager, false, &health, NULL);
       break;
     case 7:
       if (cenote_pool_statistics_json(place->manager, &json, NULL) == CENOTE_OK) {
@@ -216,7 +216,7 @@ static void *disturb(void *context)
       }
       break;
     case 8:
-      (void)cenote_pool_leases(place->manager, infos, MOST, &count);
+      (void)!cenote_pool_leases(place->manager, infos, MOST, &count);
       break;
     default: {
       const char *wrong = pool_check(&place->manager->pool);
