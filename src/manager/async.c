@@ -198,8 +198,8 @@ void async_checked(struct acquisition *acquisition, struct session *session, boo
   housekeeper_kick(manager);
 }
 
-/* One look: true when it was delivered or is on its way. */
-static bool look(struct acquisition *acquisition, int64_t now_ns)
+/* One look: settles it if its time has come. It may be delivered, and gone, afterwards. */
+static void look(struct acquisition *acquisition, int64_t now_ns)
 {
   struct cenote_manager *manager = acquisition->manager;
   struct pool_waiter *waiter = &acquisition->waiter;
@@ -212,58 +212,60 @@ static bool look(struct acquisition *acquisition, int64_t now_ns)
   }
   manager_wake(manager, &wakes);
   if (atomic_load_explicit(&waiter->signal, memory_order_acquire) != POOL_SETTLED) {
-    return false;
+    return;
   }
   if (waiter->status == CENOTE_OK) {
     accept_grant(acquisition);
   } else {
     deliver(acquisition, waiter->status, (cenote_lease){0});
   }
-  return true;
 }
 
-/* The first one that has something to be looked at; callbacks may add and remove others, so the
- * search starts again after each. */
-static struct acquisition *next_due(struct cenote_manager *manager, int64_t now_ns,
-                                    int64_t *next_ns)
+static bool is_due(const struct acquisition *acquisition, int64_t now_ns)
 {
-  struct acquisition *due = NULL;
-  *next_ns = CEN_NEVER;
-  pthread_mutex_lock(&manager->async_lock);
-  for (struct cen_link *at = manager->asking.next; at != &manager->asking; at = at->next) {
-    struct acquisition *acquisition = CEN_CONTAINER(at, struct acquisition, link);
-    if (acquisition->checking) {
-      continue;
-    }
-    const uint32_t signal = atomic_load_explicit(&acquisition->waiter.signal, memory_order_acquire);
-    if (signal != POOL_PARKED || now_ns >= acquisition->deadline_ns) {
-      due = acquisition;
-      break;
-    }
-    *next_ns = acquisition->deadline_ns < *next_ns ? acquisition->deadline_ns : *next_ns;
-  }
-  pthread_mutex_unlock(&manager->async_lock);
-  return due;
+  return !acquisition->checking &&
+         (atomic_load_explicit(&acquisition->waiter.signal, memory_order_acquire) != POOL_PARKED ||
+          now_ns >= acquisition->deadline_ns);
 }
 
-enum { LOOKS_A_TURN = 4096 }; /* a callback that asks again at once must not hold up the loop */
-
+/* Once through those who ask now; who is added or woken meanwhile kicks, and is met in the next
+ * turn, so that a callback that asks again does not hold up the loop. The lock is given back for
+ * each look, but only the housekeeper takes out, and only the one it looks at: the others stay. */
 int64_t async_turn(struct cenote_manager *manager, int64_t now_ns)
 {
-  int64_t next = CEN_NEVER;
-  for (int i = 0; i < LOOKS_A_TURN; i++) {
-    struct acquisition *due = next_due(manager, now_ns, &next);
-    if (due == NULL) {
-      return next;
+  int64_t next_ns = CEN_NEVER;
+  pthread_mutex_lock(&manager->async_lock);
+  struct cen_link *const last = manager->asking.prev;
+  struct cen_link *next = manager->asking.next;
+  for (struct cen_link *at = NULL; at != last && next != &manager->asking;) {
+    struct acquisition *acquisition = CEN_CONTAINER(next, struct acquisition, link);
+    at = next;
+    next = next->next;
+    if (!acquisition->checking && acquisition->deadline_ns > now_ns) {
+      next_ns = acquisition->deadline_ns < next_ns ? acquisition->deadline_ns : next_ns;
     }
-    (void)look(due, now_ns);
+    if (is_due(acquisition, now_ns)) {
+      pthread_mutex_unlock(&manager->async_lock);
+      look(acquisition, now_ns);
+      pthread_mutex_lock(&manager->async_lock);
+    }
   }
-  return now_ns;
+  pthread_mutex_unlock(&manager->async_lock);
+  return next_ns;
+}
+
+static bool somebody_asks(struct cenote_manager *manager)
+{
+  pthread_mutex_lock(&manager->async_lock);
+  const bool asks = !cen_list_empty(&manager->asking);
+  pthread_mutex_unlock(&manager->async_lock);
+  return asks;
 }
 
 /* Callbacks that ask again are refused again; who never stops asking is left behind. */
 void async_finish(struct cenote_manager *manager)
 {
-  for (int i = 0; i < 100 && async_turn(manager, cen_now_ns()) != CEN_NEVER; i++) {
+  for (int i = 0; i < 100 && somebody_asks(manager); i++) {
+    (void)async_turn(manager, cen_now_ns());
   }
 }

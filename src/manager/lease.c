@@ -179,13 +179,13 @@ cenote_status cenote_release(cenote_lease lease)
 static cenote_status extend_visited(struct cenote_manager *manager, cenote_lease lease, int64_t ms,
                                     cenote_error *error)
 {
-  const int64_t most = cen_setting(&manager->settings, CEN_SET_LEASE_EXTEND_MAX);
-  const int64_t wanted = cen_deadline_ns(cen_now_ns(), ms);
   struct pool_lease_view view;
   int64_t granted;
   if (!pool_view(&manager->pool, lease.slot, lease.generation, &view)) {
-    return lost_error(manager, lease, error);
+    return lost_error(manager, lease, error); /* perhaps all but the pool is gone already */
   }
+  const int64_t most = cen_setting(&manager->settings, CEN_SET_LEASE_EXTEND_MAX);
+  const int64_t wanted = cen_deadline_ns(cen_now_ns(), ms);
   if (wanted > view.acquired_ns + most * CEN_NS_PER_MS) {
     return cenote_error_set(error, CENOTE_INVALID,
                             "cenote_lease_extend: %" PRId64
