@@ -338,7 +338,8 @@ typedef struct cenote_lease {
  * setting. CENOTE_TIMEOUT's message contains "timeout", CENOTE_SHUTTING_DOWN's
  * "shutting down"; error->details say who holds the connections, what
  * connects since when and what the server last answered. Blocks the calling
- * thread; with external_loop only the asynchronous form is allowed.
+ * thread: with external_loop, and inside a callback of the manager's own
+ * thread, only timeout_ms 0 and the asynchronous form are allowed.
  */
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_acquire(cenote_manager *manager,
                                                         const char *operation_id,
@@ -450,7 +451,8 @@ typedef enum cenote_batch_mode {
   CENOTE_BATCH_READ      /* one read-only transaction */
 } cenote_batch_mode;
 
-/* All or nothing. *results: an array of `n` results, freed with
+/* All or nothing, so BEGIN, COMMIT and ROLLBACK among the statements are
+ * CENOTE_INVALID. *results: an array of `n` results, freed with
  * cenote_results_free. On failure error->statement is the failing index. */
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_batch(cenote_lease lease,
                                                       const cenote_statement *statements, size_t n,
@@ -526,7 +528,8 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_pool_statistics(cenote_manager *
                                                                 cenote_statistics *statistics);
 
 /* The live leases, oldest first: up to `capacity` into `leases`, how many
- * there are into *count. */
+ * there are into *count. Start leases[0] with CENOTE_LEASE_INFO_INIT: its
+ * size says how large each of them is. */
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_pool_leases(cenote_manager *manager,
                                                             cenote_lease_info *leases,
                                                             size_t capacity, size_t *count);

@@ -90,6 +90,13 @@ static unsigned slot_session(unsigned flags)
          ((flags & CENOTE_SESSION_BROKEN) != 0 ? SLOT_SESSION_BROKEN : 0u);
 }
 
+/* Does the outcome show that the database answered? Not when the driver refused by itself. */
+static bool is_answer(cenote_status status)
+{
+  return status == CENOTE_OK || status == CENOTE_DATABASE || status == CENOTE_TOO_LARGE ||
+         status == CENOTE_CANCELLED || status == CENOTE_STATEMENT_TIMEOUT;
+}
+
 cenote_status lease_leave(struct entry *entry, cenote_status status, cenote_error *error)
 {
   struct cenote_manager *manager = entry->manager;
@@ -107,7 +114,8 @@ cenote_status lease_leave(struct entry *entry, cenote_status status, cenote_erro
   manager_visit(manager); /* once left, nothing holds a close back */
   const enum pool_answer answer =
       pool_leave(&manager->pool, entry->lease.slot, entry->lease.generation, slot_session(flags),
-                 entry->proven && (flags & CENOTE_SESSION_BROKEN) == 0, cen_now_ns(), &wakes);
+                 entry->asked && is_answer(status) && (flags & CENOTE_SESSION_BROKEN) == 0,
+                 cen_now_ns(), &wakes);
   manager_wake(manager, &wakes);
   manager_unvisit(manager);
   entry->session = NULL;

@@ -176,7 +176,7 @@ struct entry {
   struct cenote_manager *manager;
   struct session *session;
   cenote_lease lease;
-  bool proven; /* the database answered during this call */
+  bool asked; /* the database was asked something during this call */
 };
 cenote_status lease_enter(cenote_lease lease, struct entry *entry, cenote_error *error);
 /* Out again. `status`: how the call went; what comes back is what the caller is told. */

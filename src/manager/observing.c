@@ -191,13 +191,20 @@ cenote_status cenote_pool_leases(cenote_manager *manager, cenote_lease_info *lea
     return CENOTE_INVALID;
   }
   *count = 0;
+  /* The first one's size says how far apart they are: a caller built with another version's header
+   * has structs of another size. */
+  const size_t stride = capacity > 0 ? leases->size : sizeof *leases;
+  if (stride < sizeof *leases || stride > 8 * sizeof *leases) {
+    return CENOTE_INVALID;
+  }
   if (manager_is_foreign(manager)) {
     return CENOTE_FORKED;
   }
   cenote_lease_info *infos;
   const cenote_status status = read_leases(manager, &infos, count);
   for (size_t i = 0; i < *count && i < capacity; i++) {
-    leases[i] = infos[i];
+    infos[i].size = stride;
+    memcpy((char *)leases + i * stride, &infos[i], sizeof infos[i]);
   }
   free(infos);
   return status;
@@ -249,7 +256,7 @@ static void probe_now(struct cenote_manager *manager, struct probe *probe)
       cenote_request request = {.size = sizeof request, .kind = CENOTE_REQUEST_CHECK};
       status =
           call_run(entry.session, &request, cen_deadline_ns(cen_now_ns(), patience), &probe->error);
-      entry.proven = status == CENOTE_OK;
+      entry.asked = true;
       status = lease_leave(&entry, status, &probe->error);
     }
     (void)cenote_release(lease);

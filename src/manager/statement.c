@@ -122,7 +122,7 @@ cenote_status statement_run(struct entry *entry, const char *sql, const cenote_v
                             .sink = sink};
   const int64_t start = cen_now_ns();
   const cenote_status status = call_run(entry->session, &request, statement_deadline(entry), error);
-  entry->proven = true;
+  entry->asked = true;
   account(entry, sql, status, cen_now_ns() - start);
   return status;
 }

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/result.h"
+#include "sql/scan.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -60,7 +61,7 @@ static cenote_status control(struct entry *entry, cenote_request_kind kind, ceno
 {
   cenote_request request = {.size = sizeof request, .kind = kind, .mode = mode};
   const cenote_status status = call_run(entry->session, &request, statement_deadline(entry), error);
-  entry->proven = true;
+  entry->asked = true;
   return status;
 }
 
@@ -82,8 +83,8 @@ static cenote_status ended_error(const struct session *session, cenote_error *er
                             "the connection was lost: nothing of the transaction remains");
   }
   return cenote_error_set(error, CENOTE_INVALID,
-                          "the transaction has ended: it was committed or rolled back by another "
-                          "handle, or by a statement");
+                          "the transaction has ended: its time was over, or it was committed or "
+                          "rolled back by another handle, or by a statement");
 }
 
 cenote_status transaction_begin(struct entry *entry, cenote_batch_mode mode, cenote_error *error)
@@ -359,6 +360,21 @@ static cenote_status run_all(struct entry *entry, const cenote_statement *statem
   return CENOTE_OK;
 }
 
+/* Its own BEGIN or COMMIT would end the one transaction that makes it all or nothing. */
+static bool ends_transaction(const char *sql)
+{
+  const size_t size = strlen(sql);
+  const char *statement;
+  size_t statement_size, offset = 0;
+  bool ends = false;
+  while (!ends && cen_next_statement(sql, size, CEN_DIALECT_POSTGRES, &offset, &statement,
+                                     &statement_size)) {
+    const enum cen_verb verb = cen_statement_verb(statement, statement_size, CEN_DIALECT_POSTGRES);
+    ends = verb == CEN_VERB_BEGIN || verb == CEN_VERB_COMMIT || verb == CEN_VERB_ROLLBACK;
+  }
+  return ends;
+}
+
 static cenote_status batch_check(const cenote_statement *statements, size_t n,
                                  cenote_batch_mode mode, cenote_result ***results,
                                  cenote_error *error)
@@ -372,8 +388,13 @@ static cenote_status batch_check(const cenote_statement *statements, size_t n,
                             CEN_MAX_BATCH);
   }
   for (size_t i = 0; i < n; i++) {
-    const cenote_status status =
+    cenote_status status =
         statement_check(statements[i].sql, statements[i].args, statements[i].count, error);
+    if (status == CENOTE_OK && ends_transaction(statements[i].sql)) {
+      status = cenote_error_set(error, CENOTE_INVALID,
+                                "a batch is one transaction: BEGIN, COMMIT and ROLLBACK are not "
+                                "for the statements in it");
+    }
     if (status != CENOTE_OK) {
       cen_error_statement(error, (int64_t)i);
       return status;

@@ -180,6 +180,25 @@ static void an_outer_rollback_takes_the_inner_ones_along(void **state)
   close_nest(&nest);
 }
 
+static void a_batch_takes_no_transaction_control(void **state)
+{
+  (void)state;
+  struct nest nest;
+  open_nest(&nest);
+  cenote_result **results;
+  const char *const texts[] = {"commit", " /* x */ ROLLBACK", "begin", "select 1; end"};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    const cenote_statement statements[] = {{.sql = "insert into t values(1)"}, {.sql = texts[i]}};
+    expect(CENOTE_INVALID,
+           cenote_batch(nest.lease, statements, 2, CENOTE_BATCH_WRITE, &results, &nest.error),
+           &nest.error);
+    assert_int_equal(nest.error.statement, 1);
+    assert_null(results);
+  }
+  assert_int_equal(sum(&nest), 0);
+  close_nest(&nest);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -191,6 +210,7 @@ int main(void)
       cmocka_unit_test(a_timeout_does_not_follow_the_connection),
       cmocka_unit_test(a_commit_that_fails_leaves_nothing_open),
       cmocka_unit_test(an_outer_rollback_takes_the_inner_ones_along),
+      cmocka_unit_test(a_batch_takes_no_transaction_control),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
