@@ -346,6 +346,32 @@ static void close_with_leaked_lease(void **state)
   assert_int_equal(admin_integer("select count(*) from expiring"), 0);
 }
 
+/* Fewer than are leased: nobody's lease breaks, and the pool gets there as they come back. */
+static void resize_below_leased(void **state)
+{
+  enum { LEASED = 5 };
+  cenote_lease leases[LEASED];
+  cenote_error error = CENOTE_ERROR_INIT;
+  (void)state;
+  rig.options = (cenote_options)CENOTE_OPTIONS_INIT;
+  rig_open(&rig, rig_var("POSTGRES_URL"), "max_connections", "5", "min_connections", "0",
+           "application_name", "leases", NULL);
+  for (int i = 0; i < LEASED; i++) {
+    leases[i] = rig_acquire(rig.manager, "leased");
+  }
+  assert_int_equal(cenote_resize(rig.manager, 0, 2, &error), CENOTE_OK);
+  for (int i = 0; i < LEASED; i++) {
+    rig_must_run(leases[i], "select 1");
+    rig_release(leases[i]);
+  }
+  rig_settle(rig.manager);
+  assert_int_equal(rig_statistics(rig.manager).total_connections, 2);
+  assert_true(admin_becomes("select count(*) from pg_stat_activity where application_name = "
+                            "'leases'",
+                            2));
+  rig_close(&rig);
+}
+
 /* ---------------------------------------------------------------------- time-outs */
 
 static void statement_timeout_leaves_the_lease_usable(void **state)
@@ -405,6 +431,7 @@ int main(void)
       cmocka_unit_test(hidden_session_state),
       cmocka_unit_test(clean_release_costs_no_round_trip),
       cmocka_unit_test(close_with_leaked_lease),
+      cmocka_unit_test(resize_below_leased),
       cmocka_unit_test(statement_timeout_leaves_the_lease_usable),
       cmocka_unit_test(sessions_tell_the_server_when_to_reap_them),
   };

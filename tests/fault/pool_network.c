@@ -229,6 +229,69 @@ static void login_that_hangs_is_given_up(void **state)
   rig_close(&rig);
 }
 
+/* The connection that comes too late for who asked is there for the next one. */
+static void timeout_then_connect_completes(void **state)
+{
+  (void)state;
+  cenote_lease lease;
+  cenote_error error = CENOTE_ERROR_INIT;
+  fault_proxy_delay(proxy, 300);
+  open_behind_proxy("30000", "2000");
+  assert_int_equal(cenote_acquire(rig.manager, "hasty", 50, &lease, &error), CENOTE_TIMEOUT);
+  assert_non_null(strstr(error.details, "connecting for"));
+  rig_wait_idle(rig.manager, 1);
+  assert_int_equal(cenote_acquire(rig.manager, "next", 0, &lease, &error), CENOTE_OK);
+  rig_release(lease);
+  assert_int_equal(rig_statistics(rig.manager).connections_created, 1);
+  rig_close(&rig);
+}
+
+struct waiter {
+  cenote_status status;
+  cenote_error error;
+};
+
+static void wait_for_a_lease(void *context)
+{
+  struct waiter *waiter = context;
+  cenote_lease lease;
+  waiter->status = cenote_acquire(rig.manager, "waiter", RIG_PATIENCE_MS, &lease, &waiter->error);
+}
+
+/* Shut down while logins hang: waiters learn it at once, and nothing is left of the connects. */
+static void close_during_connect(void **state)
+{
+  (void)state;
+  enum { WAITERS = 5 };
+  struct rig_thread threads[WAITERS];
+  static struct waiter waiters[WAITERS];
+  cenote_error error = CENOTE_ERROR_INIT;
+  rig.options = (cenote_options)CENOTE_OPTIONS_INIT;
+  rig_open(&rig, proxy_url, "max_connections", "2", "min_connections", "2", "connect_timeout_ms",
+           "600000", "application_name", "network", NULL);
+  fault_proxy_silence(proxy);
+  assert_int_equal(cenote_flush(rig.manager, &error), CENOTE_OK);
+  for (int i = 0; i < WAITERS; i++) {
+    waiters[i].error = (cenote_error)CENOTE_ERROR_INIT;
+    rig_thread_start(&threads[i], 0, wait_for_a_lease, &waiters[i]);
+  }
+  const int64_t end = cen_deadline_ns(cen_now_ns(), RIG_PATIENCE_MS);
+  while (rig_statistics(rig.manager).waiters < WAITERS) {
+    assert_true(cen_now_ns() < end);
+    rig_nap_ms(5);
+  }
+  assert_int_equal(cenote_shutdown(rig.manager, RIG_PATIENCE_MS, &error), CENOTE_OK);
+  assert_true(cen_now_ns() < end); /* long before the connect time-out */
+  for (int i = 0; i < WAITERS; i++) {
+    rig_thread_join(&threads[i]);
+    assert_int_equal(waiters[i].status, CENOTE_SHUTTING_DOWN);
+    assert_non_null(strstr(waiters[i].error.message, "shutting down"));
+    assert_null(strstr(waiters[i].error.message, "timeout"));
+  }
+  rig_close(&rig);
+  fault_proxy_heal(proxy);
+}
+
 /* ------------------------------------------------------------------------- a pooler */
 
 struct passenger {
@@ -318,8 +381,8 @@ static void tls_and_scram_end_to_end(void **state)
                                       "pid = pg_backend_pid()"),
                       "true TLSv1.3");
   rig_release(lease);
-  rig_close(&rig);
   assert_int_equal(rig_logged(&rig, rig_var("POSTGRES_PASSWORD")), 0);
+  rig_close(&rig);
 }
 
 /* A certificate for another name: no session, and the reason is told to who waits. */
@@ -366,6 +429,8 @@ int main(void)
       cmocka_unit_test_setup_teardown(lost_commit_has_an_unknown_outcome, proxy_up, proxy_down),
       cmocka_unit_test_setup_teardown(result_cut_in_the_middle_is_no_result, proxy_up, proxy_down),
       cmocka_unit_test_setup_teardown(login_that_hangs_is_given_up, proxy_up, proxy_down),
+      cmocka_unit_test_setup_teardown(timeout_then_connect_completes, proxy_up, proxy_down),
+      cmocka_unit_test_setup_teardown(close_during_connect, proxy_up, proxy_down),
       cmocka_unit_test(behind_a_transaction_pooler),
       cmocka_unit_test(tls_and_scram_end_to_end),
       cmocka_unit_test(wrong_certificate_is_refused),
