@@ -33,7 +33,9 @@ tidy: ## check floors, lengths, banned calls, layout; clang-tidy, cppcheck, shel
 
 install: all ## install to PREFIX (default /usr/local); DESTDIR is respected
 	@meson configure $(BUILD) --prefix=$(abspath $(PREFIX))
-	@meson install -C $(BUILD) --quiet
+	@meson install -C $(BUILD) --quiet || { \
+	  echo "cannot install to $(DESTDIR)$(abspath $(PREFIX)): where rights are missing, 'sudo make install' or PREFIX=\$$HOME/.local" >&2; exit 1; }
+	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ] && command -v ldconfig >/dev/null; then ldconfig; fi
 
 clean: ## remove everything that was built
 	rm -rf $(BUILD)
