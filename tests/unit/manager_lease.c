@@ -394,6 +394,13 @@ static void lease_stats_tell_what_is_true(void **state)
   assert_int_equal(count, 2);
   info.size = 3;
   assert_int_equal(cenote_lease_stats(old, &info), CENOTE_INVALID);
+  assert_int_equal(cenote_pool_leases(place.manager, &info, 1, &count), CENOTE_INVALID);
+  all[0].size = 2 * sizeof all[0]; /* a caller whose header knows more */
+  all[1].size = all[3].size = 7;
+  assert_int_equal(cenote_pool_leases(place.manager, all, 2, &count), CENOTE_OK);
+  assert_string_equal(all[2].operation_id, "young");
+  assert_int_equal(all[2].size, 2 * sizeof all[0]);
+  assert_true(all[1].size == 7 && all[3].size == 7);
   must_release(old);
   must_release(young);
   place_close(&place);
