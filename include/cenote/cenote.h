@@ -390,8 +390,8 @@ CENOTE_API cenote_status cenote_cancel_acquire(cenote_ticket ticket);
 
 /* Gives the connection back; never blocks. An open transaction is rolled
  * back before the next holder. CENOTE_STALE: was not (any longer) yours;
- * CENOTE_LEASE_EXPIRED: taken back at its deadline; CENOTE_BUSY: another
- * thread is inside a call. */
+ * CENOTE_LEASE_EXPIRED: taken back at its deadline; CENOTE_SHUTTING_DOWN:
+ * taken back by a shutdown; CENOTE_BUSY: another thread is inside a call. */
 CENOTE_API cenote_status cenote_release(cenote_lease lease);
 
 /* Moves the deadline to now + ms, at most the setting lease_extend_max_ms

@@ -157,7 +157,7 @@ static void accept_grant(struct acquisition *acquisition)
   if (pool_enter(&manager->pool, grant.slot, grant.generation, &resource) == POOL_OK) {
     acquisition->checking = grant.must_check;
     if (grant.must_check) {
-      errand_check_lease(resource, acquisition, grant.generation,
+      errand_check_lease(resource, acquisition,
                          check_deadline(manager, cen_now_ns(), acquisition->deadline_ns));
     } else {
       async_checked(acquisition, resource, true);

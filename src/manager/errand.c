@@ -339,11 +339,10 @@ static void clean_connection(struct cenote_manager *manager, struct session *ses
 }
 
 void errand_check_lease(struct session *session, struct acquisition *acquisition,
-                        uint64_t generation, int64_t deadline_ns)
+                        int64_t deadline_ns)
 {
   session->errand = ERRAND_LEASE;
   session->asks = acquisition;
-  session->generation = generation;
   atomic_fetch_add_explicit(&session->manager->checks, 1, memory_order_relaxed);
   run_until(session, CENOTE_REQUEST_CHECK, deadline_ns);
 }

@@ -250,6 +250,7 @@ cenote_status cenote_lease_stats(cenote_lease lease, cenote_lease_info *info)
   if (info == NULL || info->size < sizeof *info) {
     return CENOTE_INVALID;
   }
+  *info = (cenote_lease_info){.size = info->size};
   if (manager != NULL && manager_is_foreign(manager)) {
     return CENOTE_FORKED;
   }

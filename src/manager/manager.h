@@ -50,7 +50,6 @@ struct session {
   enum pool_reason reason;  /* CLOSE */
   uint64_t told;            /* generation of the last lease whose expiry was logged */
   struct acquisition *asks; /* LEASE: whom the check is for */
-  uint64_t generation;      /* LEASE */
 };
 
 enum manager_life { LIFE_OPEN, LIFE_DRAINING, LIFE_FORCED, LIFE_FINISHED };
@@ -106,7 +105,6 @@ struct cenote_manager {
   struct cen_hist statement;
   _Atomic uint64_t statements, statement_errors, slow_statements;
   _Atomic uint64_t checks; /* on a caller's behalf; the pool counts those of idle connections */
-  _Atomic uint64_t pressure_events;
   struct cen_observer *observer; /* windows for health, observing.c */
 };
 
@@ -234,7 +232,7 @@ struct pool_limits manager_limits(const struct cenote_manager *manager);
 void errand_perform(struct cenote_manager *manager, const struct pool_action *action);
 /* A leased connection that must be checked before an asynchronous caller gets it. */
 void errand_check_lease(struct session *session, struct acquisition *acquisition,
-                        uint64_t generation, int64_t deadline_ns);
+                        int64_t deadline_ns);
 
 /* ------------------------------------------------------------------- async.c */
 
