@@ -298,6 +298,10 @@ void pool_discard(struct pool *pool, uint32_t index, uint64_t generation, enum p
       continue;
     }
     pool->counters.discarded++;
+    if (reason == POOL_REASON_HOOK && pool->next_open_ns < now_ns + pool->limits.backoff_ns) {
+      pool->next_open_ns =
+          now_ns + pool->limits.backoff_ns; /* it may reject the next one as well */
+    }
     if (reason == POOL_REASON_CHECK_FAILED) {
       pool->counters.check_failures++;
       suspect_others(pool, now_ns, wakes);

@@ -270,6 +270,28 @@ static void a_connection_rejected_before_a_lease_is_replaced(void **state)
   place_close(&place);
 }
 
+static void a_hook_that_always_rejects_starts_no_storm_of_connects(void **state)
+{
+  (void)state;
+  struct place place;
+  struct hooks hooks;
+  cenote_lease lease;
+  place_init(&place);
+  memset(&hooks, 0, sizeof hooks);
+  hooks.notes = &place.notes;
+  hooks.reject_lease = 1000000;
+  place.options.hook = hook;
+  place.options.hook_context = &hooks;
+  place_set(&place, "connect_backoff_ms", "50");
+  place_open_with(&place, "0", "1");
+  expect(CENOTE_TIMEOUT, cenote_acquire(place.manager, "x", 400, &lease, &place.error),
+         &place.error);
+  assert_in_range(place.script.opened, 2, 30);
+  hooks.reject_lease = 0;
+  must_release(must_acquire(place.manager, "accepted"));
+  place_close(&place);
+}
+
 static void granted(void *context, cenote_status status, cenote_lease lease,
                     const cenote_error *error)
 {
@@ -529,6 +551,7 @@ int main(void)
       TEST(every_hook_is_called_at_its_time),
       TEST(a_rejected_connection_is_closed_with_reason_hook),
       TEST(a_connection_rejected_before_a_lease_is_replaced),
+      TEST(a_hook_that_always_rejects_starts_no_storm_of_connects),
       TEST(hooks_are_asked_for_asynchronous_leases_too),
       TEST(a_drivers_new_connections_ask_for_the_password_anew),
       TEST(a_driver_that_blocks_works_as_well),
