@@ -466,7 +466,9 @@ CENOTE_API void cenote_results_free(cenote_result **results, size_t n);
 typedef struct cenote_transaction cenote_transaction;
 
 /* Begins a transaction on the lease; inside one, a savepoint. timeout_ms:
- * rolled back after that long (0 or negative: the lease's deadline only).
+ * from then on its statements and its commit fail, and it is rolled back by the
+ * next call, at the latest with the lease (0 or negative: the lease's deadline
+ * only).
  * The handle is freed by commit or rollback. */
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_begin(cenote_lease lease, int64_t timeout_ms,
                                                       cenote_transaction **transaction,
