@@ -327,7 +327,7 @@ static void savepoints_have_a_ceiling(void **state)
   (void)state;
   enum { DEEP = 1100 };
   struct base base;
-  static cenote_transaction *open[DEEP];
+  static cenote_transaction *open[DEEP + 1];
   base_open(&base);
   cenote_lease lease = must_acquire(base.manager, "deep");
   int depth = 0;
