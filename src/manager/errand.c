@@ -4,6 +4,8 @@
  */
 #include "manager/manager.h"
 
+#include "net/workers.h"
+
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
@@ -45,9 +47,81 @@ static void arrange(struct session *session, cenote_step step, cenote_error *err
   errand_done(session, step, error);
 }
 
+/* ------------------------------------------------- a driver whose steps block */
+
+/* It runs on a worker thread, so that the janitor goes on working meanwhile: it may be an expiry of
+ * his that lets the request come through. The driver minds the deadline itself. */
+struct errand_job {
+  struct cen_job job;
+  struct session *session; /* outlives the job: freed only when that has ended */
+  cenote_step step;
+  cenote_error error;
+};
+
+static void job_work(struct cen_job *job)
+{
+  struct errand_job *errand = CEN_CONTAINER(job, struct errand_job, job);
+  struct session *session = errand->session;
+  errand->step =
+      session->manager->driver->start(session->connection, &session->request, &errand->error);
+}
+
+static void job_dispose(struct cen_job *job)
+{
+  free(CEN_CONTAINER(job, struct errand_job, job));
+}
+
+static void job_ended(struct session *session)
+{
+  struct errand_job *errand = session->job;
+  cenote_error error = errand->error;
+  const cenote_step step = errand->step;
+  stop_watching(session);
+  session->job = NULL;
+  cen_job_drop(&errand->job);
+  arrange(session, step, &error);
+}
+
+/* false: it must be run here, whatever that takes. */
+static bool start_job(struct session *session)
+{
+  struct cenote_manager *manager = session->manager;
+  const int64_t grace = cen_setting(&manager->settings, CEN_SET_CANCEL_TIMEOUT) * CEN_NS_PER_MS;
+  struct errand_job *errand = calloc(1, sizeof *errand);
+  if (errand == NULL) {
+    return false;
+  }
+  errand->session = session;
+  errand->error = (cenote_error)CENOTE_ERROR_INIT;
+  errand->job = (struct cen_job){
+      .set = CEN_WORKERS_STATEMENT, .work = job_work, .dispose = job_dispose, .done_fd = -1};
+  if (cen_job_start(&errand->job, NULL) != CENOTE_OK) {
+    free(errand);
+    return false;
+  }
+  session->job = errand;
+  (void)cen_timer_set(manager->loop, &session->timer, session->deadline_ns + grace);
+  if (cen_watch_set(manager->loop, &session->watch, errand->job.done_fd, POLLIN) != CENOTE_OK) {
+    struct pollfd done = {.fd = errand->job.done_fd, .events = POLLIN};
+    while (!cen_job_done(&errand->job)) {
+      (void)poll(&done, 1, 100); /* no memory to be told: wait for it */
+    }
+    job_ended(session);
+  }
+  return true;
+}
+
+/* ------------------------------------------------------------------- the machine's events */
+
 static void on_ready(struct cen_watch *watch, short revents)
 {
   struct session *session = CEN_CONTAINER(watch, struct session, watch);
+  if (session->job != NULL) {
+    if (cen_job_done(&session->job->job)) {
+      job_ended(session);
+    }
+    return;
+  }
   cenote_error error = CENOTE_ERROR_INIT;
   const cenote_step step = session->manager->driver->advance(session->connection, revents, &error);
   if (step == CENOTE_STEP_AGAIN) {
@@ -60,6 +134,10 @@ static void on_ready(struct cen_watch *watch, short revents)
 static void on_timer(struct cen_timer *timer)
 {
   struct session *session = CEN_CONTAINER(timer, struct session, timer);
+  if (session->job != NULL) {
+    session->manager->driver->abort(session->connection); /* it did not mind its deadline */
+    return;
+  }
   cenote_error error = CENOTE_ERROR_INIT;
   if (cen_now_ns() < session->deadline_ns) {
     const cenote_step step = session->manager->driver->advance(session->connection, 0, &error);
@@ -78,6 +156,9 @@ static void run_until(struct session *session, cenote_request_kind kind, int64_t
   session->deadline_ns = deadline_ns;
   session->request = (cenote_request){
       .size = sizeof session->request, .kind = kind, .deadline_ns = session->deadline_ns};
+  if ((driver->flags & CENOTE_DRIVER_BLOCKING) != 0 && start_job(session)) {
+    return;
+  }
   cenote_error error = CENOTE_ERROR_INIT;
   const cenote_step step = driver->start(session->connection, &session->request, &error);
   arrange(session, step, &error);
@@ -352,13 +433,13 @@ static void cancel(struct cenote_manager *manager, struct session *session, bool
   if (session == NULL) {
     return;
   }
-  if (session->errand == ERRAND_OPEN) {
+  if (session->errand == ERRAND_OPEN && session->job == NULL) {
     cenote_error error = CENOTE_ERROR_INIT;
     const uint32_t slot = session->slot;
     cenote_error_set(&error, CENOTE_SHUTTING_DOWN, "the pool manager is shutting down");
     free_session(session);
     report_open_failed(manager, slot, &error);
-  } else if (hard) {
+  } else if (hard || session->errand == ERRAND_OPEN) {
     manager->driver->abort(session->connection);
   } else {
     manager->driver->cancel(session->connection);

@@ -45,6 +45,7 @@ struct session {
   struct cen_timer timer;
   int64_t deadline_ns;
   enum { ERRAND_NONE, ERRAND_OPEN, ERRAND_CHECK, ERRAND_CLEAN, ERRAND_CLOSE, ERRAND_LEASE } errand;
+  struct errand_job *job;   /* the request runs on a worker thread: nobody else touches it */
   bool verify;              /* CLEAN after an expiry: a check follows */
   bool stuck;               /* a request did not end in time and still runs: only destroy helps */
   enum pool_reason reason;  /* CLOSE */

@@ -199,6 +199,34 @@ static void a_batch_takes_no_transaction_control(void **state)
   close_nest(&nest);
 }
 
+/* The housekeeper cleans one session of the database in memory while another's transaction keeps
+ * everybody out: it is the housekeeper who must end that one. */
+static void a_reset_that_waits_does_not_hold_up_an_expiry(void **state)
+{
+  (void)state;
+  static const cenote_setting settings[] = {{"min_connections", "2"},
+                                            {"lease_timeout_ms", "300"},
+                                            {"connect_timeout_ms", "60000"},
+                                            {"check_after_ms", "60000"}};
+  struct nest nest = {.error = CENOTE_ERROR_INIT};
+  cenote_options options = CENOTE_OPTIONS_INIT;
+  cenote_transaction *tx;
+  cenote_lease_info info = CENOTE_LEASE_INFO_INIT;
+  options.settings = settings;
+  options.settings_count = sizeof settings / sizeof *settings;
+  must(cenote_open("sqlite::memory:", &options, &nest.manager, &nest.error), &nest.error);
+  cenote_lease dirty = must_acquire(nest.manager, "dirty");
+  must_run(dirty, "create temp table x(n)");
+  nest.lease = must_acquire(nest.manager, "holds everybody up");
+  must(cenote_begin(nest.lease, 0, &tx, &nest.error), &nest.error);
+  must_release(dirty);
+  wait_until(cenote_lease_stats(nest.lease, &info) == CENOTE_LEASE_EXPIRED);
+  assert_int_equal(cenote_rollback(tx, &nest.error), CENOTE_OK);
+  wait_until(statistics_of(nest.manager).resets == 2);
+  assert_int_equal(statistics_of(nest.manager).reset_failures, 0);
+  cenote_close(nest.manager);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -211,6 +239,7 @@ int main(void)
       cmocka_unit_test(a_commit_that_fails_leaves_nothing_open),
       cmocka_unit_test(an_outer_rollback_takes_the_inner_ones_along),
       cmocka_unit_test(a_batch_takes_no_transaction_control),
+      cmocka_unit_test(a_reset_that_waits_does_not_hold_up_an_expiry),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
