@@ -75,7 +75,7 @@ enum {
 };
 
 enum {
-  CENOTE_DRIVER_BLOCKING = 1u << 0 /* steps block: who runs a request waits, the housekeeper too */
+  CENOTE_DRIVER_BLOCKING = 1u << 0 /* steps block: a loop runs them on worker threads */
 };
 
 typedef struct cenote_driver_params {
