@@ -173,7 +173,7 @@ static void open_use_and_close(void *context)
   cenote_close(manager);
 }
 
-static void every_allocation_from_open_to_close_may_fail(void **state)
+static void out_of_memory(void **state)
 {
   (void)state;
   char url[400];
@@ -263,7 +263,7 @@ static void an_asynchronous_acquire_is_answered_once_without_memory(void **state
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_allocation_from_open_to_close_may_fail),
+      cmocka_unit_test(out_of_memory),
       cmocka_unit_test(a_manager_with_a_thread_survives_it_too),
       cmocka_unit_test(an_asynchronous_acquire_is_answered_once_without_memory),
   };
