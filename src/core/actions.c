@@ -241,5 +241,6 @@ void pool_closed(struct pool *pool, uint32_t index, int64_t now_ns, struct pool_
   slot_move(slot, &word, SLOT_EMPTY, word_generation(word), 0);
   lower_top(pool);
   pool_fill_locked(pool, now_ns, wakes);
+  wakes->loop = wakes->loop || pool->live == 0; /* a shutdown is complete by this */
   pool_lock_give(&pool->lock);
 }
