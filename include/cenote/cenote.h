@@ -231,7 +231,9 @@ typedef enum cenote_hook_kind {
 
 /* `resource` is what cenote_lease_resource answers (sqlite3*, PGconn*, or the
  * caller's own). false from CONNECTED or BEFORE_LEASE rejects the connection:
- * it is closed with reason "hook". Never called under a lock. */
+ * it is closed with reason "hook". Never called under a lock. What CONNECTED
+ * sets in the session lasts until the session is reset the first time: put
+ * lasting settings into the URL or the role. */
 typedef bool (*cenote_hook)(void *context, cenote_hook_kind kind, void *resource,
                             const char *reason);
 
