@@ -204,9 +204,12 @@ cenote_status statement_run(struct entry *entry, const char *sql, const cenote_v
 cenote_status statement_check(const char *sql, const cenote_value *args, size_t count,
                               cenote_error *error);
 int64_t statement_deadline(const struct entry *entry);
-/* A sink that builds a result within the manager's ceilings. */
-cenote_status sink_for(const struct cenote_manager *manager, cenote_sink *sink,
-                       cenote_error *error);
+/* The same with its rows collected, within the manager's ceilings. */
+cenote_status statement_collect(struct entry *entry, const cenote_statement *statement,
+                                cenote_result **result, cenote_error *error);
+/* And out of the call: the last thing that happens in it. `result` may be NULL. */
+cenote_status statement_finish(struct entry *entry, const cenote_statement *statement,
+                               cenote_result **result, cenote_error *error);
 /* The statement with its literals as `?`, on one line, cut to fit: for logs. */
 void sql_shape(char *out, size_t size, const char *sql);
 

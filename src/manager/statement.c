@@ -32,7 +32,8 @@ cenote_status statement_check(const char *sql, const cenote_value *args, size_t 
   return CENOTE_OK;
 }
 
-cenote_status sink_for(const struct cenote_manager *manager, cenote_sink *sink, cenote_error *error)
+static cenote_status sink_for(const struct cenote_manager *manager, cenote_sink *sink,
+                              cenote_error *error)
 {
   return cen_sink_init_result(
       sink, (uint64_t)cen_setting(&manager->settings, CEN_SET_MAX_RESULT_ROWS),
@@ -127,6 +128,37 @@ cenote_status statement_run(struct entry *entry, const char *sql, const cenote_v
   return status;
 }
 
+cenote_status statement_collect(struct entry *entry, const cenote_statement *statement,
+                                cenote_result **result, cenote_error *error)
+{
+  cenote_sink sink;
+  *result = NULL;
+  cenote_status status = sink_for(entry->manager, &sink, error);
+  if (status != CENOTE_OK) {
+    return status;
+  }
+  status = statement_run(entry, statement->sql, statement->args, statement->count, &sink, 0, error);
+  if (status == CENOTE_OK) {
+    *result = cen_sink_take(&sink);
+  }
+  cen_sink_deinit(&sink);
+  return status;
+}
+
+cenote_status statement_finish(struct entry *entry, const cenote_statement *statement,
+                               cenote_result **result, cenote_error *error)
+{
+  cenote_result *rows;
+  cenote_status status = statement_collect(entry, statement, &rows, error);
+  status = lease_leave(entry, status, error);
+  if (status == CENOTE_OK && result != NULL) {
+    *result = rows;
+  } else {
+    cenote_result_free(rows);
+  }
+  return status;
+}
+
 cenote_status cenote_execute(cenote_lease lease, const char *sql, const cenote_value *args,
                              size_t count, cenote_result **result, cenote_error *error)
 {
@@ -134,26 +166,15 @@ cenote_status cenote_execute(cenote_lease lease, const char *sql, const cenote_v
     *result = NULL;
   }
   cenote_status status = statement_check(sql, args, count, error);
-  if (status != CENOTE_OK) {
-    return status;
-  }
   struct entry entry;
-  status = lease_enter(lease, &entry, error);
+  if (status == CENOTE_OK) {
+    status = lease_enter(lease, &entry, error);
+  }
   if (status != CENOTE_OK) {
     return status;
   }
-  cenote_sink sink;
-  status = sink_for(entry.manager, &sink, error);
-  if (status != CENOTE_OK) {
-    return lease_leave(&entry, status, error);
-  }
-  status = statement_run(&entry, sql, args, count, &sink, 0, error);
-  status = lease_leave(&entry, status, error);
-  if (status == CENOTE_OK && result != NULL) {
-    *result = cen_sink_take(&sink);
-  }
-  cen_sink_deinit(&sink);
-  return status;
+  const cenote_statement statement = {.sql = sql, .args = args, .count = count};
+  return statement_finish(&entry, &statement, result, error);
 }
 
 cenote_status cenote_execute_stream(cenote_lease lease, const char *sql, const cenote_value *args,

@@ -2,10 +2,8 @@
 #include "manager/manager.h"
 
 #include "base/error.h"
-#include "base/result.h"
 #include "sql/scan.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -270,18 +268,8 @@ cenote_status cenote_tx_execute(cenote_transaction *transaction, const char *sql
   if (status != CENOTE_OK) {
     return status;
   }
-  cenote_sink sink;
-  status = sink_for(entry.manager, &sink, error);
-  if (status != CENOTE_OK) {
-    return lease_leave(&entry, status, error);
-  }
-  status = statement_run(&entry, sql, args, count, &sink, 0, error);
-  status = lease_leave(&entry, status, error);
-  if (status == CENOTE_OK && result != NULL) {
-    *result = cen_sink_take(&sink);
-  }
-  cen_sink_deinit(&sink);
-  return status;
+  const cenote_statement statement = {.sql = sql, .args = args, .count = count};
+  return statement_finish(&entry, &statement, result, error);
 }
 
 cenote_status cenote_commit(cenote_transaction *transaction, cenote_error *error)
@@ -331,27 +319,11 @@ cenote_status cenote_rollback(cenote_transaction *transaction, cenote_error *err
 
 /* ------------------------------------------------------------------------ batches */
 
-static cenote_status run_one(struct entry *entry, const cenote_statement *statement,
-                             cenote_result **result, cenote_error *error)
-{
-  cenote_sink sink;
-  cenote_status status = sink_for(entry->manager, &sink, error);
-  if (status != CENOTE_OK) {
-    return status;
-  }
-  status = statement_run(entry, statement->sql, statement->args, statement->count, &sink, 0, error);
-  if (status == CENOTE_OK) {
-    *result = cen_sink_take(&sink);
-  }
-  cen_sink_deinit(&sink);
-  return status;
-}
-
 static cenote_status run_all(struct entry *entry, const cenote_statement *statements, size_t n,
                              cenote_result **results, cenote_error *error)
 {
   for (size_t i = 0; i < n; i++) {
-    const cenote_status status = run_one(entry, &statements[i], &results[i], error);
+    const cenote_status status = statement_collect(entry, &statements[i], &results[i], error);
     if (status != CENOTE_OK) {
       cen_error_statement(error, (int64_t)i);
       return status;
