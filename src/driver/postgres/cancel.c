@@ -15,6 +15,7 @@
 #include "net/park.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 /* The address and key of one session; shared with workers that may outlive the connection. */
@@ -27,6 +28,7 @@ struct pg_cancel_job {
   struct cen_job job; /* first */
   struct pg_canceller *canceller;
   _Atomic uint32_t over; /* the request needs no further cancel; parked on */
+  _Atomic uint32_t sent; /* how many went out */
 };
 
 static void canceller_drop(struct pg_canceller *canceller)
@@ -71,6 +73,7 @@ static void work(struct cen_job *job)
     if (atomic_load(&mine->over)) {
       return;
     }
+    atomic_fetch_add(&mine->sent, 1);
     (void)PQcancel(mine->canceller->handle, ignored, sizeof(ignored));
     int64_t until = cen_deadline_ns(cen_now_ns(), pauses_ms[i]);
     while (!atomic_load(&mine->over) && cen_now_ns() < until) {
@@ -100,6 +103,7 @@ static void job_begin(cenote_connection *c)
   mine->job.done_fd = -1;
   mine->canceller = c->canceller;
   atomic_init(&mine->over, 0);
+  atomic_init(&mine->sent, 0);
   atomic_fetch_add(&c->canceller->references, 1);
   if (cen_job_start(&mine->job, NULL) == CENOTE_OK) {
     c->job = mine;
@@ -145,6 +149,20 @@ bool pg_cancel_pending(cenote_connection *c)
   atomic_store(&c->job->over, 1);
   cen_unpark(&c->job->over);
   return !cen_job_done(&c->job->job);
+}
+
+/* PQcancel returns when the cancel's connection was closed. If the server did that, the signal was
+ * sent before; but what stands in between (a proxy, a firewall) may close it and still carry the
+ * cancel, and libpq does not tell. So over a network a session is only used again when each
+ * cancel that went out was seen to arrive. */
+bool pg_cancel_astray(const cenote_connection *c)
+{
+  const char *host = c->conn ? PQhost(c->conn) : NULL;
+  if (!c->job || !host || host[0] == '/' || host[0] == '@') {
+    return false;
+  }
+  const uint32_t arrived = c->failure && strcmp(c->failure->sqlstate, "57014") == 0;
+  return atomic_load(&c->job->sent) > arrived;
 }
 
 int pg_cancel_fd(const cenote_connection *c)

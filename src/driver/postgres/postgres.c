@@ -57,6 +57,9 @@ static cenote_step settle(cenote_connection *c, cenote_error *error)
 {
   cenote_status failed = c->failed;
   cenote_error *failure = c->failure;
+  if (pg_cancel_astray(c)) {
+    atomic_store(&c->broken, true);
+  }
   pg_cancel_drop(c);
   pg_set_fd(c, -1);
   c->state = PG_RESTING;

@@ -285,6 +285,8 @@ void pg_cancel_free(cenote_connection *c);
 void pg_cancel(cenote_connection *c);
 void pg_abort(cenote_connection *c);
 bool pg_cancel_pending(cenote_connection *c); /* tells the job that the request is over */
+/* A cancel of the request that ends may still be on its way. */
+bool pg_cancel_astray(const cenote_connection *c);
 int pg_cancel_fd(const cenote_connection *c);
 void pg_cancel_drop(cenote_connection *c);
 
