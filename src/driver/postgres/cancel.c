@@ -154,9 +154,13 @@ bool pg_cancel_pending(cenote_connection *c)
 /* PQcancel returns when the cancel's connection was closed. If the server did that, the signal was
  * sent before; but what stands in between (a proxy, a firewall) may close it and still carry the
  * cancel, and libpq does not tell. So over a network a session is only used again when each
- * cancel that went out was seen to arrive. */
+ * cancel that went out was seen to arrive. A pooler in transaction mode closes it after it passed
+ * the cancel on. */
 bool pg_cancel_astray(const cenote_connection *c)
 {
+  if (c->level == PG_LEVEL_POOLER) {
+    return false;
+  }
   const char *host = c->conn ? PQhost(c->conn) : NULL;
   if (!c->job || !host || host[0] == '/' || host[0] == '@') {
     return false;
