@@ -15,7 +15,6 @@
 #include "net/park.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 
 /* The address and key of one session; shared with workers that may outlive the connection. */
@@ -165,8 +164,7 @@ bool pg_cancel_astray(const cenote_connection *c)
   if (!c->job || !host || host[0] == '/' || host[0] == '@') {
     return false;
   }
-  const uint32_t arrived = c->failure && strcmp(c->failure->sqlstate, "57014") == 0;
-  return atomic_load(&c->job->sent) > arrived;
+  return atomic_load(&c->job->sent) > (c->cancel_arrived ? 1u : 0u);
 }
 
 int pg_cancel_fd(const cenote_connection *c)

@@ -352,6 +352,7 @@ void pg_execute_error(cenote_connection *c, const PGresult *result)
   const char *sqlstate = pg_field(result, PG_DIAG_SQLSTATE);
   cenote_status status = CENOTE_DATABASE;
   if (strcmp(sqlstate, "57014") == 0) {
+    c->cancel_arrived = true;
     bool timeout = strstr(pg_field(result, PG_DIAG_MESSAGE_PRIMARY), "statement timeout") != NULL;
     status = cancelled(c) ? CENOTE_CANCELLED : timeout ? CENOTE_STATEMENT_TIMEOUT : status;
   }

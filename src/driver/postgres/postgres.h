@@ -193,6 +193,7 @@ struct cenote_connection {
   bool sent;                      /* the statement may have reached the server */
   bool use_prepared, retry, retried, columns_told, in_block;
   bool copying_out;
+  bool cancel_arrived; /* the request ended with 57014 */
 
   char *scratch; /* the arguments as text */
   size_t scratch_size;
