@@ -76,7 +76,10 @@ static void a_life(void *url)
     if (c) {
       use_values(&pg, c);
       use_failures(&pg, c);
-      use_session(&pg, c);
+      /* A statement that was faster than its cancel leaves a session that is not used again. */
+      if (pg_rig_session(&pg, c) != CENOTE_SESSION_BROKEN) {
+        use_session(&pg, c);
+      }
       rig_disconnect(&pg.rig, c);
     } else {
       assert_false(worked(error.status));
