@@ -490,6 +490,144 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_commit(cenote_transaction *trans
  * nothing of the transaction remains. NULL is fine. Frees the handle. */
 CENOTE_API cenote_status cenote_rollback(cenote_transaction *transaction, cenote_error *error);
 
+/* ------------------------------------------------------- routed statements */
+
+/*
+ * What the caller knows of a statement. It can move a statement to a connection of its own; it
+ * never moves one onto a shared connection that Cenote does not find safe there (docs/routing.md).
+ */
+typedef enum cenote_hint {
+  CENOTE_HINT_NONE,        /* decided from the text */
+  CENOTE_HINT_QUERY,       /* the same */
+  CENOTE_HINT_SIMPLE,      /* the simple path where it is safe */
+  CENOTE_HINT_TRANSACTION, /* a connection of its own */
+  CENOTE_HINT_COMPLEX,     /* a connection of its own */
+  CENOTE_HINT_POOL         /* a connection of its own */
+} cenote_hint;
+
+enum {
+  CENOTE_QUERY_RAW_TEXT = 1u << 0 /* values as the server's text, unconverted */
+};
+
+typedef struct cenote_query_options {
+  size_t size;
+  const char *operation_id; /* as in cenote_acquire */
+  cenote_hint hint;
+  unsigned flags;
+  int64_t
+      timeout_ms; /* one deadline for waiting, connecting, retrying and executing; 0 or negative:
+                           acquire_timeout_ms + statement_timeout_ms */
+  int64_t remaining_ms; /* what is left of the invocation; 0 or negative: not given */
+  int64_t retries;      /* of transient failures, after the first try; negative: the setting */
+} cenote_query_options;
+
+#define CENOTE_QUERY_OPTIONS_INIT                       \
+  {                                                     \
+    .size = sizeof(cenote_query_options), .retries = -1 \
+  }
+
+/*
+ * Runs one statement without a lease; the path is chosen from the statement (docs/routing.md):
+ * shared connections where that is safe, else a connection of its own, given back afterwards with
+ * a clean session. `options` may be NULL. A failure that is known to have done nothing, or of a
+ * statement that only reads, is tried again (docs/simple-path.md). CENOTE_OUTCOME_UNKNOWN: the
+ * connection was lost after a write was sent; it may have been executed and is not repeated.
+ * CENOTE_BREAKER_OPEN: the database has been failing; the message says since when, why, and when
+ * the next attempt is. Blocks like cenote_acquire.
+ */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_query(cenote_manager *manager, const char *sql,
+                                                      const cenote_value *args, size_t count,
+                                                      const cenote_query_options *options,
+                                                      cenote_result **result, cenote_error *error);
+
+/* The outcome of an asynchronous statement, exactly once; where it runs: see
+ * cenote_acquire_callback. `result` is the callback's to free, NULL on failure; `error` lives until
+ * it returns. */
+typedef void (*cenote_query_callback)(void *context, cenote_status status, cenote_result *result,
+                                      const cenote_error *error);
+
+/* Never calls back before it returns. sql and args are copied. *ticket may be NULL. */
+CENOTE_API CENOTE_MUST_USE cenote_status
+cenote_query_async(cenote_manager *manager, const char *sql, const cenote_value *args, size_t count,
+                   const cenote_query_options *options, cenote_query_callback callback,
+                   void *context, cenote_ticket *ticket, cenote_error *error);
+
+/* One statement on a lease, asynchronously. Until its callback the lease is inside a call
+ * (CENOTE_BUSY for others). */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_execute_async(
+    cenote_lease lease, const char *sql, const cenote_value *args, size_t count,
+    cenote_query_callback callback, void *context, cenote_ticket *ticket, cenote_error *error);
+
+/* Asks a statement of one of the asynchronous calls to stop. CENOTE_OK: its callback comes with
+ * CENOTE_CANCELLED, or with its real outcome when it was faster. CENOTE_STALE: it is over. */
+CENOTE_API cenote_status cenote_cancel_query(cenote_ticket ticket);
+
+/* ------------------------------------------------------ routed transactions */
+
+typedef enum cenote_isolation {
+  CENOTE_ISOLATION_DEFAULT,
+  CENOTE_READ_COMMITTED,
+  CENOTE_REPEATABLE_READ,
+  CENOTE_SERIALIZABLE
+} cenote_isolation;
+
+typedef struct cenote_transact_options {
+  size_t size;
+  const char *operation_id;
+  cenote_batch_mode mode; /* CENOTE_BATCH_READ: read only */
+  cenote_isolation isolation;
+  bool deferrable;
+  int64_t timeout_ms; /* one deadline for all of it, repetitions too; 0 or negative: the lease's */
+  int64_t remaining_ms; /* what is left of the invocation; 0 or negative: not given */
+  int64_t retries; /* how often the callback may run again after a serialization failure (40001)
+                           or a deadlock (40P01); 0: never */
+} cenote_transact_options;
+
+#define CENOTE_TRANSACT_OPTIONS_INIT        \
+  {                                         \
+    .size = sizeof(cenote_transact_options) \
+  }
+
+/*
+ * The body of a transaction: uses cenote_tx_execute on `transaction` (and nothing else of it), and
+ * answers CENOTE_OK to commit; anything else rolls back and is what cenote_transact answers, with
+ * *error as the body left it. It may run several times where options.retries allow it.
+ */
+typedef cenote_status (*cenote_transact_callback)(void *context, cenote_transaction *transaction,
+                                                  cenote_error *error);
+
+/*
+ * Begins, runs the callback, commits; rolls back on any error. A BEGIN sent by the callback does
+ * nothing but warn once: its isolation level, READ ONLY and DEFERRABLE are applied when nothing has run
+ * yet, else it is refused (25001). A COMMIT or ROLLBACK sent by it ends the transaction: nothing
+ * is run again after it, and what it executes later is refused (25P01). Retries wait, exponentially
+ * with jitter, within the deadline.
+ */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_transact(cenote_manager *manager,
+                                                         cenote_transact_callback callback,
+                                                         void *context, cenote_error *error);
+CENOTE_API CENOTE_MUST_USE cenote_status
+cenote_transact_with(cenote_manager *manager, const cenote_transact_options *options,
+                     cenote_transact_callback callback, void *context, cenote_error *error);
+
+/* The asynchronous form. `begin` is called when the transaction is open, again for each
+ * repetition; it starts statements with cenote_tx_execute_async, one at a time, and in the end
+ * something calls cenote_tx_finish. `done` comes exactly once, after the commit or rollback. */
+typedef void (*cenote_transact_begin)(void *context, cenote_transaction *transaction);
+typedef void (*cenote_transact_done)(void *context, cenote_status status,
+                                     const cenote_error *error);
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_transact_async(
+    cenote_manager *manager, const cenote_transact_options *options, cenote_transact_begin begin,
+    cenote_transact_done done, void *context, cenote_ticket *ticket, cenote_error *error);
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_tx_execute_async(
+    cenote_transaction *transaction, const char *sql, const cenote_value *args, size_t count,
+    cenote_query_callback callback, void *context, cenote_ticket *ticket, cenote_error *error);
+/* CENOTE_OK: commit. Anything else: roll back, and `done` gets that status and a copy of *error
+ * (NULL: the status's own text). CENOTE_INVALID, CENOTE_BUSY: nothing happened. */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_tx_finish(cenote_transaction *transaction,
+                                                          cenote_status outcome,
+                                                          const cenote_error *error);
+
 /* --------------------------------------------------------------- observing */
 
 typedef enum cenote_state {
@@ -508,6 +646,21 @@ typedef struct cenote_percentiles {
   double mean_us;
 } cenote_percentiles;
 
+/* One path to the database: leases ("exclusive"), or shared connections ("simple"). */
+typedef struct cenote_path_statistics {
+  uint64_t statements, errors;
+  cenote_percentiles wait;      /* until it was sent */
+  cenote_percentiles statement; /* from then on */
+} cenote_path_statistics;
+
+typedef enum cenote_breaker_state {
+  CENOTE_BREAKER_CLOSED,
+  CENOTE_BREAKER_IS_OPEN,
+  CENOTE_BREAKER_HALF_OPEN
+} cenote_breaker_state;
+
+CENOTE_API const char *cenote_breaker_name(cenote_breaker_state state); /* "closed", … */
+
 typedef struct cenote_statistics {
   size_t size;
   cenote_state state;
@@ -522,6 +675,18 @@ typedef struct cenote_statistics {
   uint64_t statements, statement_errors, slow_statements;
   uint64_t memory_pressure_events, thaws;
   cenote_percentiles acquire_wait, hold, statement, connect;
+  /* the two paths */
+  cenote_path_statistics simple, exclusive;
+  int64_t pipelines, in_flight;    /* now: shared connections, statements on them */
+  cenote_percentiles depth, batch; /* statements in flight when one is added; answered by one read
+                                      (plain counts, not times) */
+  uint64_t fallbacks;              /* statements that moved from the simple path to the other */
+  uint64_t retries;                /* statements tried again after a transient failure */
+  uint64_t reruns;                 /* run again because a neighbour's cancel hit them */
+  uint64_t transaction_retries;    /* after 40001 and 40P01 */
+  uint64_t breaker_rejections;
+  uint64_t breaker_opened;                     /* transitions to open, both breakers */
+  cenote_breaker_state breaker, login_breaker; /* now */
 } cenote_statistics;
 
 #define CENOTE_STATISTICS_INIT        \

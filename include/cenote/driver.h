@@ -91,6 +91,48 @@ typedef struct cenote_driver_params {
   void *log_context;
 } cenote_driver_params;
 
+/*
+ * Pipelining: many requests in flight on one connection, answered in order, each a transaction of
+ * its own (a sync point after each). At most one thread is inside the connection here too; between
+ * two calls it may be another one.
+ *
+ *     enter ──► push, push, … ──► wants, wait, read, read, … ──► leave
+ *
+ * What the driver needs for itself (preparing, deallocating, SET) it sends and answers unseen.
+ */
+typedef enum cenote_answer {
+  CENOTE_ANSWER_NONE,   /* nothing more now: wait again */
+  CENOTE_ANSWER_DONE,   /* the oldest request has succeeded; its sink is complete */
+  CENOTE_ANSWER_FAILED, /* the oldest request has failed, *error says how; nothing of it remains */
+  CENOTE_ANSWER_REPEAT, /* the oldest failed before anything ran (a stale plan): push it again */
+  CENOTE_ANSWER_ENOUGH, /* the sink of the oldest wants no more: it goes on, its rows are dropped,
+                            and FAILED comes in the end; told once, so that one may cancel it */
+  CENOTE_ANSWER_LOST    /* the connection is dead: nothing in flight will be answered */
+} cenote_answer;
+
+typedef struct cenote_pipelining {
+  size_t size;
+  /* Out of request mode, between requests. `read_only`: the session refuses to write (25006) from
+   * here on; it is DIRTY then. Sends nothing that has to be waited for. */
+  cenote_status (*enter)(cenote_connection *connection, bool read_only, cenote_error *error);
+  /* Sends one EXECUTE or CHECK, followed by a sync point. `request` is borrowed until push returns,
+   * its sink until the request is answered or the connection destroyed. CENOTE_OK: the server may
+   * have it from now on. CENOTE_CONNECTION_LOST: not a byte of it was sent, the connection is dead.
+   * Anything else: the request itself is wrong, nothing was sent, the connection is as before.
+   * Never blocks. */
+  cenote_status (*push)(cenote_connection *connection, const cenote_request *request,
+                        cenote_error *error);
+  void (*wants)(const cenote_connection *connection, cenote_wants *wants);
+  /* After waiting (`revents`; 0 in the calls after the first): what has arrived. Call it until it
+   * answers NONE or LOST. cancel() asks the oldest request to stop; its answer tells whether it did. */
+  cenote_answer (*read)(cenote_connection *connection, short revents, cenote_error *error);
+  /* A cancel was asked for and may still reach the server: nothing new should be pushed until it
+   * cannot. `done_fd`: readable when it is worth asking again, or -1. */
+  bool (*cancelling)(const cenote_connection *connection, int *done_fd);
+  /* Back to request mode; nothing may be in flight. */
+  void (*leave)(cenote_connection *connection);
+} cenote_pipelining;
+
 typedef struct cenote_driver {
   size_t size;
   const char *name;
@@ -127,6 +169,8 @@ typedef struct cenote_driver {
   void *(*resource)(cenote_connection *connection);
   /* Gives back caches (prepared statements, page cache); may be NULL. */
   void (*shrink)(cenote_connection *connection);
+
+  const cenote_pipelining *pipelining; /* NULL: one request at a time */
 } cenote_driver;
 
 /* --- what a driver tells a sink. A status other than OK means: stop the

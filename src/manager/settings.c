@@ -280,9 +280,15 @@ static cenote_status finish_values(struct cen_settings *settings, cenote_error *
   if (origin_of(settings, CEN_SET_CONNECT_BACKOFF) != CEN_FROM_DEFAULT) {
     raise_default(settings, CEN_SET_CONNECT_BACKOFF, CEN_SET_CONNECT_BACKOFF_MAX);
   }
+  if (origin_of(settings, CEN_SET_BREAKER_OPEN) != CEN_FROM_DEFAULT) {
+    raise_default(settings, CEN_SET_BREAKER_OPEN, CEN_SET_BREAKER_OPEN_MAX);
+  }
   cenote_status status = agree(settings, CEN_SET_MIN_CONNECTIONS, CEN_SET_MAX_CONNECTIONS, error);
   if (status == CENOTE_OK) {
     status = agree(settings, CEN_SET_CONNECT_BACKOFF, CEN_SET_CONNECT_BACKOFF_MAX, error);
+  }
+  if (status == CENOTE_OK) {
+    status = agree(settings, CEN_SET_BREAKER_OPEN, CEN_SET_BREAKER_OPEN_MAX, error);
   }
   for (int id = 0; status == CENOTE_OK && id < CEN_SETTING_COUNT; id++) {
     struct cen_rendered *text =

@@ -157,6 +157,8 @@ static size_t text_ceiling(cen_text_id id)
     return CEN_MAX_FILE_NAME;
   case CEN_TEXT_AUTH_TOKEN:
     return CEN_MAX_TOKEN;
+  case CEN_TEXT_STATELESS_FUNCTIONS:
+    return CEN_MAX_FUNCTIONS;
   case CEN_TEXT_LOG:
   case CEN_TEXT_COUNT:
     break;

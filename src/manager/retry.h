@@ -1,0 +1,28 @@
+/*
+ * retry.h - what may be tried again, and when. Pure: no clock, no state.
+ */
+#ifndef CEN_RETRY_H
+#define CEN_RETRY_H
+
+#include "base/rng.h"
+
+#include <cenote/cenote.h>
+
+/* How far a statement got before it failed. */
+enum cen_fate {
+  CEN_FATE_NOT_RUN, /* it has done nothing, surely */
+  CEN_FATE_UNKNOWN, /* it was sent, and no answer came */
+  CEN_FATE_ANSWERED /* the database said that it failed: it was rolled back */
+};
+
+/* Is the failure one that passes by itself: a lost or refused connection, a time-out while
+ * connecting, 57P01, 57P02, 57P03, 53300, class 08? */
+bool cen_failure_is_transient(const cenote_error *error);
+/* May this statement be tried again after this failure? */
+bool cen_may_retry(const cenote_error *error, enum cen_fate fate, bool read_only);
+/* How long to wait before try `attempt` (1 is the first repetition): exponential, with jitter.
+ * The first one after a lost connection is at once: another connection may be fine. */
+int64_t cen_retry_delay_ns(int64_t base_ms, unsigned attempt, const cenote_error *error,
+                           struct cen_rng *rng);
+
+#endif
