@@ -325,10 +325,17 @@ bool pool_extend(struct pool *pool, uint32_t index, uint64_t generation, int64_t
   if (pool_view_slot(slot, generation, &view) && !pool_is_revoked(pool, index, generation)) {
     const int64_t most = view.acquired_ns + most_ns;
     *granted_ns = deadline_ns < most ? deadline_ns : most;
-    /* Not a store: released and taken again meanwhile, the deadline is somebody else's. */
-    extended =
-        atomic_compare_exchange_strong_explicit(&slot->deadline_ns, &view.deadline_ns, *granted_ns,
-                                                memory_order_acq_rel, memory_order_relaxed);
+    /* Not a store: released and taken again meanwhile, the deadline is somebody else's. It may even
+     * be the same, for the clock is coarse: then it is put back before the janitor, who needs the
+     * lock, can look at it. */
+    int64_t before_ns = view.deadline_ns, after_ns = *granted_ns;
+    extended = atomic_compare_exchange_strong_explicit(&slot->deadline_ns, &before_ns, after_ns,
+                                                       memory_order_acq_rel, memory_order_relaxed);
+    if (extended && word_generation(slot_word(slot)) != generation) {
+      extended = false;
+      (void)atomic_compare_exchange_strong_explicit(&slot->deadline_ns, &after_ns, view.deadline_ns,
+                                                    memory_order_acq_rel, memory_order_relaxed);
+    }
   }
   pool_lock_give(&pool->lock);
   return extended;

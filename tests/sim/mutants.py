@@ -111,7 +111,9 @@ MUTANTS = {
     "first_action_wins": [
         ("actions.c", "  slot->todo = kind; /* a cancel", "  slot->todo = slot->todo == POOL_ACT_NONE ? kind : slot->todo; /* a cancel")],
     "extend_stores": [
-        ("take.c", "        atomic_compare_exchange_strong_explicit(&slot->deadline_ns, &view.deadline_ns, *granted_ns,\n                                                memory_order_acq_rel, memory_order_relaxed);", "        (atomic_store_explicit(&slot->deadline_ns, *granted_ns, memory_order_release), true);")],
+        ("take.c", "    extended = atomic_compare_exchange_strong_explicit(&slot->deadline_ns, &before_ns, after_ns,\n                                                       memory_order_acq_rel, memory_order_relaxed);", "    extended = (atomic_store_explicit(&slot->deadline_ns, after_ns, memory_order_release), (void)before_ns, true);")],
+    "extend_takes_the_same_time_for_the_same_lease": [
+        ("take.c", "    if (extended && word_generation(slot_word(slot)) != generation) {", "    if (false) {")],
     "extend_without_the_lock": [
         ("take.c", "  pool_lock_take(&pool->lock); /* against the janitor, which revokes under it */\n", ""),
         ("take.c", "  pool_lock_give(&pool->lock);\n  return extended;", "  return extended;")],
