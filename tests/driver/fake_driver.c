@@ -1,4 +1,4 @@
-#include "driver/fake_driver.h"
+#include "driver/fake_inside.h"
 
 #include "base/error.h"
 #include "net/clock.h"
@@ -16,37 +16,13 @@
 
 enum { MAGIC_ALIVE = 0x616c6976, MAGIC_DEAD = 0x64656164, MAX_ROWS_TEXT = 64 << 20 };
 
-struct cenote_connection {
-  _Atomic uint32_t magic;
-  _Atomic uint32_t inside; /* a thread is inside */
-  struct fake_script *script;
-  struct fake_grave *grave;
-  bool blocking;
-  int timer; /* readable when the request is due; cancel makes it so at once */
-  uint64_t number;
-  /* the running request */
-  const cenote_request *request; /* the thread inside only */
-  _Atomic uint64_t running;      /* its serial while it runs, else 0: for cancel */
-  _Atomic uint64_t cancelled;    /* the highest serial that was cancelled */
-  uint64_t serial;
-  _Atomic uint32_t word; /* blocking: what it sleeps on */
-  int64_t due_ns;
-  cenote_status outcome;
-  char sqlstate[6];
-  /* the session */
-  bool open, in_transaction, failed, dirty;
-  _Atomic bool broken;
-  _Atomic bool aborted;
-  int64_t last_id;
-};
-
 /* All connections of a script, the dead ones too. */
 struct fake_grave {
   struct fake_grave *next;
   struct cenote_connection *connection;
 };
 
-static _Noreturn void complain(const char *what)
+_Noreturn void fake_complain(const char *what)
 {
   fprintf(stderr, "fake driver: %s\n", what);
   abort();
@@ -89,22 +65,22 @@ void fake_fail(struct fake_script *script, cenote_request_kind kind, cenote_stat
   atomic_store(&script->fail_count[kind], count);
 }
 
-static int64_t now_ns(const struct fake_script *script)
+int64_t fake_now_ns(const struct fake_script *script)
 {
   return script->now_ns ? script->now_ns(script->clock) : cen_now_ns();
 }
 
-static void enter(cenote_connection *connection)
+void fake_enter(cenote_connection *connection)
 {
   if (atomic_load(&connection->magic) != MAGIC_ALIVE) {
-    complain("a connection was used after destroy()");
+    fake_complain("a connection was used after destroy()");
   }
   if (atomic_exchange(&connection->inside, 1) != 0) {
-    complain("two threads are inside one connection");
+    fake_complain("two threads are inside one connection");
   }
 }
 
-static void leave(cenote_connection *connection)
+void fake_leave(cenote_connection *connection)
 {
   atomic_store(&connection->inside, 0);
 }
@@ -167,6 +143,7 @@ static void mark_closed(cenote_connection *connection)
     atomic_fetch_add(&connection->script->closed, 1);
   }
   connection->in_transaction = connection->failed = connection->dirty = false;
+  connection->read_only = false;
 }
 
 static void destroy(cenote_connection *connection)
@@ -174,8 +151,9 @@ static void destroy(cenote_connection *connection)
   if (!connection) {
     return;
   }
-  enter(connection);
+  fake_enter(connection);
   mark_closed(connection);
+  fake_pipeline_free(connection);
   lock_graves(connection->script);
   if (connection->timer >= 0) {
     close(connection->timer);
@@ -184,7 +162,7 @@ static void destroy(cenote_connection *connection)
   unlock_graves(connection->script);
   atomic_fetch_add(&connection->script->destroyed, 1);
   atomic_store(&connection->magic, MAGIC_DEAD);
-  leave(connection);
+  fake_leave(connection);
 }
 
 /* ------------------------------------------------------- what a request does */
@@ -206,7 +184,7 @@ static bool take_scripted_failure(struct fake_script *script, cenote_request_kin
   return false;
 }
 
-static bool begins(const char *sql, const char *word, int64_t *number)
+bool fake_begins(const char *sql, const char *word, int64_t *number)
 {
   size_t size = strlen(word);
   if (strncasecmp(sql, word, size) != 0 ||
@@ -217,30 +195,38 @@ static bool begins(const char *sql, const char *word, int64_t *number)
   return true;
 }
 
-/* When will the request be over, and will it fail? Nothing has happened yet. */
-static void plan(cenote_connection *connection)
+int64_t fake_duration(cenote_connection *connection, const cenote_request *request,
+                      cenote_status *outcome)
 {
   struct fake_script *script = connection->script;
-  const cenote_request *request = connection->request;
   int64_t delay = atomic_load(&script->delay_ns[request->kind]);
   bool hang = atomic_load(&script->hang[request->kind]);
-  connection->outcome = CENOTE_OK;
-  connection->sqlstate[0] = '\0';
+  *outcome = CENOTE_OK;
   if (request->kind == CENOTE_REQUEST_EXECUTE && request->sql) {
     int64_t number;
-    if (begins(request->sql, "sleep", &number)) {
+    if (fake_begins(request->sql, "sleep", &number)) {
       delay += number * 1000000;
-    } else if (begins(request->sql, "hang", &number)) {
+    } else if (fake_begins(request->sql, "hang", &number)) {
       hang = true;
     }
   }
-  connection->due_ns = hang ? CEN_NEVER : delay > 0 ? now_ns(script) + delay : 0;
   if (take_scripted_failure(script, request->kind)) {
-    refuse(connection, (cenote_status)atomic_load(&script->fail_status[request->kind]), "");
+    *outcome = (cenote_status)atomic_load(&script->fail_status[request->kind]);
     if (atomic_load(&script->break_on_failure)) {
       connection->broken = true;
     }
   }
+  return hang ? CEN_NEVER : delay;
+}
+
+/* When will the request be over, and will it fail? Nothing has happened yet. */
+static void plan(cenote_connection *connection)
+{
+  struct fake_script *script = connection->script;
+  cenote_status outcome;
+  int64_t takes = fake_duration(connection, connection->request, &outcome);
+  refuse(connection, outcome, "");
+  connection->due_ns = takes == CEN_NEVER ? CEN_NEVER : takes > 0 ? fake_now_ns(script) + takes : 0;
 }
 
 static cenote_status send_values(const cenote_request *request, const cenote_value *values,
@@ -305,7 +291,7 @@ static cenote_status syntax_error(cenote_error *error, const char *sqlstate)
 }
 
 /* Arguments counted as every driver does. */
-static cenote_status check_text(const cenote_request *request, cenote_error *error)
+cenote_status fake_check_text(const cenote_request *request, cenote_error *error)
 {
   size_t size = strlen(request->sql);
   size_t statements = cen_count_statements(request->sql, size, CEN_DIALECT_POSTGRES);
@@ -347,46 +333,49 @@ static cenote_status end(cenote_connection *connection, bool commit, cenote_erro
   return failed ? syntax_error(error, "25P02") : open ? CENOTE_OK : syntax_error(error, "25P01");
 }
 
-static cenote_status execute(cenote_connection *connection, const cenote_request *request,
-                             cenote_error *error)
+cenote_status fake_execute(cenote_connection *connection, const cenote_request *request,
+                           cenote_error *error)
 {
   const char *sql = request->sql + strspn(request->sql, " \n");
-  cenote_status status = check_text(request, error);
+  cenote_status status = fake_check_text(request, error);
   cenote_value value;
   int64_t number;
   if (status) {
     return status;
   }
-  if (connection->failed && !begins(sql, "rollback", &number) && !begins(sql, "commit", &number)) {
+  if (connection->failed && !fake_begins(sql, "rollback", &number) &&
+      !fake_begins(sql, "commit", &number)) {
     return syntax_error(error, "25P02");
   }
   connection->dirty = connection->dirty || atomic_load(&connection->script->always_dirty);
-  if (begins(sql, "select", &number) && request->count) {
+  if (fake_begins(sql, "select", &number) && request->count) {
     status = send_values(request, request->args, request->count, error);
-  } else if (begins(sql, "select", &number) || begins(sql, "who", &number)) {
+  } else if (fake_begins(sql, "select", &number) || fake_begins(sql, "who", &number)) {
     value = cenote_integer(strncasecmp(sql, "who", 3) ? number : (int64_t)connection->number);
     status = send_values(request, &value, 1, error);
-  } else if (begins(sql, "rows", &number)) {
+  } else if (fake_begins(sql, "rows", &number)) {
     status = send_rows(request, number, error);
-  } else if (begins(sql, "text", &number)) {
+  } else if (fake_begins(sql, "text", &number)) {
     status = send_text(request, number, error);
-  } else if (begins(sql, "set", &number)) {
+  } else if (fake_begins(sql, "set", &number)) {
     connection->dirty = true;
-  } else if (begins(sql, "insert", &number)) {
+  } else if (fake_begins(sql, "insert", &number) && connection->read_only) {
+    status = syntax_error(error, "25006");
+  } else if (fake_begins(sql, "insert", &number)) {
     cenote_sink_complete(request->sink, 1, ++connection->last_id, "INSERT 0 1");
     return CENOTE_OK;
-  } else if (begins(sql, "begin", &number)) {
+  } else if (fake_begins(sql, "begin", &number)) {
     status = begin(connection, error);
-  } else if (begins(sql, "commit", &number) || begins(sql, "rollback", &number)) {
+  } else if (fake_begins(sql, "commit", &number) || fake_begins(sql, "rollback", &number)) {
     status = end(connection, strncasecmp(sql, "commit", 6) == 0, error);
-  } else if (begins(sql, "error", &number)) {
+  } else if (fake_begins(sql, "error", &number)) {
     char sqlstate[6] = "XX000";
     memcpy(sqlstate, strlen(sql) >= 11 ? sql + 6 : sqlstate, 5);
     status = syntax_error(error, sqlstate);
-  } else if (begins(sql, "lose", &number)) {
+  } else if (fake_begins(sql, "lose", &number)) {
     connection->broken = true;
     status = cenote_error_set(error, CENOTE_CONNECTION_LOST, "the fake connection was lost");
-  } else if (!begins(sql, "sleep", &number) && !begins(sql, "hang", &number)) {
+  } else if (!fake_begins(sql, "sleep", &number) && !fake_begins(sql, "hang", &number)) {
     status = syntax_error(error, "42601");
   }
   connection->failed = connection->in_transaction && (connection->failed || status);
@@ -417,7 +406,7 @@ static cenote_status perform(cenote_connection *connection, const cenote_request
   case CENOTE_REQUEST_CHECK:
     return CENOTE_OK;
   case CENOTE_REQUEST_EXECUTE:
-    return execute(connection, request, error);
+    return fake_execute(connection, request, error);
   case CENOTE_REQUEST_BEGIN:
     return begin(connection, error);
   case CENOTE_REQUEST_COMMIT:
@@ -426,7 +415,7 @@ static cenote_status perform(cenote_connection *connection, const cenote_request
     return end(connection, false, error);
   case CENOTE_REQUEST_RESET:
     (void)end(connection, false, error);
-    connection->dirty = false;
+    connection->dirty = connection->read_only = false;
     return CENOTE_OK;
   case CENOTE_REQUEST_CLOSE:
     mark_closed(connection);
@@ -449,7 +438,7 @@ static cenote_status finish(cenote_connection *connection, cenote_error *error)
     connection->broken = true;
     return cenote_error_set(error, CENOTE_CONNECTION_LOST, "the fake connection is broken");
   }
-  if (is_cancelled(connection) && connection->due_ns > now_ns(connection->script)) {
+  if (is_cancelled(connection) && connection->due_ns > fake_now_ns(connection->script)) {
     connection->failed = connection->in_transaction;
     cenote_error_set(error, CENOTE_CANCELLED, "the fake statement was cancelled");
     cen_error_sqlstate(error, "57014");
@@ -465,7 +454,7 @@ static cenote_status finish(cenote_connection *connection, cenote_error *error)
 
 static bool is_over(cenote_connection *connection)
 {
-  return connection->due_ns == 0 || connection->due_ns <= now_ns(connection->script) ||
+  return connection->due_ns == 0 || connection->due_ns <= fake_now_ns(connection->script) ||
          is_cancelled(connection) || atomic_load(&connection->aborted) ||
          atomic_load(&connection->broken);
 }
@@ -483,7 +472,7 @@ static cenote_step conclude(cenote_connection *connection, cenote_error *error)
 
 /* ------------------------------------------------------------- the step machine */
 
-static void arm(cenote_connection *connection, int64_t due)
+void fake_arm(cenote_connection *connection, int64_t due)
 {
   struct itimerspec when = {0};
   if (connection->timer < 0) {
@@ -519,9 +508,12 @@ static cenote_step start(cenote_connection *connection, const cenote_request *re
                          cenote_error *error)
 {
   cenote_step step = CENOTE_STEP_AGAIN;
-  enter(connection);
+  fake_enter(connection);
   if (connection->request) {
-    complain("a request was started while another one runs");
+    fake_complain("a request was started while another one runs");
+  }
+  if (connection->pipelined && request->kind != CENOTE_REQUEST_CLOSE) {
+    fake_complain("a request was started on a connection that pipelines");
   }
   atomic_fetch_add(&connection->script->started[request->kind], 1);
   if (atomic_load(&connection->script->lose_idle) && request->kind != CENOTE_REQUEST_OPEN) {
@@ -533,7 +525,7 @@ static cenote_step start(cenote_connection *connection, const cenote_request *re
       request->kind != CENOTE_REQUEST_CLOSE) {
     refuse(connection, CENOTE_INVALID, "08003");
   }
-  arm(connection, connection->due_ns);
+  fake_arm(connection, connection->due_ns);
   atomic_store(&connection->running, ++connection->serial);
   if (connection->blocking) {
     sleep_out(connection);
@@ -545,12 +537,15 @@ static cenote_step start(cenote_connection *connection, const cenote_request *re
       error->status = CENOTE_STATEMENT_TIMEOUT;
     }
   }
-  leave(connection);
+  fake_leave(connection);
   return step;
 }
 
 static void wants(const cenote_connection *connection, cenote_wants *out)
 {
+  if (connection->pipelined) {
+    fake_complain("wants() of request mode on a connection that pipelines");
+  }
   *out = (cenote_wants){.fd = connection->timer, .events = POLLIN, .deadline_ns = CEN_NEVER};
   if (connection->timer < 0) {
     out->events = 0;
@@ -562,24 +557,24 @@ static cenote_step advance(cenote_connection *connection, short revents, cenote_
 {
   cenote_step step = CENOTE_STEP_AGAIN;
   (void)revents;
-  enter(connection);
+  fake_enter(connection);
   if (!connection->request) {
-    complain("advance() without a request");
+    fake_complain("advance() without a request");
   }
-  arm(connection,
-      connection->due_ns); /* before looking: a nudge may have been for the one before */
+  fake_arm(connection,
+           connection->due_ns); /* before looking: a nudge may have been for the one before */
   if (is_over(connection)) {
     step = conclude(connection, error);
   }
-  leave(connection);
+  fake_leave(connection);
   return step;
 }
 
-static void nudge(cenote_connection *connection)
+void fake_nudge(cenote_connection *connection)
 {
   atomic_fetch_add(&connection->word, 1);
   cen_unpark(&connection->word);
-  arm(connection, 1);
+  fake_arm(connection, 1);
 }
 
 static void cancel(cenote_connection *connection)
@@ -588,49 +583,52 @@ static void cancel(cenote_connection *connection)
   uint64_t serial = atomic_load(&connection->running);
   uint64_t before = atomic_load(&connection->cancelled);
   if (atomic_load(&connection->magic) != MAGIC_ALIVE) {
-    complain("cancel() after destroy()");
+    fake_complain("cancel() after destroy()");
   }
   atomic_fetch_add(&script->cancels, 1);
-  if (serial == 0) {
+  if (atomic_load(&connection->pipelined)) {
+    fake_pipeline_cancel(connection);
+  } else if (serial == 0) {
     atomic_fetch_add(&script->late_cancels, 1);
   } else if (!atomic_load(&script->deaf)) {
     while (before < serial &&
            !atomic_compare_exchange_weak(&connection->cancelled, &before, serial)) {
     }
-    nudge(connection);
+    fake_nudge(connection);
   }
 }
 
 static void abort_connection(cenote_connection *connection)
 {
   if (atomic_load(&connection->magic) != MAGIC_ALIVE) {
-    complain("abort() after destroy()");
+    fake_complain("abort() after destroy()");
   }
   atomic_fetch_add(&connection->script->aborts, 1);
   atomic_store(&connection->aborted, true);
-  nudge(connection);
+  fake_nudge(connection);
 }
 
 static unsigned session(const cenote_connection *connection)
 {
   unsigned flags = 0;
   if (connection->magic != MAGIC_ALIVE) {
-    complain("session() after destroy()");
+    fake_complain("session() after destroy()");
   }
   flags |= connection->in_transaction ? CENOTE_SESSION_IN_TRANSACTION : 0U;
   flags |= connection->failed ? CENOTE_SESSION_FAILED : 0U;
   flags |= connection->dirty ? CENOTE_SESSION_DIRTY : 0U;
-  flags |=
-      connection->broken || connection->aborted || !connection->open ? CENOTE_SESSION_BROKEN : 0U;
+  flags |= connection->broken || connection->aborted || connection->astray || !connection->open
+               ? CENOTE_SESSION_BROKEN
+               : 0U;
   return flags;
 }
 
 static void taint(cenote_connection *connection)
 {
-  enter(connection);
+  fake_enter(connection);
   connection->dirty = true;
   atomic_fetch_add(&connection->script->taints, 1);
-  leave(connection);
+  fake_leave(connection);
 }
 
 static void *resource(cenote_connection *connection)
@@ -640,9 +638,9 @@ static void *resource(cenote_connection *connection)
 
 static void shrink(cenote_connection *connection)
 {
-  enter(connection);
+  fake_enter(connection);
   atomic_fetch_add(&connection->script->shrinks, 1);
-  leave(connection);
+  fake_leave(connection);
 }
 
 void fake_kill_all(struct fake_script *script)
@@ -651,20 +649,20 @@ void fake_kill_all(struct fake_script *script)
   for (struct fake_grave *grave = script->graves; grave; grave = grave->next) {
     if (atomic_load(&grave->connection->magic) == MAGIC_ALIVE) {
       atomic_store(&grave->connection->broken, true);
-      nudge(grave->connection);
+      fake_nudge(grave->connection);
     }
   }
   unlock_graves(script);
 }
 
-#define FAKE_TABLE(text, bits, create_function)                                                  \
+#define FAKE_TABLE(text, bits, create_function, pipelining_table)                                \
   {                                                                                              \
     .size = sizeof(cenote_driver), .name = (text), .flags = (bits), .create = (create_function), \
     .destroy = destroy, .start = start, .wants = wants, .advance = advance, .cancel = cancel,    \
     .abort = abort_connection, .session = session, .taint = taint, .resource = resource,         \
-    .shrink = shrink,                                                                            \
+    .shrink = shrink, .pipelining = (pipelining_table),                                          \
   }
 
-const cenote_driver fake_driver = FAKE_TABLE("fake", 0, create);
+const cenote_driver fake_driver = FAKE_TABLE("fake", 0, create, &fake_pipelining);
 const cenote_driver fake_driver_blocking =
-    FAKE_TABLE("fake-blocking", CENOTE_DRIVER_BLOCKING, create_blocking);
+    FAKE_TABLE("fake-blocking", CENOTE_DRIVER_BLOCKING, create_blocking, NULL);

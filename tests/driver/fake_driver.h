@@ -21,6 +21,10 @@
  *   insert         affects one row         set        makes the session dirty
  *   error SQLSTATE fails; a transaction is failed then, as in PostgreSQL
  *   lose           the connection is lost  begin, commit, rollback
+ *
+ * It pipelines (fake_driver_blocking does not): a statement's time begins when it is the oldest.
+ * After an enter with read_only, `insert` fails with 25006 until a RESET. Answers come in order, one
+ * for each push; wants() gives a timer's descriptor, or with virtual time a deadline.
  */
 #ifndef TEST_FAKE_DRIVER_H
 #define TEST_FAKE_DRIVER_H
@@ -41,6 +45,22 @@ struct fake_script {
   _Atomic bool break_on_failure;        /* a scripted failure leaves the session BROKEN */
   _Atomic bool always_dirty;            /* every statement makes the session dirty */
   _Atomic bool lose_idle;               /* connections are dead: the next request finds out */
+
+  /* --- pipelining: what shall happen beside the above (which holds there too) */
+  _Atomic int enter_status;           /* a cenote_status: enter() is refused with it */
+  _Atomic int enter_read_only_status; /* the same, where read_only is asked for */
+  _Atomic int64_t cancel_lag_ns;      /* a cancel travels so long, and hits whoever is oldest
+                                           then: CENOTE_CANCELLED if it was meant for that one, else
+                                           CENOTE_DATABASE with 57014 */
+  _Atomic bool cancel_astray;         /* each cancel leaves the session BROKEN, though it works */
+  _Atomic int64_t enough_ns;          /* so long the oldest goes on after ENOUGH; INT64_MAX:
+                                           until it is cancelled */
+  _Atomic int repeats;                /* so many answers are REPEAT instead */
+  _Atomic int lose_before_push;       /* the n-th push from now finds the connection dead … */
+  _Atomic int lose_after_push;        /* … or it dies with that push on its way */
+  _Atomic int lose_before_answer;     /* the n-th answer from now is LOST, for it and all behind */
+  _Atomic int stray_at_answer;        /* before the n-th answer comes one that nobody asked for */
+
   /* virtual time: NULL for real time. With it wants() has no descriptor. Set before use. */
   int64_t (*now_ns)(void *clock);
   void *clock;
@@ -49,6 +69,8 @@ struct fake_script {
   _Atomic uint64_t created, destroyed, opened, closed;
   _Atomic uint64_t started[FAKE_KINDS], done[FAKE_KINDS], failed[FAKE_KINDS];
   _Atomic uint64_t cancels, late_cancels; /* late: nothing was running */
+  _Atomic uint64_t enters, leaves, read_only_enters, pushes, answers, reads, repeated, lost;
+  _Atomic int64_t most_in_flight; /* on one connection */
   _Atomic uint64_t aborts, taints, shrinks, rollbacks_of_open_transactions;
   _Atomic int64_t open_now, open_most; /* connections between OPEN and CLOSE or destroy */
 
