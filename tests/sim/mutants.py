@@ -18,7 +18,7 @@ CC = os.environ.get("CC", "cc").split()
 EVENTS = "500000"
 FLAGS = ["-std=c17", "-O1", "-D_GNU_SOURCE", "-DCEN_SIM", "-w", "-include", os.path.join(HERE, "stepped_atomics.h")]
 WORLD = ["client", "housekeeper", "ledger", "quiet", "server", "sim", "world"]
-POOL = ["history", "sim_pool"]
+POOL = ["history", "runner", "sim_pool"]
 SCENARIOS = ["scenarios", "scenarios_leases", "scenarios_life", "scenarios_server", "scenarios_waiting", "sim_scenarios"]
 CORE = ["actions", "janitor", "life", "look", "take", "wait"]
 BASE = ["hist", "rng", "status"]
