@@ -35,6 +35,15 @@ static uint64_t bucket_edge(unsigned bucket)
   return first + ((UINT64_C(1) << shift) - 1);
 }
 
+static void raise_max(struct cen_hist *hist, uint64_t value)
+{
+  uint64_t max = atomic_load_explicit(&hist->max_ns, memory_order_relaxed);
+  while (value > max &&
+         !atomic_compare_exchange_weak_explicit(&hist->max_ns, &max, value, memory_order_relaxed,
+                                                memory_order_relaxed)) {
+  }
+}
+
 void cen_hist_record(struct cen_hist *hist, int64_t ns)
 {
   cen_hist_record_n(hist, ns, 1);
@@ -50,11 +59,7 @@ void cen_hist_record_n(struct cen_hist *hist, int64_t ns, uint64_t n)
   /* What is off the scale counts in the mean as the end of the scale, lest the sum overflow. */
   uint64_t part = value < greatest ? value : greatest;
   atomic_fetch_add_explicit(&hist->sum_ns, part * n, memory_order_relaxed);
-  uint64_t max = atomic_load_explicit(&hist->max_ns, memory_order_relaxed);
-  while (value > max &&
-         !atomic_compare_exchange_weak_explicit(&hist->max_ns, &max, value, memory_order_relaxed,
-                                                memory_order_relaxed)) {
-  }
+  raise_max(hist, value);
 }
 
 struct snapshot {
@@ -127,4 +132,17 @@ void cen_hist_reset(struct cen_hist *hist)
   }
   atomic_store_explicit(&hist->sum_ns, 0, memory_order_relaxed);
   atomic_store_explicit(&hist->max_ns, 0, memory_order_relaxed);
+}
+
+void cen_hist_add(struct cen_hist *to, const struct cen_hist *from)
+{
+  for (unsigned i = 0; i < CEN_HIST_BUCKETS; i++) {
+    const uint64_t n = atomic_load_explicit(&from->bucket[i], memory_order_relaxed);
+    if (n > 0) {
+      atomic_fetch_add_explicit(&to->bucket[i], n, memory_order_relaxed);
+    }
+  }
+  atomic_fetch_add_explicit(&to->sum_ns, atomic_load_explicit(&from->sum_ns, memory_order_relaxed),
+                            memory_order_relaxed);
+  raise_max(to, atomic_load_explicit(&from->max_ns, memory_order_relaxed));
 }

@@ -26,5 +26,7 @@ void cen_hist_record_n(struct cen_hist *hist, int64_t ns, uint64_t n); /* a samp
 uint64_t cen_hist_percentile(const struct cen_hist *hist, double percent);
 void cen_hist_read(const struct cen_hist *hist, cenote_percentiles *out);
 void cen_hist_reset(struct cen_hist *hist);
+/* Adds all that was recorded in `from`. */
+void cen_hist_add(struct cen_hist *to, const struct cen_hist *from);
 
 #endif

@@ -88,6 +88,7 @@ static void free_parts(struct cenote_manager *manager)
     manager->driver->shared_free(manager->shared);
   }
   observer_free(manager);
+  paths_free(manager);
   cen_pressure_free(manager->pressure);
   cen_settings_deinit(&manager->settings);
   free(manager->forced_names);
@@ -124,6 +125,9 @@ static cenote_status assemble(struct cenote_manager *manager, const char *url, c
   }
   manager->pressure = cen_pressure_new("");
   status = observer_new(manager);
+  if (status == CENOTE_OK) {
+    status = paths_new(manager);
+  }
   const struct pool_limits limits = manager_limits(manager);
   const int64_t now = cen_now_ns();
   if (status == CENOTE_OK) {

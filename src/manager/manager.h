@@ -12,7 +12,10 @@
 #include "base/hist.h"
 #include "base/log.h"
 #include "core/pool.h"
+#include "manager/breaker.h"
+#include "manager/paths.h"
 #include "manager/settings.h"
+#include "manager/ticket.h"
 #include "net/clock.h"
 #include "net/fork.h"
 #include "net/loop.h"
@@ -51,6 +54,7 @@ struct session {
   enum pool_reason reason;  /* CLOSE */
   uint64_t told;            /* generation of the last lease whose expiry was logged */
   struct acquisition *asks; /* LEASE: whom the check is for */
+  struct run *run;          /* what run.c drives on it; the housekeeper's */
 };
 
 enum manager_life { LIFE_OPEN, LIFE_DRAINING, LIFE_FORCED, LIFE_FINISHED };
@@ -67,7 +71,7 @@ struct cenote_manager {
   /* Tickets are looked up by id, like leases: also after the close. */
   pthread_mutex_t async_lock;
   struct cen_link asking; /* of acquisition */
-  uint64_t tickets;       /* goes on: a ticket is never used again */
+  struct ticket_table tickets;
 
   bool external; /* the host drives the loop; first of what is recycled */
 
@@ -103,10 +107,15 @@ struct cenote_manager {
   int64_t drain_until_ns;
 
   /* figures, any thread */
-  struct cen_hist statement;
-  _Atomic uint64_t statements, statement_errors, slow_statements;
+  _Atomic uint64_t slow_statements;
   _Atomic uint64_t checks; /* on a caller's behalf; the pool counts those of idle connections */
   struct cen_observer *observer; /* windows for health, observing.c */
+
+  struct runs *runs; /* run.c */
+  struct cen_paths *paths;       /* what each path did, paths.c */
+
+  /* breaking.c: of the endpoint, and of the login at it */
+  struct cen_breaker breaker, login_breaker;
 };
 
 /* ------------------------------------------------------------------- table.c */
@@ -175,7 +184,8 @@ struct entry {
   struct cenote_manager *manager;
   struct session *session;
   cenote_lease lease;
-  bool asked; /* the database was asked something during this call */
+  bool asked;       /* the database was asked something during this call */
+  int64_t until_ns; /* its statements end here, whatever else is allowed; 0: not given */
 };
 cenote_status lease_enter(cenote_lease lease, struct entry *entry, cenote_error *error);
 /* Out again. `status`: how the call went; what comes back is what the caller is told. */
@@ -204,12 +214,31 @@ cenote_status statement_run(struct entry *entry, const char *sql, const cenote_v
 cenote_status statement_check(const char *sql, const cenote_value *args, size_t count,
                               cenote_error *error);
 int64_t statement_deadline(const struct entry *entry);
+/* Where its rows go: a result, within the manager's ceilings. */
+cenote_status statement_sink(const struct cenote_manager *manager, cenote_sink *sink,
+                             cenote_error *error);
+/* A statement has ended: counted, timed, logged. */
+void statement_account(const struct entry *entry, const char *sql, cenote_status status,
+                       int64_t took_ns);
 /* The same with its rows collected, within the manager's ceilings. */
 cenote_status statement_collect(struct entry *entry, const cenote_statement *statement,
                                 cenote_result **result, cenote_error *error);
 /* And out of the call: the last thing that happens in it. `result` may be NULL. */
 cenote_status statement_finish(struct entry *entry, const cenote_statement *statement,
                                cenote_result **result, cenote_error *error);
+/* A statement has ended, on whichever path: feeds the breaker (manager_note), the figures of its
+ * path, the count and the log of slow statements. Once for each try that was sent, by whoever ran
+ * it; never with its parameters. */
+struct statement_outcome {
+  enum cen_path path;
+  const char *sql;
+  const char *operation; /* as the caller gave it, or NULL: looked up by the lease */
+  cenote_lease lease;    /* {0}: none */
+  cenote_status status;
+  const cenote_error *error; /* or NULL */
+  int64_t waited_ns, took_ns;
+};
+void statement_note(struct cenote_manager *manager, const struct statement_outcome *outcome);
 /* The statement with its literals as `?`, on one line, cut to fit: for logs. */
 void sql_shape(char *out, size_t size, const char *sql);
 
@@ -245,6 +274,16 @@ int64_t async_turn(struct cenote_manager *manager, int64_t now_ns);
 /* The manager ends: delivers what the housekeeper did not come to. */
 void async_finish(struct cenote_manager *manager);
 void async_checked(struct acquisition *acquisition, struct session *session, bool good);
+
+/* ---------------------------------------------------------------- breaking.c */
+
+/* Before a caller waits for a connection or queues a statement: CENOTE_OK, or CENOTE_BREAKER_OPEN
+ * with since when, why, and when the next attempt is. Any thread; one relaxed load while closed. */
+cenote_status manager_admit(struct cenote_manager *manager, cenote_error *error);
+/* How something went that was asked of the database. A failure that is not transient was answered:
+ * the endpoint is well. `error` may be NULL. statement_note calls it; so does who checks or
+ * connects. */
+void manager_note(struct cenote_manager *manager, cenote_status status, const cenote_error *error);
 
 /* --------------------------------------------------------------- observing.c */
 

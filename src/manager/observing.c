@@ -116,12 +116,11 @@ static void read_counts(struct cenote_manager *manager, const struct pool_pictur
       .check_failures = counters->check_failures,
       .resets = counters->resets,
       .reset_failures = counters->reset_failures,
-      .statements = atomic_load_explicit(&manager->statements, memory_order_relaxed),
-      .statement_errors = atomic_load_explicit(&manager->statement_errors, memory_order_relaxed),
       .slow_statements = atomic_load_explicit(&manager->slow_statements, memory_order_relaxed),
       .memory_pressure_events = counters->pressure_events,
       .thaws = counters->thaws,
   };
+  paths_read_counts(manager, out);
 }
 
 static void read_latencies(struct cenote_manager *manager, const struct pool_picture *picture,
@@ -129,8 +128,9 @@ static void read_latencies(struct cenote_manager *manager, const struct pool_pic
 {
   read_waits(&manager->pool, picture->grants, &out->acquire_wait);
   cen_hist_read(&manager->pool.hold, &out->hold);
-  cen_hist_read(&manager->statement, &out->statement);
   cen_hist_read(&manager->pool.connect, &out->connect);
+  paths_read(manager, out);
+  out->exclusive.wait = out->acquire_wait;
 }
 
 cenote_status cenote_pool_statistics(cenote_manager *manager, cenote_statistics *statistics)

@@ -32,8 +32,8 @@ cenote_status statement_check(const char *sql, const cenote_value *args, size_t 
   return CENOTE_OK;
 }
 
-static cenote_status sink_for(const struct cenote_manager *manager, cenote_sink *sink,
-                              cenote_error *error)
+cenote_status statement_sink(const struct cenote_manager *manager, cenote_sink *sink,
+                             cenote_error *error)
 {
   return cen_sink_init_result(
       sink, (uint64_t)cen_setting(&manager->settings, CEN_SET_MAX_RESULT_ROWS),
@@ -66,14 +66,14 @@ int64_t statement_deadline(const struct entry *entry)
   const int64_t own = ms == 0 ? CEN_NEVER : cen_deadline_ns(cen_now_ns(), ms);
   const int64_t outer =
       transaction_is_open(entry->session) ? entry->session->tx_deadline_ns : CEN_NEVER;
-  return own < outer ? own : outer;
+  const int64_t inner = own < outer ? own : outer;
+  return entry->until_ns != 0 && entry->until_ns < inner ? entry->until_ns : inner;
 }
 
 /* A statement is named by who asked and what it looks like, not by what it carried. */
-static void log_statement(const struct entry *entry, const char *sql, cenote_status status,
-                          int64_t took_ns, bool slow)
+static void log_statement(struct cenote_manager *manager, const struct statement_outcome *outcome,
+                          bool slow)
 {
-  struct cenote_manager *manager = entry->manager;
   const cenote_log_level level = slow ? CENOTE_LOG_WARNING : CENOTE_LOG_DEBUG;
   if (!cen_log_on(&manager->log, level)) {
     return;
@@ -81,34 +81,32 @@ static void log_statement(const struct entry *entry, const char *sql, cenote_sta
   struct pool_lease_view view;
   char shown[CEN_MAX_OPERATION_ID * 4 + 1] = "";
   char text[512];
-  if (pool_view(&manager->pool, entry->lease.slot, entry->lease.generation, &view)) {
+  if (outcome->operation != NULL) {
+    manager_show_operation(manager, outcome->operation, shown, sizeof shown);
+  } else if (outcome->lease.generation != 0 &&
+             pool_view(&manager->pool, outcome->lease.slot, outcome->lease.generation, &view)) {
     manager_show_operation(manager, view.operation, shown, sizeof shown);
   }
-  sql_shape(text, sizeof text, sql);
+  sql_shape(text, sizeof text, outcome->sql);
   if (slow) {
     cen_log_write(&manager->log, level, "slow statement: %" PRId64 " ms, '%s': %s",
-                  took_ns / CEN_NS_PER_MS, shown, text);
+                  outcome->took_ns / CEN_NS_PER_MS, shown, text);
   } else {
-    cen_log_write(&manager->log, level, "statement: %" PRId64 " us, %s, '%s': %s", took_ns / 1000,
-                  cenote_status_name(status), shown, text);
+    cen_log_write(&manager->log, level, "statement: %" PRId64 " us, %s, '%s': %s",
+                  outcome->took_ns / 1000, cenote_status_name(outcome->status), shown, text);
   }
 }
 
-static void account(const struct entry *entry, const char *sql, cenote_status status,
-                    int64_t took_ns)
+void statement_note(struct cenote_manager *manager, const struct statement_outcome *outcome)
 {
-  struct cenote_manager *manager = entry->manager;
   const int64_t slow = cen_setting(&manager->settings, CEN_SET_SLOW_STATEMENT);
-  atomic_fetch_add_explicit(&manager->statements, 1, memory_order_relaxed);
-  cen_hist_record(&manager->statement, took_ns);
-  if (status != CENOTE_OK) {
-    atomic_fetch_add_explicit(&manager->statement_errors, 1, memory_order_relaxed);
-  }
-  const bool is_slow = slow > 0 && took_ns >= slow * CEN_NS_PER_MS;
+  const bool is_slow = slow > 0 && outcome->took_ns >= slow * CEN_NS_PER_MS;
+  manager_note(manager, outcome->status, outcome->error);
+  paths_note(manager, outcome->path, outcome->status, outcome->waited_ns, outcome->took_ns);
   if (is_slow) {
     atomic_fetch_add_explicit(&manager->slow_statements, 1, memory_order_relaxed);
   }
-  log_statement(entry, sql, status, took_ns, is_slow);
+  log_statement(manager, outcome, is_slow);
 }
 
 cenote_status statement_run(struct entry *entry, const char *sql, const cenote_value *args,
@@ -124,7 +122,12 @@ cenote_status statement_run(struct entry *entry, const char *sql, const cenote_v
   const int64_t start = cen_now_ns();
   const cenote_status status = call_run(entry->session, &request, statement_deadline(entry), error);
   entry->asked = true;
-  account(entry, sql, status, cen_now_ns() - start);
+  statement_note(entry->manager, &(struct statement_outcome){.path = CEN_PATH_EXCLUSIVE,
+                                                             .sql = sql,
+                                                             .lease = entry->lease,
+                                                             .status = status,
+                                                             .error = error,
+                                                             .took_ns = cen_now_ns() - start});
   return status;
 }
 
@@ -133,7 +136,7 @@ cenote_status statement_collect(struct entry *entry, const cenote_statement *sta
 {
   cenote_sink sink;
   *result = NULL;
-  cenote_status status = sink_for(entry->manager, &sink, error);
+  cenote_status status = statement_sink(entry->manager, &sink, error);
   if (status != CENOTE_OK) {
     return status;
   }

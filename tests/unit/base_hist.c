@@ -123,6 +123,23 @@ static void a_sample_stands_for_many(void **state)
   assert_true(read.count == (UINT64_C(1) << 33) + 100);
 }
 
+static void two_histograms_add_up(void **state)
+{
+  (void)state;
+  static struct cen_hist other;
+  cen_hist_reset(&other);
+  cen_hist_record_n(&hist, 10, 3);
+  cen_hist_record(&other, 5000);
+  cen_hist_add(&hist, &other);
+  cenote_percentiles read;
+  cen_hist_read(&hist, &read);
+  assert_int_equal(read.count, 4);
+  assert_int_equal(read.max_us, 5);
+  assert_true(read.mean_us > 1.2574 && read.mean_us < 1.2576);
+  cen_hist_read(&other, &read); /* which is left as it was */
+  assert_int_equal(read.count, 1);
+}
+
 static void odd_percentages_are_clamped(void **state)
 {
   (void)state;
@@ -170,6 +187,7 @@ int main(void)
       cmocka_unit_test_setup(percentiles_are_within_a_sixteenth_of_the_true_ones, reset),
       cmocka_unit_test_setup(values_off_the_scale_are_kept_at_its_end, reset),
       cmocka_unit_test_setup(a_sample_stands_for_many, reset),
+      cmocka_unit_test_setup(two_histograms_add_up, reset),
       cmocka_unit_test_setup(odd_percentages_are_clamped, reset),
       cmocka_unit_test_setup(no_record_of_several_threads_is_lost, reset),
   };

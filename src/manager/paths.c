@@ -1,0 +1,137 @@
+/* paths.c - see paths.h. */
+#include "manager/paths.h"
+
+#include "manager/manager.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct path {
+  _Alignas(64) _Atomic uint64_t statements;
+  _Atomic uint64_t errors;
+  struct cen_hist wait, statement;
+};
+
+struct cen_paths {
+  struct path path[CEN_PATHS];
+  _Atomic uint64_t fallbacks, retries, reruns, transaction_retries;
+  struct cen_hist depth, batch; /* plain counts */
+};
+
+cenote_status paths_new(struct cenote_manager *manager)
+{
+  manager->paths = aligned_alloc(64, sizeof *manager->paths);
+  if (manager->paths == NULL) {
+    return CENOTE_NO_MEMORY;
+  }
+  memset(manager->paths, 0, sizeof *manager->paths);
+  return CENOTE_OK;
+}
+
+void paths_free(struct cenote_manager *manager)
+{
+  free(manager->paths);
+  manager->paths = NULL;
+}
+
+static void count(_Atomic uint64_t *counter)
+{
+  atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+static uint64_t read(const _Atomic uint64_t *counter)
+{
+  return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+void paths_note(struct cenote_manager *manager, enum cen_path which, cenote_status status,
+                int64_t waited_ns, int64_t took_ns)
+{
+  struct path *path = &manager->paths->path[which];
+  count(&path->statements);
+  if (status != CENOTE_OK) {
+    count(&path->errors);
+  }
+  cen_hist_record(&path->statement, took_ns);
+  if (which != CEN_PATH_EXCLUSIVE) {
+    cen_hist_record(&path->wait, waited_ns);
+  }
+}
+
+void paths_depth(struct cenote_manager *manager, uint64_t in_flight)
+{
+  cen_hist_record(&manager->paths->depth, (int64_t)in_flight);
+}
+
+void paths_batch(struct cenote_manager *manager, uint64_t answers)
+{
+  cen_hist_record(&manager->paths->batch, (int64_t)answers);
+}
+
+void paths_fallback(struct cenote_manager *manager)
+{
+  count(&manager->paths->fallbacks);
+}
+
+void paths_retry(struct cenote_manager *manager)
+{
+  count(&manager->paths->retries);
+}
+
+void paths_rerun(struct cenote_manager *manager)
+{
+  count(&manager->paths->reruns);
+}
+
+void paths_transaction_retry(struct cenote_manager *manager)
+{
+  count(&manager->paths->transaction_retries);
+}
+
+/* ------------------------------------------------------------------------- reading */
+
+/* The histogram holds counts where others hold nanoseconds: nothing is to be divided. */
+static void read_plain(const struct cen_hist *hist, cenote_percentiles *out)
+{
+  cen_hist_read(hist, out);
+  out->p50_us = cen_hist_percentile(hist, 50);
+  out->p95_us = cen_hist_percentile(hist, 95);
+  out->p99_us = cen_hist_percentile(hist, 99);
+  out->max_us = read(&hist->max_ns);
+  out->mean_us *= 1000;
+}
+
+void paths_read_counts(struct cenote_manager *manager, cenote_statistics *out)
+{
+  const struct cen_paths *paths = manager->paths;
+  const struct path *simple = &paths->path[CEN_PATH_SIMPLE];
+  const struct path *exclusive = &paths->path[CEN_PATH_EXCLUSIVE];
+  /* Errors first: a statement counts before its error does, so there are never more of them. */
+  out->simple.errors = read(&simple->errors);
+  out->simple.statements = read(&simple->statements);
+  out->exclusive.errors = read(&exclusive->errors);
+  out->exclusive.statements = read(&exclusive->statements);
+  out->statements = out->simple.statements + out->exclusive.statements;
+  out->statement_errors = out->simple.errors + out->exclusive.errors;
+  out->fallbacks = read(&paths->fallbacks);
+  out->retries = read(&paths->retries);
+  out->reruns = read(&paths->reruns);
+  out->transaction_retries = read(&paths->transaction_retries);
+}
+
+void paths_read(struct cenote_manager *manager, cenote_statistics *out)
+{
+  const struct cen_paths *paths = manager->paths;
+  const struct path *simple = &paths->path[CEN_PATH_SIMPLE];
+  const struct path *exclusive = &paths->path[CEN_PATH_EXCLUSIVE];
+  struct cen_hist both = {0};
+  paths_read_counts(manager, out);
+  cen_hist_read(&simple->wait, &out->simple.wait);
+  cen_hist_read(&simple->statement, &out->simple.statement);
+  cen_hist_read(&exclusive->statement, &out->exclusive.statement);
+  cen_hist_add(&both, &simple->statement);
+  cen_hist_add(&both, &exclusive->statement);
+  cen_hist_read(&both, &out->statement);
+  read_plain(&paths->depth, &out->depth);
+  read_plain(&paths->batch, &out->batch);
+}
