@@ -43,16 +43,20 @@ typedef enum cenote_request_kind {
 
 enum {
   CENOTE_REQUEST_RAW_TEXT = 1u << 0, /* values as the server's text, unconverted */
-  CENOTE_REQUEST_STREAM = 1u << 1    /* fetch row by row, buffer nothing */
+  CENOTE_REQUEST_STREAM = 1u << 1,   /* fetch row by row, buffer nothing */
+  CENOTE_REQUEST_READ = 1u << 2      /* its text was taken for a read: a driver that knows better
+                                        refuses it with 25006 before anything ran; may be ignored */
 };
 
 typedef struct cenote_request {
   size_t size;
   cenote_request_kind kind;
   unsigned flags;
-  cenote_batch_mode mode;   /* BEGIN */
-  const char *sql;          /* EXECUTE: NUL-terminated; `?` and `$1` placeholders */
-  const cenote_value *args; /* all borrowed until the request ends */
+  cenote_batch_mode mode;     /* BEGIN */
+  cenote_isolation isolation; /* BEGIN: at least this, or CENOTE_UNSUPPORTED */
+  bool deferrable;            /* BEGIN: as PostgreSQL has it; a driver without it ignores it */
+  const char *sql;            /* EXECUTE: NUL-terminated; `?` and `$1` placeholders */
+  const cenote_value *args;   /* all borrowed until the request ends */
   size_t count;
   cenote_sink *sink;   /* EXECUTE: where columns and rows go; may be NULL */
   int64_t deadline_ns; /* CLOCK_MONOTONIC; INT64_MAX: none. The runner enforces it with
@@ -71,7 +75,9 @@ enum {
   CENOTE_SESSION_IN_TRANSACTION = 1u << 0,
   CENOTE_SESSION_FAILED = 1u << 1, /* in a transaction that can only roll back */
   CENOTE_SESSION_DIRTY = 1u << 2,  /* its state may differ from a new session's */
-  CENOTE_SESSION_BROKEN = 1u << 3  /* must be closed, never handed on */
+  CENOTE_SESSION_BROKEN = 1u << 3, /* must be closed, never handed on */
+  CENOTE_SESSION_WRITING = 1u << 4 /* it holds what other sessions wait for (SQLite's writing turn):
+                                      its next request must not queue behind theirs */
 };
 
 enum {

@@ -1,32 +1,59 @@
 /* async.c - acquires that do not block: the housekeeper waits for them and calls back. */
-#include "manager/manager.h"
+#include "manager/async.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct acquisition {
-  struct pool_waiter waiter;
-  struct cen_link link; /* in manager->asking, guarded by async_lock */
-  struct cenote_manager *manager;
-  uint64_t number;
-  char operation[CEN_MAX_OPERATION_ID + 1];
-  int64_t start_ns, deadline_ns;
-  bool checking; /* a connection is being checked for it */
+/* ----------------------------------------------------------------- any thread */
+
+void acquisition_start(struct acquisition *fresh, cenote_ticket *handle)
+{
+  struct cenote_manager *manager = fresh->manager;
+  struct pool_wakes wakes = {0};
+  fresh->start_ns = cen_now_ns();
+  fresh->checking = false;
+  pool_waiter_init(&fresh->waiter, true);
+
+  /* Under the list's lock, so that the housekeeper never meets one that is half queued. The
+   * pool's lock is taken inside; nobody takes them the other way round. */
+  pthread_mutex_lock(&manager->async_lock);
+  (void)pool_wait(&manager->pool, &fresh->waiter, fresh->start_ns, &wakes);
+  cen_list_push_back(&manager->asking, &fresh->link);
+  if (handle != NULL) {
+    ticket_issue_locked(manager, &fresh->ticket, handle);
+  }
+  pthread_mutex_unlock(&manager->async_lock);
+  manager_wake(manager, &wakes);
+  housekeeper_kick(manager);
+}
+
+cenote_status acquisition_cancel_locked(struct acquisition *acquisition, struct pool_wakes *wakes)
+{
+  pool_give_up(&acquisition->manager->pool, &acquisition->waiter, CENOTE_CANCELLED, cen_now_ns(),
+               wakes);
+  return acquisition->waiter.status == CENOTE_CANCELLED ? CENOTE_OK : CENOTE_STALE;
+}
+
+/* One of cenote_acquire_async. */
+struct asked {
+  struct acquisition acquisition;
   cenote_acquire_callback callback;
   void *context;
 };
 
-/* ----------------------------------------------------------------- any thread */
-
-static struct acquisition *find(struct cenote_manager *manager, uint64_t number)
+static void tell(struct acquisition *acquisition, cenote_status status, cenote_lease lease,
+                 cenote_error *error)
 {
-  for (struct cen_link *at = manager->asking.next; at != &manager->asking; at = at->next) {
-    struct acquisition *acquisition = CEN_CONTAINER(at, struct acquisition, link);
-    if (acquisition->number == number) {
-      return acquisition;
-    }
-  }
-  return NULL;
+  struct asked *asked = CEN_CONTAINER(acquisition, struct asked, acquisition);
+  asked->callback(asked->context, status, lease, error);
+  free(asked);
+}
+
+static cenote_status cancel(struct cenote_manager *manager, struct ticket *ticket,
+                            struct pool_wakes *wakes)
+{
+  (void)manager;
+  return acquisition_cancel_locked(CEN_CONTAINER(ticket, struct acquisition, ticket), wakes);
 }
 
 cenote_status cenote_acquire_async(cenote_manager *manager, const char *operation_id,
@@ -43,71 +70,31 @@ cenote_status cenote_acquire_async(cenote_manager *manager, const char *operatio
   if (manager_is_foreign(manager)) {
     return manager_foreign_error(error);
   }
-  struct acquisition *fresh = calloc(1, sizeof *fresh);
+  struct asked *fresh = calloc(1, sizeof *fresh);
   if (fresh == NULL) {
     return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: acquire");
   }
   if (timeout_ms < 0) {
     timeout_ms = cen_setting(&manager->settings, CEN_SET_ACQUIRE_TIMEOUT);
   }
-  fresh->manager = manager;
   fresh->callback = callback;
   fresh->context = context;
-  fresh->start_ns = cen_now_ns();
-  fresh->deadline_ns = cen_deadline_ns(fresh->start_ns, timeout_ms);
+  struct acquisition *acquisition = &fresh->acquisition;
+  acquisition->manager = manager;
+  acquisition->deadline_ns = cen_deadline_ns(cen_now_ns(), timeout_ms);
+  acquisition->done = tell;
+  acquisition->ticket.kind = TICKET_ACQUIRE;
+  acquisition->ticket.cancel = cancel;
   if (operation_id != NULL) {
-    memcpy(fresh->operation, operation_id, strnlen(operation_id, CEN_MAX_OPERATION_ID));
+    memcpy(acquisition->operation, operation_id, strnlen(operation_id, CEN_MAX_OPERATION_ID));
   }
-  struct pool_wakes wakes = {0};
-  pool_waiter_init(&fresh->waiter, true);
-
-  /* Under the list's lock, so that the housekeeper never meets one that is half queued. The
-   * pool's lock is taken inside; nobody takes them the other way round. */
-  pthread_mutex_lock(&manager->async_lock);
-  fresh->number = ++manager->tickets;
-  (void)pool_wait(&manager->pool, &fresh->waiter, fresh->start_ns, &wakes);
-  cen_list_push_back(&manager->asking, &fresh->link);
-  if (ticket != NULL) {
-    *ticket = (cenote_ticket){.manager = manager->id, .number = fresh->number};
-  }
-  pthread_mutex_unlock(&manager->async_lock);
-  manager_wake(manager, &wakes);
-  housekeeper_kick(manager);
+  acquisition_start(acquisition, ticket);
   return CENOTE_OK;
-}
-
-/* `manager` is visited: nothing of it goes away meanwhile. */
-static cenote_status cancel_visited(struct cenote_manager *manager, uint64_t number)
-{
-  cenote_status status = CENOTE_STALE;
-  struct pool_wakes wakes = {0};
-  pthread_mutex_lock(&manager->async_lock);
-  struct acquisition *acquisition = find(manager, number);
-  if (acquisition != NULL) {
-    pool_give_up(&manager->pool, &acquisition->waiter, CENOTE_CANCELLED, cen_now_ns(), &wakes);
-    status = acquisition->waiter.status == CENOTE_CANCELLED ? CENOTE_OK : CENOTE_STALE;
-  }
-  pthread_mutex_unlock(&manager->async_lock);
-  manager_wake(manager, &wakes);
-  if (status == CENOTE_OK) {
-    housekeeper_kick(manager);
-  }
-  return status;
 }
 
 cenote_status cenote_cancel_acquire(cenote_ticket ticket)
 {
-  struct cenote_manager *manager = manager_find(ticket.manager);
-  if (manager == NULL || ticket.number == 0) {
-    return CENOTE_STALE;
-  }
-  if (manager_is_foreign(manager)) {
-    return CENOTE_FORKED;
-  }
-  manager_visit(manager);
-  const cenote_status status = cancel_visited(manager, ticket.number);
-  manager_unvisit(manager);
-  return status;
+  return ticket_cancel(ticket, TICKET_ACQUIRE);
 }
 
 /* --------------------------------------------------------- the housekeeper's side */
@@ -118,6 +105,7 @@ static void take_out(struct acquisition *acquisition)
   struct cenote_manager *manager = acquisition->manager;
   pthread_mutex_lock(&manager->async_lock);
   cen_list_remove(&acquisition->link);
+  ticket_end_locked(manager, &acquisition->ticket);
   pthread_mutex_unlock(&manager->async_lock);
 }
 
@@ -130,8 +118,7 @@ static void deliver(struct acquisition *acquisition, cenote_status status, cenot
     const int64_t waited = (cen_now_ns() - acquisition->start_ns) / CEN_NS_PER_MS;
     acquire_failed(manager, status, waited, &error);
   }
-  acquisition->callback(acquisition->context, status, lease, &error);
-  free(acquisition);
+  acquisition->done(acquisition, status, lease, &error);
 }
 
 static bool hook_rejects(struct cenote_manager *manager, const struct session *session)
@@ -141,13 +128,30 @@ static bool hook_rejects(struct cenote_manager *manager, const struct session *s
                                 manager->driver->resource(session->connection), "");
 }
 
+/* The time waited is gone from what was left. */
+static struct pool_ask ask_for(const struct acquisition *acquisition)
+{
+  struct pool_ask ask = manager_ask(acquisition->manager, acquisition->operation, 0, cen_now_ns());
+  if (acquisition->lease_ns > 0) {
+    ask.lease_ns = acquisition->lease_ns;
+  }
+  if (acquisition->lease_end_ns != 0 && acquisition->lease_end_ns - ask.now_ns < ask.lease_ns) {
+    ask.lease_ns = acquisition->lease_end_ns - ask.now_ns;
+  }
+  ask.lease_ns = ask.lease_ns > CEN_NS_PER_MS ? ask.lease_ns : CEN_NS_PER_MS;
+  return ask;
+}
+
 /* Granted: stamped, checked where it must be, then delivered. */
 static void accept_grant(struct acquisition *acquisition)
 {
   struct cenote_manager *manager = acquisition->manager;
-  struct pool_ask ask = manager_ask(manager, acquisition->operation, 0, cen_now_ns());
+  struct pool_ask ask = ask_for(acquisition);
   struct pool_grant grant;
   pool_accept(&manager->pool, &acquisition->waiter, &ask, &grant);
+  if (ask.lease_ns < 2 * manager->heartbeat_ns) {
+    housekeeper_kick(manager); /* shorter than the janitor's rhythm: it must look sooner */
+  }
   const bool hooked = atomic_load_explicit(&manager->hooked, memory_order_relaxed);
   if (!grant.must_check && !hooked) {
     deliver(acquisition, CENOTE_OK, (cenote_lease){manager->id, grant.slot, grant.generation});

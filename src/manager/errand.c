@@ -4,6 +4,7 @@
  */
 #include "manager/manager.h"
 
+#include "manager/run.h"
 #include "net/workers.h"
 
 #include <inttypes.h>
@@ -94,7 +95,7 @@ static bool start_job(struct session *session)
   errand->session = session;
   errand->error = (cenote_error)CENOTE_ERROR_INIT;
   errand->job = (struct cen_job){
-      .set = CEN_WORKERS_STATEMENT, .work = job_work, .dispose = job_dispose, .done_fd = -1};
+      .set = CEN_WORKERS_SESSION, .work = job_work, .dispose = job_dispose, .done_fd = -1};
   if (cen_job_start(&errand->job, NULL) != CENOTE_OK) {
     free(errand);
     return false;
@@ -430,7 +431,7 @@ void errand_check_lease(struct session *session, struct acquisition *acquisition
 
 static void cancel(struct cenote_manager *manager, struct session *session, bool hard)
 {
-  if (session == NULL) {
+  if (session == NULL || run_revoke(session, hard)) {
     return;
   }
   if (session->errand == ERRAND_OPEN && session->job == NULL) {

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "driver/registry.h"
 #include "manager/pressure.h"
+#include "manager/run.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -88,6 +89,7 @@ static void free_parts(struct cenote_manager *manager)
     manager->driver->shared_free(manager->shared);
   }
   observer_free(manager);
+  run_free(manager);
   paths_free(manager);
   cen_pressure_free(manager->pressure);
   cen_settings_deinit(&manager->settings);
@@ -132,6 +134,9 @@ static cenote_status assemble(struct cenote_manager *manager, const char *url, c
   const int64_t now = cen_now_ns();
   if (status == CENOTE_OK) {
     status = pool_init(&manager->pool, &limits, (uint64_t)now ^ manager->id, now);
+  }
+  if (status == CENOTE_OK) {
+    status = run_new(manager);
   }
   if (status != CENOTE_OK) {
     return cenote_error_set(error, status, "out of memory: manager");

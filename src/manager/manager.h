@@ -112,6 +112,7 @@ struct cenote_manager {
   struct cen_observer *observer; /* windows for health, observing.c */
 
   struct runs *runs; /* run.c */
+  _Atomic bool told_begin; /* transact_steps.c: the warning was given */
   struct cen_paths *paths;       /* what each path did, paths.c */
 
   /* breaking.c: of the endpoint, and of the login at it */
@@ -217,9 +218,6 @@ int64_t statement_deadline(const struct entry *entry);
 /* Where its rows go: a result, within the manager's ceilings. */
 cenote_status statement_sink(const struct cenote_manager *manager, cenote_sink *sink,
                              cenote_error *error);
-/* A statement has ended: counted, timed, logged. */
-void statement_account(const struct entry *entry, const char *sql, cenote_status status,
-                       int64_t took_ns);
 /* The same with its rows collected, within the manager's ceilings. */
 cenote_status statement_collect(struct entry *entry, const cenote_statement *statement,
                                 cenote_result **result, cenote_error *error);

@@ -33,15 +33,15 @@ struct run {
   struct cen_link link;   /* in the manager's posted, guarded by runs.lock */
   struct cen_link queued; /* in the manager's queue for threads; the housekeeper's */
   bool posted;
-  _Atomic bool cancelled;
-  enum { RUN_NEW, RUN_QUEUED, RUN_GOING, RUN_ENDED } stage;
+  _Atomic bool cancelled; /* stays so, for what is started later, until the owner clears it */
+  enum run_stage { RUN_IDLE, RUN_NEW, RUN_QUEUED, RUN_GOING } stage;
   enum { RUN_PATIENT, RUN_PRESSED, RUN_ABORTED } pressure;
-  int64_t start_ns, press_ns; /* when pressing began */
+  bool overdue;               /* pressed because of the deadline */
+  int64_t start_ns, limit_ns; /* limit: until the next, harsher step */
   struct cen_watch watch;
   struct cen_timer timer;
   struct run_job *job;
-  cenote_status status;
-  cenote_error *error; /* of a run that ended within run_start */
+  cenote_status refused; /* not OK: it is over before it begins */
 };
 
 /* Any thread. Never fails: what goes wrong is told to `done`. After it returned the run may be gone. */
@@ -57,16 +57,14 @@ cenote_statement *run_copy(const char *sql, const cenote_value *args, size_t cou
 
 /* A statement on an entered session: rows collected, counted, timed and logged as the blocking one. */
 struct execution {
-  struct run run;             /* run.entry is the owner's to set; `done` and the request are not */
+  struct run run;             /* run.entry is the owner's to set, nothing else of it */
   cenote_statement statement; /* borrowed until `done` (run_copy) */
   unsigned flags;             /* CENOTE_REQUEST_ */
-  int64_t until_ns;           /* 0: only the statement's own time-out and the transaction's */
   /* As run.done; `result` is the owner's, NULL on failure. The session is still entered. */
   void (*done)(struct execution *execution, cenote_status status, cenote_result *result,
                cenote_error *error);
   /* --- private */
   cenote_sink sink;
-  int64_t begun_ns;
 };
 void execution_start(struct execution *execution); /* any thread */
 static inline void execution_cancel(struct execution *execution)
@@ -76,17 +74,8 @@ static inline void execution_cancel(struct execution *execution)
 
 /* ------------------------------------------- where the rest of the manager calls it */
 
-struct runs { /* one in each manager */
-  pthread_mutex_t lock;
-  struct cen_link posted; /* under the lock: started, cancelled, or to be told that they ended */
-  /* the housekeeper's */
-  struct cen_link queue; /* blocking ones, for a thread */
-  unsigned queue_length, busy;
-};
 cenote_status run_new(struct cenote_manager *manager);
 void run_free(struct cenote_manager *manager);
-/* Starts and cancels what was posted. Answers when to come back. */
-int64_t run_turn(struct cenote_manager *manager);
 /* The lease was taken back: stop what runs on its session (errand.c). false: nothing does. */
 bool run_revoke(struct session *session, bool hard);
 

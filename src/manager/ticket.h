@@ -9,6 +9,7 @@
 #include <cenote/cenote.h>
 
 struct cenote_manager;
+struct pool_wakes;
 
 enum ticket_kind { TICKET_ACQUIRE, TICKET_QUERY };
 
@@ -17,9 +18,10 @@ struct ticket {
   uint64_t number; /* 0: in no table */
   struct ticket *next;
   enum ticket_kind kind;
-  /* Asks it to stop; under the lock, so that it is still there. May take the pool's lock, nothing
-   * else; no callback. CENOTE_STALE: too late. */
-  cenote_status (*cancel)(struct cenote_manager *manager, struct ticket *ticket);
+  /* Asks it to stop; under the lock, so that it is still there. No callback in it. The housekeeper is
+   * kicked afterwards. CENOTE_STALE: too late. */
+  cenote_status (*cancel)(struct cenote_manager *manager, struct ticket *ticket,
+                          struct pool_wakes *wakes);
 };
 
 enum { TICKET_FIRST_BUCKETS = 64 };
@@ -34,7 +36,8 @@ struct ticket_table {
 void ticket_issue_locked(struct cenote_manager *manager, struct ticket *ticket,
                          cenote_ticket *handle);
 void ticket_end_locked(struct cenote_manager *manager, struct ticket *ticket);
-/* Takes the lock. After it nobody can cancel it any more: before `done` frees. */
+/* The same two, taking the lock. After ticket_end nobody can cancel it any more. */
+void ticket_issue(struct cenote_manager *manager, struct ticket *ticket, cenote_ticket *handle);
 void ticket_end(struct cenote_manager *manager, struct ticket *ticket);
 /* cenote_cancel_acquire, cenote_cancel_query. */
 cenote_status ticket_cancel(cenote_ticket handle, enum ticket_kind kind);

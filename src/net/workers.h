@@ -9,11 +9,13 @@
 
 #include <cenote/cenote.h>
 
-/* Apart from each other, so that cancels which hang do not keep names from being resolved. */
+/* Apart from each other, so that cancels which hang do not keep names from being resolved, and
+ * statements that wait for SQLite's writing turn not those from being run that give it back. */
 enum cen_worker_set {
   CEN_WORKERS_RESOLVE,
   CEN_WORKERS_CANCEL,
-  CEN_WORKERS_STATEMENT,
+  CEN_WORKERS_STATEMENT, /* may wait for what another session holds */
+  CEN_WORKERS_SESSION,   /* do not: opening, resetting, closing, statements of who has the turn */
   CEN_WORKER_SETS
 };
 

@@ -223,6 +223,9 @@ static unsigned session(const cenote_connection *connection)
   if (connection->dirty) {
     flags |= CENOTE_SESSION_DIRTY;
   }
+  if (connection->holds_gate) {
+    flags |= CENOTE_SESSION_WRITING;
+  }
   if (!connection->handle || connection->broken || atomic_load(&connection->stop.aborted)) {
     flags |= CENOTE_SESSION_BROKEN;
   }

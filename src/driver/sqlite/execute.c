@@ -242,6 +242,14 @@ static cenote_status refuse_failed(cenote_connection *connection, const char *sq
   return CENOTE_DATABASE;
 }
 
+/* Whoever asks took its text for a read; SQLite knows better. */
+static cenote_status refuse_write(cenote_error *error)
+{
+  cenote_error_set(error, CENOTE_DATABASE, "the statement writes, but was sent as a read");
+  cen_error_sqlstate(error, "25006");
+  return CENOTE_DATABASE;
+}
+
 static cenote_status run_statement(cenote_connection *connection, const char *sql,
                                    const cenote_request *request, cenote_error *error)
 {
@@ -262,7 +270,10 @@ static cenote_status run_statement(cenote_connection *connection, const char *sq
   if (status == CENOTE_OK && request) {
     status = cen_sq_bind(statement, request->args, request->count, error);
   }
-  if (status == CENOTE_OK && statement->writes) {
+  if (status == CENOTE_OK && statement->writes && request &&
+      (request->flags & CENOTE_REQUEST_READ) != 0) {
+    status = refuse_write(error);
+  } else if (status == CENOTE_OK && statement->writes) {
     status = cen_sq_enter(connection, error);
   }
   reason = cen_sq_stopped(connection);
