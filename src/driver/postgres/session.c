@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "driver/postgres/postgres.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,16 +130,21 @@ static cenote_step fail_sqlstate(cenote_connection *c, const char *sqlstate, con
   return pg_finish(c, error);
 }
 
-static const char *begin_sql(cenote_batch_mode mode)
+static cenote_step begin(cenote_connection *c, cenote_error *error)
 {
-  switch (mode) {
-  case CENOTE_BATCH_READ:
-    return "BEGIN READ ONLY";
-  case CENOTE_BATCH_WRITE:
-    return "BEGIN READ WRITE";
-  default:
-    return "BEGIN";
-  }
+  static const char *const modes[] = {[CENOTE_BATCH_DEFERRED] = "",
+                                      [CENOTE_BATCH_WRITE] = " READ WRITE",
+                                      [CENOTE_BATCH_READ] = " READ ONLY"};
+  static const char *const levels[] = {[CENOTE_ISOLATION_DEFAULT] = "",
+                                       [CENOTE_READ_COMMITTED] = " ISOLATION LEVEL READ COMMITTED",
+                                       [CENOTE_REPEATABLE_READ] =
+                                           " ISOLATION LEVEL REPEATABLE READ",
+                                       [CENOTE_SERIALIZABLE] = " ISOLATION LEVEL SERIALIZABLE"};
+  const cenote_request *request = c->request;
+  char sql[96];
+  snprintf(sql, sizeof(sql), "BEGIN%s%s%s", levels[request->isolation], modes[request->mode],
+           request->deferrable ? " DEFERRABLE" : "");
+  return send(c, COMMAND_BEGIN, sql, error);
 }
 
 static cenote_step reset_done(cenote_connection *c, cenote_error *error)
@@ -185,7 +191,7 @@ cenote_step pg_session_start(cenote_connection *c, cenote_error *error)
   switch (c->request->kind) {
   case CENOTE_REQUEST_BEGIN:
     return in_block ? fail_sqlstate(c, "25001", "there is a transaction already", error)
-                    : send(c, COMMAND_BEGIN, begin_sql(c->request->mode), error);
+                    : begin(c, error);
   case CENOTE_REQUEST_COMMIT:
     return in_block ? send(c, COMMAND_COMMIT, "COMMIT", error)
                     : fail_sqlstate(c, "25P01", "there is no transaction to commit", error);
