@@ -1,5 +1,5 @@
 /* transaction.c - transactions on a lease, savepoints inside them, and batches: all or nothing. */
-#include "manager/manager.h"
+#include "manager/transact.h"
 
 #include "base/error.h"
 #include "sql/scan.h"
@@ -7,15 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* The handles of what is open on a session hang together, the innermost first. One that is not
- * among them has ended, also when another transaction is open at its depth by now. */
-struct cenote_transaction {
-  cenote_lease lease;
-  unsigned depth;      /* 1: the transaction itself; above: a savepoint */
-  int64_t deadline_ns; /* never later than that of an outer one */
-  struct cenote_transaction *outer;
-};
 
 bool transaction_is_open(const struct session *session)
 {
@@ -230,6 +221,14 @@ static bool roll_back_overdue(struct entry *entry, const struct cenote_transacti
   return late != NULL;
 }
 
+/* The body of a routed transaction must not end it by itself: nothing happens. */
+static cenote_status routed_error(cenote_error *error)
+{
+  return cenote_error_set(error, CENOTE_INVALID,
+                          "this transaction is cenote_transact's: the callback's answer commits it "
+                          "or rolls it back");
+}
+
 /* Enters the lease of a transaction that is still open, and not overdue. `last`: it is to end with
  * this call in any case. */
 static cenote_status enter(const struct cenote_transaction *transaction, bool last,
@@ -261,6 +260,9 @@ cenote_status cenote_tx_execute(cenote_transaction *transaction, const char *sql
     return cenote_error_set(error, CENOTE_INVALID, "transaction: NULL");
   }
   cenote_status status = statement_check(sql, args, count, error);
+  if (status == CENOTE_OK && transaction->routed != NULL) {
+    return transact_execute(transaction->routed, sql, args, count, result, error);
+  }
   struct entry entry;
   if (status == CENOTE_OK) {
     status = enter(transaction, false, &entry, error);
@@ -276,6 +278,9 @@ cenote_status cenote_commit(cenote_transaction *transaction, cenote_error *error
 {
   if (transaction == NULL) {
     return cenote_error_set(error, CENOTE_INVALID, "transaction: NULL");
+  }
+  if (transaction->routed != NULL) {
+    return routed_error(error);
   }
   struct entry entry;
   cenote_status status = enter(transaction, true, &entry, error);
@@ -301,6 +306,9 @@ cenote_status cenote_rollback(cenote_transaction *transaction, cenote_error *err
 {
   if (transaction == NULL) {
     return CENOTE_OK;
+  }
+  if (transaction->routed != NULL) {
+    return routed_error(error);
   }
   struct entry entry;
   cenote_status status = lease_enter(transaction->lease, &entry, error);

@@ -1,0 +1,172 @@
+/* transact.c - routed transactions for callers that wait: performs on the caller's thread what the
+ * machine in transact_steps.c decides. */
+#include "manager/transact.h"
+
+#include "base/error.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+/* ------------------------------------------------------------------ one step each */
+
+static int64_t ms_until(int64_t now_ns, int64_t until_ns)
+{
+  return until_ns <= now_ns ? 0 : (until_ns - now_ns + CEN_NS_PER_MS - 1) / CEN_NS_PER_MS;
+}
+
+static enum transact_step acquire(struct transact *transact, const char *operation_id)
+{
+  const int64_t now = cen_now_ns();
+  cenote_acquire_options options = CENOTE_ACQUIRE_OPTIONS_INIT;
+  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_lease lease;
+  options.timeout_ms = ms_until(now, transact->until_ns);
+  options.lease_ms = transact_lease_ms(transact, now);
+  const cenote_status status =
+      cenote_acquire_with(transact->manager, operation_id, &options, &lease, &error);
+  return transact_acquired(transact, status, lease, &error);
+}
+
+/* The rows of an EXECUTE go to *result, also when it is told to have failed in the end. */
+static cenote_status ask(struct transact *transact, struct entry *entry, cenote_result **result,
+                         cenote_error *error)
+{
+  cenote_request *request = &transact->request;
+  entry->until_ns = transact->until_ns;
+  if (request->kind == CENOTE_REQUEST_EXECUTE) {
+    const cenote_statement statement = {request->sql, request->args, request->count};
+    return statement_collect(entry, &statement, result, error);
+  }
+  entry->asked = true;
+  return call_run(entry->session, request, statement_deadline(entry), error);
+}
+
+static enum transact_step run(struct transact *transact, cenote_result **result,
+                              cenote_status *status, cenote_error *error)
+{
+  struct entry entry;
+  unsigned flags = 0;
+  *status = lease_enter(transact->lease, &entry, error);
+  if (*status == CENOTE_OK) {
+    *status = ask(transact, &entry, result, error);
+    flags = entry.manager->driver->session(entry.session->connection);
+    *status = lease_leave(&entry, *status, error);
+  }
+  return transact_ran(transact, status, flags, error, cen_now_ns());
+}
+
+static void nap_until(int64_t until_ns)
+{
+  const struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
+  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) != 0) {
+  }
+}
+
+/* ------------------------------------------------------------------ the body's statements */
+
+/* Until it tells how the statement went. Two requests where a BEGIN begins anew. */
+cenote_status transact_execute(struct transact *transact, const char *sql, const cenote_value *args,
+                               size_t count, cenote_result **result, cenote_error *error)
+{
+  cenote_status status = CENOTE_OK;
+  cenote_error local = CENOTE_ERROR_INIT;
+  cenote_result *rows = NULL;
+  if (atomic_exchange_explicit(&transact->inside, true, memory_order_acquire)) {
+    return cenote_error_set(error, CENOTE_BUSY,
+                            "another thread is inside a call on this transaction");
+  }
+  enum transact_step step =
+      transact_send(transact, sql, args, count, &status, &local, cen_now_ns());
+  while (step == TRANSACT_RUN) {
+    step = run(transact, &rows, &status, &local);
+  }
+  if (status == CENOTE_OK && transact->command != NULL) {
+    status = transact_empty_result(transact, &rows, &local);
+  }
+  atomic_store_explicit(&transact->inside, false, memory_order_release);
+  if (status != CENOTE_OK) {
+    cen_error_copy(error, &local);
+  }
+  if (status == CENOTE_OK && result != NULL) {
+    *result = rows;
+  } else {
+    cenote_result_free(rows);
+  }
+  return status;
+}
+
+/* --------------------------------------------------------------------- all of it */
+
+static enum transact_step call_body(struct transact *transact, cenote_transact_callback callback,
+                                    void *context)
+{
+  const cenote_status status = callback(context, &transact->handle, &transact->error);
+  /* Another thread of the body's may still be inside: it must not be, but it must come out. */
+  while (atomic_exchange_explicit(&transact->inside, true, memory_order_acquire)) {
+    nap_until(cen_now_ns() + CEN_NS_PER_MS);
+  }
+  const enum transact_step step = transact_finish(transact, status, cen_now_ns());
+  atomic_store_explicit(&transact->inside, false, memory_order_release);
+  return step;
+}
+
+static enum transact_step perform(struct transact *transact, enum transact_step step,
+                                  const char *operation_id, cenote_transact_callback callback,
+                                  void *context)
+{
+  cenote_status status;
+  cenote_error error = CENOTE_ERROR_INIT;
+  switch (step) {
+  case TRANSACT_ACQUIRE:
+    return acquire(transact, operation_id);
+  case TRANSACT_RUN:
+    return run(transact, NULL, &status, &error);
+  case TRANSACT_BODY:
+    return call_body(transact, callback, context);
+  case TRANSACT_WAIT:
+    nap_until(transact->until_ns);
+    return transact_waited(transact, cen_now_ns());
+  case TRANSACT_RELEASE:
+    (void)!cenote_release(transact->lease); /* stale when it was taken back: as good */
+    return transact_released(transact, cen_now_ns());
+  default:
+    return TRANSACT_DONE;
+  }
+}
+
+cenote_status cenote_transact_with(cenote_manager *manager, const cenote_transact_options *options,
+                                   cenote_transact_callback callback, void *context,
+                                   cenote_error *error)
+{
+  cenote_status status = transact_check(manager, options, callback != NULL, error);
+  if (status != CENOTE_OK) {
+    return status;
+  }
+  if (manager->external || cen_loop_inside(manager->loop)) {
+    return cenote_error_set(error, CENOTE_INVALID,
+                            "a transaction on the loop's own thread must not block: use "
+                            "cenote_transact_async");
+  }
+  struct transact *transact = calloc(1, sizeof *transact);
+  if (transact == NULL) {
+    return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: transaction");
+  }
+  transact_init(transact, manager, options, cen_now_ns());
+  const char *operation_id = options != NULL ? options->operation_id : NULL;
+  enum transact_step step = transact_start(transact, cen_now_ns());
+  while (step != TRANSACT_DONE) {
+    step = perform(transact, step, operation_id, callback, context);
+  }
+  status = transact->status;
+  if (status != CENOTE_OK) {
+    cen_error_copy(error, &transact->error);
+  }
+  free(transact);
+  return status;
+}
+
+cenote_status cenote_transact(cenote_manager *manager, cenote_transact_callback callback,
+                              void *context, cenote_error *error)
+{
+  return cenote_transact_with(manager, NULL, callback, context, error);
+}
