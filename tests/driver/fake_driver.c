@@ -225,7 +225,8 @@ static void plan(cenote_connection *connection)
   struct fake_script *script = connection->script;
   cenote_status outcome;
   int64_t takes = fake_duration(connection, connection->request, &outcome);
-  refuse(connection, outcome, "");
+  const char *sqlstate = atomic_load(&script->fail_sqlstate[connection->request->kind]);
+  refuse(connection, outcome, outcome && sqlstate ? sqlstate : "");
   connection->due_ns = takes == CEN_NEVER ? CEN_NEVER : takes > 0 ? fake_now_ns(script) + takes : 0;
 }
 
@@ -408,6 +409,9 @@ static cenote_status perform(cenote_connection *connection, const cenote_request
   case CENOTE_REQUEST_EXECUTE:
     return fake_execute(connection, request, error);
   case CENOTE_REQUEST_BEGIN:
+    atomic_store(&connection->script->begun_mode, (int)request->mode);
+    atomic_store(&connection->script->begun_isolation, (int)request->isolation);
+    atomic_store(&connection->script->begun_deferrable, request->deferrable);
     return begin(connection, error);
   case CENOTE_REQUEST_COMMIT:
     return end(connection, true, error);

@@ -37,14 +37,15 @@ enum { FAKE_KINDS = CENOTE_REQUEST_CLOSE + 1 };
 
 struct fake_script {
   /* --- what shall happen; by the request's kind */
-  _Atomic int64_t delay_ns[FAKE_KINDS]; /* it takes so long */
-  _Atomic int fail_status[FAKE_KINDS];  /* a cenote_status: see fake_fail */
-  _Atomic int fail_count[FAKE_KINDS];   /* so many fail; negative: all */
-  _Atomic bool hang[FAKE_KINDS];        /* it ends only by cancel or abort */
-  _Atomic bool deaf;                    /* cancels do nothing: only abort helps */
-  _Atomic bool break_on_failure;        /* a scripted failure leaves the session BROKEN */
-  _Atomic bool always_dirty;            /* every statement makes the session dirty */
-  _Atomic bool lose_idle;               /* connections are dead: the next request finds out */
+  _Atomic int64_t delay_ns[FAKE_KINDS];          /* it takes so long */
+  _Atomic int fail_status[FAKE_KINDS];           /* a cenote_status: see fake_fail */
+  _Atomic int fail_count[FAKE_KINDS];            /* so many fail; negative: all */
+  const char *_Atomic fail_sqlstate[FAKE_KINDS]; /* and the error says so; NULL: nothing */
+  _Atomic bool hang[FAKE_KINDS];                 /* it ends only by cancel or abort */
+  _Atomic bool deaf;                             /* cancels do nothing: only abort helps */
+  _Atomic bool break_on_failure;                 /* a scripted failure leaves the session BROKEN */
+  _Atomic bool always_dirty;                     /* every statement makes the session dirty */
+  _Atomic bool lose_idle; /* connections are dead: the next request finds out */
 
   /* --- pipelining: what shall happen beside the above (which holds there too) */
   _Atomic int enter_status;           /* a cenote_status: enter() is refused with it */
@@ -72,6 +73,7 @@ struct fake_script {
   _Atomic uint64_t enters, leaves, read_only_enters, pushes, answers, reads, repeated, lost;
   _Atomic int64_t most_in_flight; /* on one connection */
   _Atomic uint64_t aborts, taints, shrinks, rollbacks_of_open_transactions;
+  _Atomic int begun_mode, begun_isolation, begun_deferrable; /* of the last BEGIN request */
   _Atomic int64_t open_now, open_most; /* connections between OPEN and CLOSE or destroy */
 
   struct fake_grave *graves; /* private: destroyed connections, kept to catch their use */
