@@ -1,5 +1,6 @@
 /*
- * retry.h - what may be tried again, and when. Pure: no clock, no state.
+ * retry.h - what may be tried again, and when. Pure: no clock, no state, any thread. The waiting in
+ * between is manager_pause (manager.h) for who blocks, a timer of the loop for who must not.
  */
 #ifndef CEN_RETRY_H
 #define CEN_RETRY_H
@@ -15,10 +16,17 @@ enum cen_fate {
   CEN_FATE_ANSWERED /* the database said that it failed: it was rolled back */
 };
 
+enum {
+  CEN_RETRY_DELAY_MAX_MS = 60000, /* doubling ends here */
+  CEN_RETRY_JITTER = 50           /* percent: who failed together does not come back together */
+};
+
 /* Is the failure one that passes by itself: a lost or refused connection, a time-out while
- * connecting, 57P01, 57P02, 57P03, 53300, class 08? */
+ * connecting, 57P01, 57P02, 57P03, 53300, class 08? An open breaker is not: who met it is told at
+ * once. NULL is not. */
 bool cen_failure_is_transient(const cenote_error *error);
-/* May this statement be tried again after this failure? */
+/* May this statement be tried again after this failure? Only if the failure is transient, and the
+ * statement has surely not run (NOT_RUN) or only reads. */
 bool cen_may_retry(const cenote_error *error, enum cen_fate fate, bool read_only);
 /* How long to wait before try `attempt` (1 is the first repetition): exponential, with jitter.
  * The first one after a lost connection is at once: another connection may be fine. */
