@@ -55,7 +55,7 @@ enum {
   PIPELINE_DEPTH = 256,         /* statements in flight: the ceiling of simple_depth */
   PIPELINE_RING = 512,          /* a power of two above it: a check may come on top */
   PIPELINE_BATCH = 32,          /* flights fed in one go */
-  PIPELINE_WAKES = 64,          /* calls settled in one step */
+  PIPELINE_WAKES = 288,         /* calls woken by one step: a full pipeline dies */
   PIPELINE_REPEATS = 2,         /* of a statement whose plan was stale */
   PIPELINE_IDLE_NS = 1000000000 /* then the connection goes back to the pool */
 };
@@ -73,6 +73,7 @@ struct pipeline_limits {
   int64_t statement_ns;   /* a statement's own time, from when it is the oldest; 0: none */
   int64_t cancel_ns;      /* how long a cancel may take before it becomes an abort */
   int64_t check_after_ns; /* not answered for longer: a check goes before writes */
+  int64_t check_ns;       /* a check that takes longer has failed */
 };
 
 /* What a hand waits for, as the driver said when somebody was inside last. Only passed along. */
@@ -115,7 +116,8 @@ struct pipeline;
 struct pipeline_hand {
   struct pipeline_call *call; /* NULL: the loop */
   struct pipeline *in;        /* what it is inside of */
-  struct pipeline *polls;     /* whose input it waits for (POLL), until it comes back */
+  struct pipeline *polls;     /* whose input is its duty: it waits for it, or was woken to */
+  bool away;                  /* in POLL */
 };
 
 /* One statement. The owner keeps it until it is settled. */
@@ -184,17 +186,21 @@ struct pipeline {
 
   struct pipeline_hand *inside; /* at most one */
   struct pipeline_hand *poller; /* who waits for input, or was woken to do so */
-  bool watched;                 /* the loop is the poller and knows it */
-  struct pipeline_wants wants;
-  short revents;         /* announced by a poller while somebody was inside */
-  bool more;             /* reading stopped early: go on */
-  uint32_t first;        /* the ring: the oldest, counted for ever */
-  uint32_t count;        /* in flight, TAKEN ones too */
-  uint32_t taken;        /* of those: not pushed yet, at the end */
-  int64_t head_since_ns; /* since when the oldest one is */
+  bool watched;                 /* the loop watches it, as `watch` says */
+  struct pipeline_wants watch;
+  struct pipeline_wants wants; /* as they are now */
+  short revents;               /* announced by a poller while somebody was inside */
+  bool more;                   /* reading stopped early: go on */
+  uint32_t first;              /* the ring: the oldest, counted for ever */
+  uint32_t count;              /* in flight, TAKEN ones too */
+  uint32_t taken;              /* of those: not pushed yet, at the end */
+  int64_t head_since_ns;       /* since when the oldest one is */
   int64_t idle_since_ns;
   int64_t proven_ns; /* last answer */
 
+  bool served;          /* something was pushed since it was granted */
+  bool proving;         /* a check is in flight: feed no more */
+  bool fresh;           /* a check was answered, nothing was pushed since */
   bool aged;            /* the oldest is slow: feed no more */
   bool cancelling;      /* a cancel is under way: feed no more */
   bool draining;        /* goes back when empty: feed no more */
@@ -319,8 +325,10 @@ struct pipeline_set {
   int64_t ask_again_ns[PIPELINE_ROLES]; /* not before: the last one failed */
   struct cen_link settled;              /* asynchronous ones, for their owners to be told */
   int64_t loop_until_ns;                /* when the loop promised to come back */
-  int64_t minded_ns;                    /* no asynchronous call has a deadline before this */
+  int64_t minded_ns;                    /* no asynchronous call's time is over before this */
   bool shut;                            /* draining for good */
+  bool refusing[PIPELINE_ROLES];        /* what is queued is being refused, with `refusal` */
+  cenote_error refusal;
   uint64_t serials;
   struct pipeline_counters counters;
 };
