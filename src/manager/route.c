@@ -1,0 +1,327 @@
+/*
+ * route.c - see route.h. Verdicts are remembered by text in a table of shards. A shard is read under a read lock, so
+ * that callers with the same statement do not wait for each other; it is written when a text is new. Room is made by
+ * the clock: what was not asked for since the hand came by last goes first. The hash is seeded, so that nobody outside
+ * can aim at one bucket; the text itself is compared.
+ *
+ * Corrections (25006) are kept apart, two bits a text in a fixed map: they survive when the text leaves the table. Two
+ * texts that share their bits cost the other one its verdict "read-only", never more.
+ */
+#include "manager/route.h"
+
+#include "base/error.h"
+#include "sql/grammar.h"
+#include "sql/verdict.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+enum {
+  SHARDS = 16,
+  SHARD_ENTRIES = 256,     /* texts of a shard, */
+  SHARD_BYTES = 256 << 10, /* and their bytes together */
+  BUCKETS = 512,           /* a power of two */
+  CORRECTION_BITS = 1 << 17
+};
+
+struct entry {
+  struct entry *next; /* in its bucket */
+  uint64_t hash;
+  struct cen_verdict verdict;
+  atomic_bool used; /* since the hand came by */
+  size_t size;
+  char text[];
+};
+
+struct shard {
+  _Alignas(64) pthread_rwlock_t lock;
+  struct entry *buckets[BUCKETS];
+  struct entry *clock[SHARD_ENTRIES];
+  size_t count;
+  size_t bytes;
+  size_t hand;
+};
+
+struct cen_route {
+  struct shard shards[SHARDS];
+  enum cen_route_database database;
+  struct cen_names stateless;
+  uint64_t seed[2];
+  atomic_uint_least64_t corrections[CORRECTION_BITS / 64];
+};
+
+/* ------------------------------------------------------------------ hash */
+
+__extension__ typedef unsigned __int128 wide;
+
+static uint64_t fold(uint64_t a, uint64_t b)
+{
+  wide product = (wide)a * b;
+  return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static uint64_t word_at(const char *text)
+{
+  uint64_t word;
+  memcpy(&word, text, sizeof(word));
+  return word;
+}
+
+/* Sixteen bytes a round: both halves meet the seed before they are multiplied. */
+static uint64_t hash_text(const uint64_t seed[2], const char *text, size_t size)
+{
+  uint64_t hash = fold(size ^ seed[0], seed[1]);
+  char tail[16] = {0};
+  for (; size > 16; size -= 16, text += 16) {
+    hash = fold(word_at(text) ^ seed[0] ^ hash, word_at(text + 8) ^ seed[1]);
+  }
+  memcpy(tail, text, size);
+  hash = fold(word_at(tail) ^ seed[0] ^ hash, word_at(tail + 8) ^ seed[1]);
+  return fold(hash ^ seed[1], seed[0]);
+}
+
+static void make_seed(uint64_t seed[2])
+{
+  struct timespec now;
+  if (getrandom(seed, 2 * sizeof(*seed), GRND_NONBLOCK) != (ssize_t)(2 * sizeof(*seed))) {
+    clock_gettime(CLOCK_REALTIME, &now);
+    seed[0] = fold((uint64_t)now.tv_nsec ^ 0x9e3779b97f4a7c15u, (uint64_t)now.tv_sec | 1);
+    seed[1] = fold((uint64_t)(uintptr_t)seed, 0xd1342543de82ef95u);
+  }
+  seed[0] |= 1; /* a zero would swallow what it is multiplied with */
+  seed[1] |= 1;
+}
+
+/* ------------------------------------------------------------------ corrections */
+
+static void correct(struct cen_route *route, uint64_t hash)
+{
+  for (int i = 0; i < 2; i++, hash >>= 32) {
+    size_t bit = hash % CORRECTION_BITS;
+    atomic_fetch_or_explicit(&route->corrections[bit / 64], UINT64_C(1) << bit % 64,
+                             memory_order_relaxed);
+  }
+}
+
+static bool is_corrected(struct cen_route *route, uint64_t hash)
+{
+  for (int i = 0; i < 2; i++, hash >>= 32) {
+    size_t bit = hash % CORRECTION_BITS;
+    uint64_t word = atomic_load_explicit(&route->corrections[bit / 64], memory_order_relaxed);
+    if (!(word >> bit % 64 & 1)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+static void apply_correction(struct cen_verdict *verdict)
+{
+  if (verdict->read_only) {
+    verdict->read_only = false;
+    verdict->why = "the database refused it as a read";
+  }
+}
+
+/* ------------------------------------------------------------------ the table */
+
+static struct shard *shard_of(struct cen_route *route, uint64_t hash)
+{
+  return &route->shards[hash >> 60 & (SHARDS - 1)];
+}
+
+static struct entry **find_link(struct shard *shard, uint64_t hash, const char *sql, size_t size)
+{
+  struct entry **link = &shard->buckets[hash & (BUCKETS - 1)];
+  for (; *link; link = &(*link)->next) {
+    struct entry *entry = *link;
+    if (entry->hash == hash && entry->size == size && memcmp(entry->text, sql, size) == 0) {
+      break;
+    }
+  }
+  return link;
+}
+
+/* Writer's lock held. */
+static void drop_at_hand(struct shard *shard)
+{
+  struct entry *entry = shard->clock[shard->hand];
+  struct entry **link = &shard->buckets[entry->hash & (BUCKETS - 1)];
+  while (*link != entry) {
+    link = &(*link)->next;
+  }
+  *link = entry->next;
+  shard->bytes -= entry->size;
+  shard->clock[shard->hand] = shard->clock[--shard->count];
+  free(entry);
+}
+
+/* Writer's lock held; `size` fits an empty shard. */
+static void make_room(struct shard *shard, size_t size)
+{
+  while (shard->count == SHARD_ENTRIES || shard->bytes + size > SHARD_BYTES) {
+    shard->hand = shard->hand < shard->count ? shard->hand : 0;
+    if (atomic_exchange_explicit(&shard->clock[shard->hand]->used, false, memory_order_relaxed)) {
+      shard->hand++;
+    } else {
+      drop_at_hand(shard);
+    }
+  }
+}
+
+static void remember(struct cen_route *route, uint64_t hash, const char *sql, size_t size,
+                     struct cen_verdict verdict)
+{
+  struct shard *shard = shard_of(route, hash);
+  struct entry *entry = malloc(sizeof(*entry) + size);
+  if (!entry) {
+    return;
+  }
+  *entry = (struct entry){.hash = hash, .verdict = verdict, .size = size};
+  memcpy(entry->text, sql, size);
+  pthread_rwlock_wrlock(&shard->lock);
+  if (*find_link(shard, hash, sql, size)) { /* somebody was faster */
+    pthread_rwlock_unlock(&shard->lock);
+    free(entry);
+    return;
+  }
+  make_room(shard, size);
+  if (is_corrected(route, hash)) { /* while it was judged */
+    apply_correction(&entry->verdict);
+  }
+  entry->next = shard->buckets[hash & (BUCKETS - 1)];
+  shard->buckets[hash & (BUCKETS - 1)] = entry;
+  shard->clock[shard->count++] = entry;
+  shard->bytes += size;
+  pthread_rwlock_unlock(&shard->lock);
+}
+
+static bool recall(struct cen_route *route, uint64_t hash, const char *sql, size_t size,
+                   struct cen_verdict *verdict)
+{
+  struct shard *shard = shard_of(route, hash);
+  struct entry *entry;
+  pthread_rwlock_rdlock(&shard->lock);
+  entry = *find_link(shard, hash, sql, size);
+  if (entry) {
+    *verdict = entry->verdict;
+    if (!atomic_load_explicit(&entry->used, memory_order_relaxed)) {
+      atomic_store_explicit(&entry->used, true, memory_order_relaxed);
+    }
+  }
+  pthread_rwlock_unlock(&shard->lock);
+  return entry != NULL;
+}
+
+/* ------------------------------------------------------------------ the calls */
+
+cenote_status cen_route_new(enum cen_route_database database, const char *stateless,
+                            struct cen_route **route, cenote_error *error)
+{
+  struct cen_route *made = NULL;
+  cenote_status status;
+  *route = NULL;
+  if (posix_memalign((void **)&made, _Alignof(struct cen_route), sizeof(*made)) != 0) {
+    return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory for routing statements");
+  }
+  memset(made, 0, sizeof(*made));
+  made->database = database;
+  status = cen_names_init(&made->stateless, stateless, error);
+  if (status) {
+    free(made);
+    return status;
+  }
+  make_seed(made->seed);
+  for (size_t i = 0; i < SHARDS; i++) {
+    pthread_rwlock_init(&made->shards[i].lock, NULL);
+  }
+  *route = made;
+  return CENOTE_OK;
+}
+
+void cen_route_free(struct cen_route *route)
+{
+  if (!route) {
+    return;
+  }
+  for (size_t i = 0; i < SHARDS; i++) {
+    struct shard *shard = &route->shards[i];
+    for (size_t j = 0; j < shard->count; j++) {
+      free(shard->clock[j]);
+    }
+    pthread_rwlock_destroy(&shard->lock);
+  }
+  cen_names_free(&route->stateless);
+  free(route);
+}
+
+struct cen_verdict cen_route_judge(struct cen_route *route, const char *sql, size_t size)
+{
+  struct cen_sql_verdict judged;
+  struct cen_verdict verdict;
+  uint64_t hash;
+  if (route->database == CEN_ROUTE_UNKNOWN) {
+    return (struct cen_verdict){.why = "a database whose statements are not understood"};
+  }
+  if (size > CEN_GRAMMAR_TEXT) {
+    return (struct cen_verdict){.why = "too long or too deep to be parsed"};
+  }
+  hash = hash_text(route->seed, sql, size);
+  if (recall(route, hash, sql, size, &verdict)) {
+    return verdict;
+  }
+  judged = route->database == CEN_ROUTE_SQLITE ? cen_verdict_sqlite(sql, size)
+                                               : cen_verdict_postgres(sql, size, &route->stateless);
+  verdict = (struct cen_verdict){
+      .shareable = judged.shareable, .read_only = judged.read_only, .why = judged.why};
+  if (is_corrected(route, hash)) {
+    apply_correction(&verdict);
+  }
+  if (!judged.passing) {
+    remember(route, hash, sql, size, verdict);
+  }
+  return verdict;
+}
+
+struct cen_verdict cen_route_apply_hint(struct cen_verdict verdict, cenote_hint hint)
+{
+  switch (hint) {
+  case CENOTE_HINT_NONE:
+  case CENOTE_HINT_QUERY:
+  case CENOTE_HINT_SIMPLE: /* the text alone says what is safe */
+    return verdict;
+  case CENOTE_HINT_TRANSACTION:
+  case CENOTE_HINT_COMPLEX:
+  case CENOTE_HINT_POOL:
+    break;
+  }
+  if (verdict.shareable) {
+    verdict.shareable = false;
+    verdict.why = "the caller's hint";
+  }
+  return verdict;
+}
+
+void cen_route_not_read_only(struct cen_route *route, const char *sql, size_t size)
+{
+  uint64_t hash;
+  struct shard *shard;
+  struct entry *entry;
+  if (size > CEN_GRAMMAR_TEXT) {
+    return; /* was never called a read */
+  }
+  hash = hash_text(route->seed, sql, size);
+  shard = shard_of(route, hash);
+  correct(route, hash);
+  pthread_rwlock_wrlock(&shard->lock);
+  entry = *find_link(shard, hash, sql, size);
+  if (entry) {
+    apply_correction(&entry->verdict);
+  }
+  pthread_rwlock_unlock(&shard->lock);
+}
