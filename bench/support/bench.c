@@ -61,6 +61,11 @@ int64_t bench_process_cpu_ns(void)
   return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 }
 
+void bench_pause_ms(int ms)
+{
+  nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
+}
+
 /* Process 0 is the calling thread. */
 static void pin(int process)
 {

@@ -30,6 +30,8 @@ int64_t bench_wall_ns(void);
 int64_t bench_thread_cpu_ns(void);
 int64_t bench_process_cpu_ns(void);
 
+void bench_pause_ms(int ms);
+
 /* Keeps the calling thread on the processor it is on, so that no migration lands in a figure; and
  * another process on the same one. The figures vary more where the system refuses. */
 void bench_pin_thread(void);

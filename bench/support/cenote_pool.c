@@ -7,18 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static cenote_manager *open_with(const char *url, const cenote_driver *driver, int minimum,
-                                 int maximum)
+static cenote_manager *open_with(const char *url, cenote_options options, int minimum, int maximum)
 {
   char least[16];
   char most[16];
   snprintf(least, sizeof least, "%d", minimum);
   snprintf(most, sizeof most, "%d", maximum);
   const cenote_setting settings[] = {{"min_connections", least}, {"max_connections", most}};
-  cenote_options options = CENOTE_OPTIONS_INIT;
   options.settings = settings;
   options.settings_count = sizeof settings / sizeof settings[0];
-  options.driver = driver;
 
   cenote_manager *manager = NULL;
   cenote_error error = CENOTE_ERROR_INIT;
@@ -30,12 +27,22 @@ static cenote_manager *open_with(const char *url, const cenote_driver *driver, i
 
 cenote_manager *bench_open_stub(int minimum, int maximum)
 {
-  return open_with("stub:", &bench_stub_driver, minimum, maximum);
+  cenote_options options = CENOTE_OPTIONS_INIT;
+  options.driver = &bench_stub_driver;
+  return open_with("stub:", options, minimum, maximum);
 }
 
 cenote_manager *bench_open_url(const char *url, int minimum, int maximum)
 {
-  return open_with(url, NULL, minimum, maximum);
+  cenote_options options = CENOTE_OPTIONS_INIT;
+  return open_with(url, options, minimum, maximum);
+}
+
+cenote_manager *bench_open_loop(const char *url, int minimum, int maximum)
+{
+  cenote_options options = CENOTE_OPTIONS_INIT;
+  options.external_loop = true;
+  return open_with(url, options, minimum, maximum);
 }
 
 void bench_fill(cenote_manager *manager, int connections)

@@ -96,6 +96,33 @@ static bool read_usage(const char *pid, struct usage *usage)
   return true;
 }
 
+/* Calls `each` for the server's processes but the first; false: they cannot be seen. */
+static bool children_each(void (*each)(int pid, const struct usage *usage, void *context),
+                          void *context)
+{
+  const char *postmaster = getenv("CENOTE_TEST_POSTGRES_PID");
+  DIR *processes = postmaster != NULL ? opendir("/proc") : NULL;
+  if (processes == NULL) {
+    return false;
+  }
+  struct usage usage;
+  int parent = (int)strtol(postmaster, NULL, 10);
+  for (struct dirent *entry = readdir(processes); entry != NULL; entry = readdir(processes)) {
+    if (isdigit((unsigned char)entry->d_name[0]) && read_usage(entry->d_name, &usage) &&
+        usage.parent == parent) {
+      each((int)strtol(entry->d_name, NULL, 10), &usage, context);
+    }
+  }
+  closedir(processes);
+  return true;
+}
+
+static void child_add(int pid, const struct usage *usage, void *context)
+{
+  (void)pid;
+  *(long long *)context += usage->own + usage->waited;
+}
+
 int64_t bench_postgres_cpu_ns(void)
 {
   const char *postmaster = getenv("CENOTE_TEST_POSTGRES_PID");
@@ -103,18 +130,35 @@ int64_t bench_postgres_cpu_ns(void)
   if (postmaster == NULL || !read_usage(postmaster, &usage)) {
     return 0;
   }
-  int parent = (int)strtol(postmaster, NULL, 10);
   long long ticks = usage.own + usage.waited;
-  DIR *processes = opendir("/proc");
-  if (processes == NULL) {
+  if (!children_each(child_add, &ticks)) {
     return 0;
   }
-  for (struct dirent *entry = readdir(processes); entry != NULL; entry = readdir(processes)) {
-    if (isdigit((unsigned char)entry->d_name[0]) && read_usage(entry->d_name, &usage) &&
-        usage.parent == parent) {
-      ticks += usage.own + usage.waited;
-    }
-  }
-  closedir(processes);
   return ticks * (1000000000 / sysconf(_SC_CLK_TCK));
+}
+
+int64_t bench_both_cpu_begin_ns(void)
+{
+  int64_t server = bench_postgres_cpu_ns();
+  return server + bench_process_cpu_ns();
+}
+
+int64_t bench_both_cpu_end_ns(void)
+{
+  int64_t own = bench_process_cpu_ns();
+  return own + bench_postgres_cpu_ns();
+}
+
+static void child_pin(int pid, const struct usage *usage, void *context)
+{
+  (void)usage;
+  (void)context;
+  bench_pin_process_here(pid);
+}
+
+void bench_postgres_pin_here(void)
+{
+  if (!children_each(child_pin, NULL)) {
+    bench_skip("pinning the server's sessions", "they cannot be seen; the figures vary more");
+  }
 }

@@ -26,5 +26,12 @@ void bench_postgres_run(PGconn *connection, const char *sql);
 /* Processor time of the server and of all its sessions, past and present; it moves in steps of
  * 10 ms. 0 where it cannot be seen. */
 int64_t bench_postgres_cpu_ns(void);
+/* The same plus this process's, before and after what is measured: finding the server's processes
+ * is not in the difference. */
+int64_t bench_both_cpu_begin_ns(void);
+int64_t bench_both_cpu_end_ns(void);
+
+/* All sessions that are open now share the processor of the calling thread from here on. */
+void bench_postgres_pin_here(void);
 
 #endif
