@@ -206,11 +206,11 @@ static enum transact_step commit(struct transact *transact, int64_t now_ns)
 {
   cenote_status status = CENOTE_OK;
   cen_error_clear(&transact->error);
-  if ((transact->flags & CENOTE_SESSION_FAILED) != 0) {
+  if (now_ns >= transact->deadline_ns) {
+    status = overdue_error(&transact->error);
+  } else if (!transact->lost && (transact->flags & CENOTE_SESSION_FAILED) != 0) {
     status = failed_error(&transact->error);
     transact->again = may_repeat(transact, status, &transact->error);
-  } else if (now_ns >= transact->deadline_ns) {
-    status = overdue_error(&transact->error);
   }
   if (status == CENOTE_OK) {
     return run(transact, PHASE_COMMITTING, CENOTE_REQUEST_COMMIT);
@@ -349,7 +349,7 @@ static enum transact_step begin_inside(struct transact *transact, cenote_status 
 static enum transact_step end_inside(struct transact *transact, enum transact_text text,
                                      int64_t now_ns)
 {
-  const bool failed = (transact->flags & CENOTE_SESSION_FAILED) != 0;
+  const bool failed = !transact->lost && (transact->flags & CENOTE_SESSION_FAILED) != 0;
   transact->end_text = text;
   if (text == TRANSACT_TEXT_ROLLBACK || failed) {
     return roll_back(transact, PHASE_ENDING, now_ns);

@@ -130,7 +130,11 @@ enum transact_text transact_read_text(const char *sql, enum cen_dialect dialect,
   if (!may_concern(sql, size, dialect)) {
     return TRANSACT_TEXT_PLAIN;
   }
-  const enum cen_verb verb = cen_statement_verb(sql, size, dialect);
+  enum cen_verb verb = cen_statement_verb(sql, size, dialect);
+  if (verb == CEN_VERB_UNKNOWN) { /* START TRANSACTION and ABORT, which SQLite does not have */
+    dialect = CEN_DIALECT_POSTGRES;
+    verb = cen_statement_verb(sql, size, dialect);
+  }
   const bool begins = verb == CEN_VERB_BEGIN;
   if (!begins && verb != CEN_VERB_COMMIT && verb != CEN_VERB_ROLLBACK) {
     return TRANSACT_TEXT_PLAIN;

@@ -1,35 +1,6 @@
 /* manager_transaction.c - transactions and batches on SQLite and on the fake driver: savepoints,
  * statements of the caller's own in between, time-outs, lost connections. */
-#include "manager_help.h"
-
-#include "driver/scratch.h"
-
-/* A SQLite database of the test's own with a table t (a INTEGER PRIMARY KEY, b). */
-struct base {
-  cenote_manager *manager;
-  cenote_error error;
-};
-
-static void base_open(struct base *base)
-{
-  const cenote_setting settings[] = {{"min_connections", "0"}, {"max_connections", "3"}};
-  cenote_options options = CENOTE_OPTIONS_INIT;
-  options.settings = settings;
-  options.settings_count = 2;
-  base->error = (cenote_error)CENOTE_ERROR_INIT;
-  must(cenote_open(scratch_url(), &options, &base->manager, &base->error), &base->error);
-  cenote_lease lease = must_acquire(base->manager, "schema");
-  must_run(lease, "CREATE TABLE t (a INTEGER PRIMARY KEY, b)");
-  must_release(lease);
-}
-
-static int64_t rows_in(cenote_manager *manager)
-{
-  cenote_lease lease = must_acquire(manager, "count");
-  const int64_t rows = must_read(lease, "SELECT count(*) FROM t");
-  must_release(lease);
-  return rows;
-}
+#include "sqlite_base.h"
 
 static cenote_transaction *must_begin(cenote_lease lease, int64_t timeout_ms)
 {
@@ -65,7 +36,7 @@ static void a_commit_keeps_and_a_rollback_forgets(void **state)
   assert_int_equal(cenote_rollback(tx, &base.error), CENOTE_OK);
   must_release(lease);
   assert_int_equal(rows_in(base.manager), 1);
-  cenote_close(base.manager);
+  base_close(&base);
 }
 
 static void a_nested_transaction_is_a_savepoint(void **state)
@@ -88,7 +59,7 @@ static void a_nested_transaction_is_a_savepoint(void **state)
   must_commit(outer);
   assert_int_equal(must_read(lease, "SELECT sum(a) FROM t"), 5);
   must_release(lease);
-  cenote_close(base.manager);
+  base_close(&base);
 }
 
 static void committing_the_outer_one_commits_what_is_open_inside(void **state)
@@ -107,7 +78,7 @@ static void committing_the_outer_one_commits_what_is_open_inside(void **state)
   assert_int_equal(cenote_rollback(inner, &base.error), CENOTE_OK);
   assert_int_equal(must_read(lease, "SELECT count(*) FROM t"), 1);
   must_release(lease);
-  cenote_close(base.manager);
+  base_close(&base);
 }
 
 static void a_handle_whose_transaction_ended_never_touches_the_next_one(void **state)
@@ -128,7 +99,7 @@ static void a_handle_whose_transaction_ended_never_touches_the_next_one(void **s
   must_commit(fresh);
   assert_int_equal(must_read(lease, "SELECT count(*) FROM t"), 2);
   must_release(lease);
-  cenote_close(base.manager);
+  base_close(&base);
 }
 
 static void begin_and_commit_as_statements_mix_with_the_calls(void **state)
@@ -151,7 +122,7 @@ static void begin_and_commit_as_statements_mix_with_the_calls(void **state)
   assert_int_equal(cenote_rollback(tx, &base.error), CENOTE_OK);
   must_release(lease);
   assert_int_equal(rows_in(base.manager), 1);
-  cenote_close(base.manager);
+  base_close(&base);
 }
 
 static void a_failed_transaction_cannot_be_committed(void **state)
@@ -245,7 +216,7 @@ static void an_inner_transactions_time_does_not_bind_the_outer_one(void **state)
   must_commit(outer);
   assert_int_equal(must_read(lease, "SELECT sum(a) FROM t"), 11);
   must_release(lease);
-  cenote_close(base.manager);
+  base_close(&base);
 }
 
 static void a_rollback_succeeds_after_a_lost_connection(void **state)
@@ -319,7 +290,7 @@ static void a_transaction_outlived_by_its_handle_after_an_expiry(void **state)
   tx = must_begin(lease, 0);
   wait_until(statistics_of(base.manager).lease_timeouts == 2);
   assert_int_equal(cenote_rollback(tx, &base.error), CENOTE_OK);
-  cenote_close(base.manager);
+  base_close(&base);
 }
 
 static void savepoints_have_a_ceiling(void **state)
@@ -343,7 +314,7 @@ static void savepoints_have_a_ceiling(void **state)
   }
   assert_int_equal(must_read(lease, "SELECT 1"), 1);
   must_release(lease);
-  cenote_close(base.manager);
+  base_close(&base);
 }
 
 /* ------------------------------------------------------------------------ batches */
@@ -365,7 +336,7 @@ static void a_batch_answers_a_result_for_each_statement(void **state)
   assert_int_equal(cenote_result_affected_rows(results[0]), 1);
   assert_int_equal(cenote_result_last_insert_id(results[1]), 8);
   must_release(lease);
-  cenote_close(base.manager);
+  base_close(&base);
   assert_int_equal(cenote_result_rows(results[2]), 2); /* they are the caller's */
   assert_string_equal(cenote_result_text(results[2], 1, 1), "seven");
   cenote_results_free(results, 3);
@@ -395,7 +366,7 @@ static void a_batch_is_all_or_nothing_and_names_the_failing_one(void **state)
   cenote_results_free(results, 2);
   must_release(lease);
   assert_int_equal(rows_in(base.manager), 2);
-  cenote_close(base.manager);
+  base_close(&base);
 }
 
 static void a_batch_in_a_transaction_undoes_only_itself(void **state)
@@ -417,7 +388,7 @@ static void a_batch_in_a_transaction_undoes_only_itself(void **state)
   must_commit(tx);
   assert_int_equal(must_read(lease, "SELECT sum(a) FROM t"), 4);
   must_release(lease);
-  cenote_close(base.manager);
+  base_close(&base);
 }
 
 static void a_batch_that_only_reads_refuses_to_write(void **state)
@@ -437,7 +408,7 @@ static void a_batch_that_only_reads_refuses_to_write(void **state)
   cenote_results_free(results, 1);
   must_run(lease, "INSERT INTO t VALUES (9, 9)"); /* the mode ended with the batch */
   must_release(lease);
-  cenote_close(base.manager);
+  base_close(&base);
 }
 
 static void a_wrong_batch_changes_nothing(void **state)
@@ -468,7 +439,7 @@ static void a_wrong_batch_changes_nothing(void **state)
          cenote_batch(lease, &good, 1, (cenote_batch_mode)99, &results, &base.error), &base.error);
   must_release(lease);
   assert_int_equal(rows_in(base.manager), 0);
-  cenote_close(base.manager);
+  base_close(&base);
 }
 
 int main(void)
