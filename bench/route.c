@@ -50,7 +50,7 @@ static double cached_ns(struct cen_route *route, int different)
 static double parsed_ns(struct cen_route *route, int64_t *number)
 {
   int count = bench_scaled(PARSED, 10);
-  char text[SIZE + 1];
+  char text[2 * SIZE];
   int64_t cpu = bench_thread_cpu_ns();
   for (int i = 0; i < count; i++) {
     snprintf(text, sizeof text,
