@@ -424,6 +424,23 @@ cenote_status cenote_acquire(cenote_manager *manager, const char *operation_id, 
   return CENOTE_OK;
 }
 
+cenote_status acquire_until(struct cenote_manager *manager, const char *operation_id,
+                            int64_t until_ns, int64_t lease_ns, cenote_lease *lease,
+                            cenote_error *error)
+{
+  const int64_t now = cen_now_ns();
+  const int64_t left_ms = (until_ns - now + CEN_NS_PER_MS - 1) / CEN_NS_PER_MS;
+  struct pool_ask ask = manager_ask(manager, operation_id, 0, now);
+  *lease = (cenote_lease){0};
+  ask.lease_ns = lease_ns;
+  const cenote_status status =
+      acquire_fully(manager, &ask, left_ms > 0 ? left_ms : 0, lease, error);
+  if (status == CENOTE_OK && lease_ns < 2 * manager->heartbeat_ns) {
+    housekeeper_kick(manager); /* shorter than the janitor's rhythm: it must look sooner */
+  }
+  return status;
+}
+
 static int64_t smaller_positive(int64_t a, int64_t b)
 {
   if (a <= 0 || b <= 0) {

@@ -1,6 +1,8 @@
 /* async.c - acquires that do not block: the housekeeper waits for them and calls back. */
 #include "manager/async.h"
 
+#include "manager/query.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -269,7 +271,7 @@ static bool somebody_asks(struct cenote_manager *manager)
 /* Callbacks that ask again are refused again; who never stops asking is left behind. */
 void async_finish(struct cenote_manager *manager)
 {
-  for (int i = 0; i < 100 && somebody_asks(manager); i++) {
+  for (int i = 0; i < 100 && (query_settle(manager) || somebody_asks(manager)); i++) {
     (void)async_turn(manager, cen_now_ns());
   }
 }

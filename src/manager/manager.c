@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "driver/registry.h"
 #include "manager/pressure.h"
+#include "manager/query.h"
 #include "manager/run.h"
 
 #include <inttypes.h>
@@ -89,6 +90,7 @@ static void free_parts(struct cenote_manager *manager)
     manager->driver->shared_free(manager->shared);
   }
   observer_free(manager);
+  query_free(manager);
   run_free(manager);
   paths_free(manager);
   cen_pressure_free(manager->pressure);
@@ -137,6 +139,12 @@ static cenote_status assemble(struct cenote_manager *manager, const char *url, c
   }
   if (status == CENOTE_OK) {
     status = run_new(manager);
+  }
+  if (status == CENOTE_OK) {
+    status = query_new(manager, error);
+    if (status != CENOTE_OK) {
+      return status;
+    }
   }
   if (status != CENOTE_OK) {
     return cenote_error_set(error, status, "out of memory: manager");
@@ -310,6 +318,7 @@ static int64_t begin_shutdown(struct cenote_manager *manager, int64_t timeout_ms
     manager->life = LIFE_DRAINING;
     manager->drain_ms = timeout_ms;
     manager->drain_until_ns = cen_deadline_ns(cen_now_ns(), timeout_ms);
+    pthread_cond_broadcast(&manager->life_changed); /* whoever pauses before he tries again */
   }
   const int64_t until = manager->drain_until_ns;
   pthread_mutex_unlock(&manager->life_lock);
@@ -319,6 +328,7 @@ static int64_t begin_shutdown(struct cenote_manager *manager, int64_t timeout_ms
     observer_audit(manager, CENOTE_AUDIT_SHUTDOWN, 0, "", "");
     pool_drain(&manager->pool, cen_now_ns(), &wakes);
     manager_wake(manager, &wakes);
+    query_drain(manager);
   }
   return until;
 }

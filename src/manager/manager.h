@@ -111,7 +111,8 @@ struct cenote_manager {
   _Atomic uint64_t checks; /* on a caller's behalf; the pool counts those of idle connections */
   struct cen_observer *observer; /* windows for health, observing.c */
 
-  struct runs *runs; /* run.c */
+  struct runs *runs;       /* run.c */
+  struct queries *queries; /* query_async.c */
   _Atomic bool told_begin; /* transact_steps.c: the warning was given */
   struct cen_paths *paths;       /* what each path did, paths.c */
 
@@ -164,6 +165,11 @@ cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, 
                              cenote_error *error);
 struct pool_ask manager_ask(struct cenote_manager *manager, const char *operation_id,
                             int64_t lease_ms, int64_t now_ns);
+/* A lease of the manager's own for a caller's statement: until when it may be waited for, and how
+ * long it lasts. Blocks. */
+cenote_status acquire_until(struct cenote_manager *manager, const char *operation_id,
+                            int64_t until_ns, int64_t lease_ns, cenote_lease *lease,
+                            cenote_error *error);
 /* The shown form of an operation id: redacted by the host's callback, escaped. */
 void manager_show_operation(const struct cenote_manager *manager, const char *operation, char *out,
                             size_t size);
