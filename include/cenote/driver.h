@@ -119,23 +119,33 @@ typedef enum cenote_answer {
 typedef struct cenote_pipelining {
   size_t size;
   /* Out of request mode, between requests. `read_only`: the session refuses to write (25006) from
-   * here on; it is DIRTY then. Sends nothing that has to be waited for. */
+   * here on; it is DIRTY then. Sends nothing that has to be waited for. CENOTE_UNSUPPORTED: not on
+   * this connection (a pooler is in between), or not read-only; it is as before then. */
   cenote_status (*enter)(cenote_connection *connection, bool read_only, cenote_error *error);
   /* Sends one EXECUTE or CHECK, followed by a sync point. `request` is borrowed until push returns,
    * its sink until the request is answered or the connection destroyed. CENOTE_OK: the server may
-   * have it from now on. CENOTE_CONNECTION_LOST: not a byte of it was sent, the connection is dead.
-   * Anything else: the request itself is wrong, nothing was sent, the connection is as before.
-   * Never blocks. */
+   * have it from now on. CENOTE_CONNECTION_LOST: the server will not run it, the connection is dead
+   * (read() then answers LOST for what is in flight). Anything else: the request itself is wrong,
+   * nothing was sent, the connection is as before. Never blocks. */
   cenote_status (*push)(cenote_connection *connection, const cenote_request *request,
                         cenote_error *error);
+  /* What to wait for; no deadline, or 0: do not wait, read. To be asked after the last push of a
+   * batch, also when somebody waits already: a driver may hold requests back until then, to send
+   * many at once, and POLLOUT is wanted while the network takes no more. */
   void (*wants)(const cenote_connection *connection, cenote_wants *wants);
   /* After waiting (`revents`; 0 in the calls after the first): what has arrived. Call it until it
-   * answers NONE or LOST. cancel() asks the oldest request to stop; its answer tells whether it did. */
+   * answers NONE or LOST. cancel() asks the oldest request to stop; its answer tells whether it did:
+   * CENOTE_CANCELLED. On its way the cancel may hit one behind instead, which then fails with
+   * CENOTE_DATABASE and 57014, rolled back; the server's own time-out is CENOTE_STATEMENT_TIMEOUT.
+   * With nothing in flight cancel() does nothing. */
   cenote_answer (*read)(cenote_connection *connection, short revents, cenote_error *error);
   /* A cancel was asked for and may still reach the server: nothing new should be pushed until it
-   * cannot. `done_fd`: readable when it is worth asking again, or -1. */
+   * cannot, and leave() would break the session. `done_fd`: readable when it is worth asking again,
+   * owned by the driver and good until the next call; or -1. Once it cannot: session() says BROKEN
+   * when a cancel may have gone astray. What is in flight is answered all the same, but the
+   * connection should get nothing more. */
   bool (*cancelling)(const cenote_connection *connection, int *done_fd);
-  /* Back to request mode; nothing may be in flight. */
+  /* Back to request mode; nothing may be in flight. Fine after LOST too. session() is exact then. */
   void (*leave)(cenote_connection *connection);
 } cenote_pipelining;
 

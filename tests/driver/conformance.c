@@ -89,16 +89,18 @@ static size_t choose(struct CMUnitTest *out, const struct bench_test *tests, siz
 
 int conformance_run(const struct subject *subject)
 {
-  size_t all = value_tests_count + session_tests_count + stop_tests_count;
+  size_t all = value_tests_count + session_tests_count + stop_tests_count + pipeline_tests_count;
+  unsigned has = subject->has | (subject->driver->pipelining ? HAS_PIPELINING : 0);
   struct CMUnitTest *tests = calloc(all, sizeof(*tests));
   size_t count;
   int failed;
   if (!tests) {
     return 1;
   }
-  count = choose(tests, value_tests, value_tests_count, subject->has);
-  count += choose(tests + count, session_tests, session_tests_count, subject->has);
-  count += choose(tests + count, stop_tests, stop_tests_count, subject->has);
+  count = choose(tests, value_tests, value_tests_count, has);
+  count += choose(tests + count, session_tests, session_tests_count, has);
+  count += choose(tests + count, stop_tests, stop_tests_count, has);
+  count += choose(tests + count, pipeline_tests, pipeline_tests_count, has);
   subject_at_hand = subject;
   /* cmocka's macro wants an array; this is what it calls */
   failed = _cmocka_run_group_tests(subject->driver->name, tests, count, NULL, NULL);

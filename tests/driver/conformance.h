@@ -19,8 +19,9 @@ enum {
   HAS_RAW_TEXT = 1u << 1,
   HAS_BOOLEANS = 1u << 2, /* else they come back as integers */
   HAS_NAMED_ARGUMENTS = 1u << 3,
-  HAS_READ_ONLY = 1u << 4,     /* CENOTE_BATCH_READ refuses writes */
-  HAS_QUESTION_MARKS = 1u << 5 /* literal_question is given */
+  HAS_READ_ONLY = 1u << 4,      /* CENOTE_BATCH_READ refuses writes */
+  HAS_QUESTION_MARKS = 1u << 5, /* literal_question is given */
+  HAS_PIPELINING = 1u << 6      /* the suite finds out by itself */
 };
 
 /* A statement that changes the session, and one that reads it: its number differs between. */
@@ -81,5 +82,7 @@ extern const struct bench_test session_tests[];
 extern const size_t session_tests_count;
 extern const struct bench_test stop_tests[];
 extern const size_t stop_tests_count;
+extern const struct bench_test pipeline_tests[];
+extern const size_t pipeline_tests_count;
 
 #endif

@@ -200,6 +200,10 @@ static cenote_status push_inside(cenote_connection *connection, const cenote_req
   if (!flight) {
     return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory");
   }
+  int64_t cancel = atomic_load(&connection->cancel_due_ns);
+  if (!connection->first && cancel != 0 && cancel <= fake_now_ns(script)) {
+    atomic_store(&connection->cancel_due_ns, 0); /* it came when nothing ran */
+  }
   flight->serial = ++connection->serial;
   flight->pushed_ns = fake_now_ns(script);
   flight->takes_ns = fake_duration(connection, &flight->request, &flight->outcome);

@@ -115,7 +115,7 @@ void pg_cancel(cenote_connection *c)
 {
   pthread_mutex_lock(&c->guard);
   if (c->running && !c->cancelled) {
-    c->cancelled = true;
+    c->cancelled = true; /* with a job of the one before: pg_cancel_going_on starts the next */
     if (c->canceller && !c->job) {
       job_begin(c);
     } else if (!c->canceller && c->fd >= 0) {
@@ -148,6 +148,44 @@ bool pg_cancel_pending(cenote_connection *c)
   atomic_store(&c->job->over, 1);
   cen_unpark(&c->job->over);
   return !cen_job_done(&c->job->job);
+}
+
+void pg_cancel_over(cenote_connection *c)
+{
+  c->cancelled = false;
+  if (c->job) {
+    atomic_store(&c->job->over, 1);
+    cen_unpark(&c->job->over);
+  } else {
+    c->cancel_arrived = false;
+  }
+}
+
+bool pg_cancel_going_on(cenote_connection *c)
+{
+  struct pg_cancel_job *done = NULL;
+  pthread_mutex_lock(&c->guard);
+  bool going_on = c->job != NULL;
+  if (c->job && cen_job_done(&c->job->job)) {
+    going_on = false; /* nothing of it is on its way */
+    if (atomic_load(&c->job->over)) {
+      if (pg_cancel_astray(c)) {
+        atomic_store(&c->broken, true);
+      }
+      done = c->job;
+      c->job = NULL;
+      c->cancel_arrived = false;
+      if (c->cancelled && c->running) { /* asked for while the one before was under way */
+        job_begin(c);
+        going_on = c->job != NULL;
+      }
+    }
+  }
+  pthread_mutex_unlock(&c->guard);
+  if (done) {
+    cen_job_drop(&done->job);
+  }
+  return going_on;
 }
 
 /* PQcancel returns when the cancel's connection was closed. If the server did that, the signal was

@@ -262,6 +262,14 @@ static void on_notice(void *context, const PGresult *result)
     atomic_store(&c->broken, true);
     snprintf(c->goodbye, sizeof(c->goodbye), "%s", pg_field(result, PG_DIAG_MESSAGE_PRIMARY));
     snprintf(c->goodbye_state, sizeof(c->goodbye_state), "%s", sqlstate);
+    pg_pipe_dead(c);
+  }
+  /* Without a SQLSTATE they are libpq's own words: an answer that nobody waits for. */
+  if (c->pipe && !*sqlstate && !c->goodbye[0]) {
+    atomic_store(&c->broken, true);
+    snprintf(c->goodbye, sizeof(c->goodbye), "the server sent something that nobody asked for");
+    snprintf(c->goodbye_state, sizeof(c->goodbye_state), "08P01");
+    pg_pipe_dead(c);
   }
   pg_log(c, CENOTE_LOG_DEBUG, "postgres says: %s %s: %s", severity, sqlstate,
          pg_field(result, PG_DIAG_MESSAGE_PRIMARY));

@@ -52,16 +52,23 @@ static cenote_status lost_status(const cenote_connection *c)
   return c->in_block ? CENOTE_CONNECTION_LOST : CENOTE_OUTCOME_UNKNOWN;
 }
 
-cenote_step pg_lost(cenote_connection *c, cenote_error *error)
+void pg_lost_words(cenote_connection *c, cenote_status status, cenote_error *error)
 {
   char said[300];
-  atomic_store(&c->broken, true);
   const char *words = c->goodbye[0] ? c->goodbye : c->conn ? PQerrorMessage(c->conn) : "";
   pg_tidy_message(words, said, sizeof(said));
+  (void)cenote_error_set(error, status, "%s%s%s", cenote_status_text(status), said[0] ? ": " : "",
+                         said);
+  cen_error_sqlstate(error, c->goodbye_state);
+}
+
+cenote_step pg_lost(cenote_connection *c, cenote_error *error)
+{
+  atomic_store(&c->broken, true);
   cenote_status status = lost_status(c);
-  if (!c->failed) {
-    pg_fail(c, status, "%s%s%s", cenote_status_text(status), said[0] ? ": " : "", said);
-    cen_error_sqlstate(c->failure, c->goodbye_state);
+  cenote_error *failure = pg_failure(c, status);
+  if (failure) {
+    pg_lost_words(c, status, failure);
   }
   return pg_finish(c, error);
 }
@@ -172,7 +179,7 @@ static bool drain_copy(cenote_connection *c)
   }
 }
 
-static void note_error(cenote_connection *c, const PGresult *result)
+void pg_note_error(cenote_connection *c, const PGresult *result)
 {
   const char *severity = pg_field(result, PG_DIAG_SEVERITY_NONLOCALIZED);
   const char *sqlstate = pg_field(result, PG_DIAG_SQLSTATE);
@@ -182,7 +189,7 @@ static void note_error(cenote_connection *c, const PGresult *result)
   if (pg_error_poisons(sqlstate, severity)) {
     atomic_store(&c->broken, true);
     if (severity[0] != 'E') { /* FATAL, PANIC: this session is over */
-      cenote_error *failure = pg_failure(c, lost_status(c));
+      cenote_error *failure = pg_failure(c, c->pipe ? CENOTE_CONNECTION_LOST : lost_status(c));
       if (failure) {
         pg_error_from_result(result, c->failed, failure);
       }
@@ -214,7 +221,7 @@ static void dispatch(cenote_connection *c, PGresult *result)
     return;
   }
   if (status == PGRES_FATAL_ERROR) {
-    note_error(c, result);
+    pg_note_error(c, result);
     if (PQstatus(c->conn) != CONNECTION_OK && !*pg_field(result, PG_DIAG_SQLSTATE)) {
       return; /* libpq's words for a lost connection; pg_lost has them too */
     }

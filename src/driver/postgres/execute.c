@@ -12,131 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OID_BYTEA = 17, MASKED_ARGS = 64 };
-
-/* ---------------------------------------------------------------------------- arguments */
-
-struct args {
-  const char **values;
-  int *lengths;
-  int *formats;
-  Oid *types; /* NULL: the server infers all of them */
-};
-
-/* Arguments with names, and text that PostgreSQL cannot hold. */
-static bool args_check(cenote_connection *c)
-{
-  const cenote_request *request = c->request;
-  if (request->count != c->statement->highest) {
-    pg_fail(c, CENOTE_INVALID, "the statement takes %zu argument%s, %zu given",
-            c->statement->highest, c->statement->highest == 1 ? "" : "s", request->count);
-    return false;
-  }
-  if (request->count > CEN_MAX_ARGS) {
-    pg_fail(c, CENOTE_TOO_LARGE, "%zu arguments, PostgreSQL takes %d at most", request->count,
-            CEN_MAX_ARGS);
-    return false;
-  }
-  for (size_t i = 0; i < request->count; i++) {
-    const cenote_value *arg = &request->args[i];
-    if (arg->name) {
-      pg_fail(c, CENOTE_INVALID, "PostgreSQL has no named arguments; use ? or $1");
-      return false;
-    }
-    if (arg->type == CENOTE_TEXT && arg->size > 0 && memchr(arg->as.text, '\0', arg->size)) {
-      pg_fail(c, CENOTE_INVALID,
-              "argument %zu is text with a NUL byte, which PostgreSQL cannot hold; pass a blob",
-              i + 1);
-      return false;
-    }
-    if ((arg->type == CENOTE_TEXT || arg->type == CENOTE_BLOB) && arg->size > INT32_MAX) {
-      pg_fail(c, CENOTE_TOO_LARGE, "argument %zu is larger than PostgreSQL takes", i + 1);
-      return false;
-    }
-  }
-  return true;
-}
-
-/* Which arguments are blobs. They alone carry a type: the rest is text whose type the server
- * infers from where it stands, as it does for a literal. *exact: none lies beyond the mask. */
-static uint64_t blob_mask(const cenote_request *request, bool *exact)
-{
-  uint64_t mask = 0;
-  *exact = true;
-  for (size_t i = 0; i < request->count; i++) {
-    if (request->args[i].type == CENOTE_BLOB) {
-      *exact = *exact && i < MASKED_ARGS;
-      mask |= i < MASKED_ARGS ? UINT64_C(1) << i : 0;
-    }
-  }
-  return mask;
-}
-
-static bool scratch_reserve(cenote_connection *c, size_t size)
-{
-  if (size <= c->scratch_size) {
-    return true;
-  }
-  char *larger = realloc(c->scratch, size);
-  if (larger) {
-    c->scratch = larger;
-    c->scratch_size = size;
-  }
-  return larger != NULL;
-}
-
-/* libpq copies what it is given, so that one buffer serves all statements of a connection. */
-static bool args_build(cenote_connection *c, struct args *args)
-{
-  const cenote_request *request = c->request;
-  size_t count = request->count;
-  size_t arrays = count * (sizeof(char *) + 2 * sizeof(int) + sizeof(Oid));
-  size_t texts = 0;
-  *args = (struct args){0};
-  if (count == 0) {
-    return true;
-  }
-  for (size_t i = 0; i < count; i++) {
-    texts += pg_arg_size(&request->args[i]);
-  }
-  if (!scratch_reserve(c, arrays + texts)) {
-    return false;
-  }
-  args->values = (const char **)(void *)c->scratch;
-  args->lengths = (int *)(void *)(c->scratch + count * sizeof(char *));
-  args->formats = args->lengths + count;
-  args->types = (Oid *)(void *)(args->formats + count);
-  char *text = c->scratch + arrays;
-  for (size_t i = 0; i < count; i++) {
-    const cenote_value *arg = &request->args[i];
-    bool blob = arg->type == CENOTE_BLOB;
-    args->formats[i] = blob;
-    args->types[i] = blob ? OID_BYTEA : 0;
-    args->lengths[i] = blob ? (int)arg->size : 0;
-    if (blob) {
-      args->values[i] = arg->size > 0 ? arg->as.blob : "";
-    } else if (arg->type == CENOTE_NULL) {
-      args->values[i] = NULL;
-    } else {
-      args->values[i] = text;
-      text += pg_arg_text(arg, text) + 1;
-    }
-  }
-  return true;
-}
-
-static void scratch_trim(cenote_connection *c)
-{
-  if (c->scratch_size > PG_SCRATCH_KEPT) {
-    free(c->scratch);
-    c->scratch = NULL;
-    c->scratch_size = 0;
-  }
-}
-
 /* ------------------------------------------------------------------------------ sending */
 
-static const char *text_of(const struct pg_statement *statement)
+const char *pg_statement_text(const struct pg_statement *statement)
 {
   return statement->rewritten ? statement->rewritten : statement->sql;
 }
@@ -149,18 +27,17 @@ static cenote_step no_memory(cenote_connection *c, cenote_error *error)
 
 static cenote_step run(cenote_connection *c, bool prepared, cenote_error *error)
 {
-  struct args args;
-  char name[PG_NAME];
+  struct pg_args args;
   int count = (int)c->request->count;
-  if (!args_build(c, &args)) {
+  if (!pg_args_build(c, c->request, &args)) {
     return no_memory(c, error);
   }
   c->use_prepared = prepared;
-  pg_statement_name(c->statements, c->statement, name);
+  const char *name = pg_statement_name(c->statements, c->statement);
   pthread_mutex_lock(&c->guard);
   int ok = prepared ? PQsendQueryPrepared(c->conn, name, count, args.values, args.lengths,
                                           args.formats, 0)
-                    : PQsendQueryParams(c->conn, text_of(c->statement), count, args.types,
+                    : PQsendQueryParams(c->conn, pg_statement_text(c->statement), count, args.types,
                                         args.values, args.lengths, args.formats, 0);
   if (ok) {
     (void)PQsetSingleRowMode(c->conn); /* rows pass through; libpq keeps one */
@@ -171,38 +48,38 @@ static cenote_step run(cenote_connection *c, bool prepared, cenote_error *error)
 
 static cenote_step prepare(cenote_connection *c, cenote_error *error)
 {
-  struct args args;
-  char name[PG_NAME];
-  if (!args_build(c, &args)) {
+  struct pg_args args;
+  if (!pg_args_build(c, c->request, &args)) {
     return no_memory(c, error);
   }
-  pg_statement_name(c->statements, c->statement, name);
+  const char *name = pg_statement_name(c->statements, c->statement);
   pthread_mutex_lock(&c->guard);
-  int ok = PQsendPrepare(c->conn, name, text_of(c->statement), (int)c->request->count, args.types);
+  int ok = PQsendPrepare(c->conn, name, pg_statement_text(c->statement), (int)c->request->count,
+                         args.types);
   pthread_mutex_unlock(&c->guard);
   return pg_sent(c, ok, PG_PREPARING, error);
 }
 
 /* Worth it from the second use on, for what has a plan, and where the session is ours. */
-static bool should_prepare(const cenote_connection *c)
+bool pg_should_prepare(const cenote_connection *c, const struct pg_statement *statement)
 {
-  const struct pg_statement *statement = c->statement;
   enum cen_verb verb = statement->verb;
-  return c->level != PG_LEVEL_POOLER && statement->cached && statement->uses >= PG_PREPARE_AT &&
-         (verb == CEN_VERB_READ || verb == CEN_VERB_WRITE) && !c->retried &&
-         PQtransactionStatus(c->conn) != PQTRANS_INERROR;
+  return c->level != PG_LEVEL_POOLER && statement->cached &&
+         statement->uses >= PG_PREPARE_AT + statement->refused &&
+         (verb == CEN_VERB_READ || verb == CEN_VERB_WRITE);
 }
 
 /* The next thing to send for the statement. */
 static cenote_step next(cenote_connection *c, cenote_error *error)
 {
   bool exact;
-  uint64_t mask = blob_mask(c->request, &exact);
+  uint64_t mask = pg_args_blobs(c->request, &exact);
   struct pg_statement *statement = c->statement;
   if (statement->prepared && c->level != PG_LEVEL_POOLER) {
     return run(c, exact && mask == statement->blob_mask && !c->retried, error);
   }
-  if (!should_prepare(c) || !exact) {
+  if (!pg_should_prepare(c, statement) || !exact || c->retried ||
+      PQtransactionStatus(c->conn) == PQTRANS_INERROR) {
     return run(c, false, error);
   }
   size_t dead = c->statements->dead_count;
@@ -227,12 +104,12 @@ cenote_step pg_execute_start(cenote_connection *c, cenote_error *error)
   cenote_error why = CENOTE_ERROR_INIT;
   const char *sql = c->request->sql ? c->request->sql : "";
   cenote_status status = pg_statement_get(&c->statements, sql, &c->statement, &why);
+  if (status == CENOTE_OK) {
+    status = pg_args_check(c->statement, c->request, &why);
+  }
   if (status != CENOTE_OK) {
     cenote_error *failure = pg_failure(c, status);
     cen_error_copy(failure, &why);
-    return pg_finish(c, error);
-  }
-  if (!args_check(c)) {
     return pg_finish(c, error);
   }
   c->in_block = PQtransactionStatus(c->conn) != PQTRANS_IDLE;
@@ -241,6 +118,8 @@ cenote_step pg_execute_start(cenote_connection *c, cenote_error *error)
 }
 
 /* ------------------------------------------------------------------------------ results */
+
+enum { FEW_COLUMNS = 16 };
 
 static bool cells_reserve(cenote_connection *c, size_t count)
 {
@@ -260,7 +139,9 @@ static void sink_failed(cenote_connection *c, cenote_status status, const cenote
 {
   cenote_error *failure = pg_failure(c, status);
   cen_error_copy(failure, why);
-  pg_cancel(c);
+  if (!c->pipe) { /* else whoever pipelines is told, and cancels */
+    pg_cancel(c);
+  }
 }
 
 static void tell_columns(cenote_connection *c, const PGresult *result)
@@ -271,7 +152,8 @@ static void tell_columns(cenote_connection *c, const PGresult *result)
   if (!c->request->sink || count == 0) {
     return;
   }
-  cenote_column *columns = calloc((size_t)count, sizeof(*columns));
+  cenote_column few[FEW_COLUMNS];
+  cenote_column *columns = count <= FEW_COLUMNS ? few : calloc((size_t)count, sizeof(*columns));
   if (!columns) {
     (void)cenote_error_set(&why, CENOTE_NO_MEMORY, "out of memory for the columns");
     sink_failed(c, CENOTE_NO_MEMORY, &why);
@@ -281,7 +163,9 @@ static void tell_columns(cenote_connection *c, const PGresult *result)
     pg_column_of(result, i, &columns[i]);
   }
   cenote_status status = cenote_sink_columns(c->request->sink, columns, (size_t)count, &why);
-  free(columns);
+  if (columns != few) {
+    free(columns);
+  }
   if (status != CENOTE_OK) {
     sink_failed(c, status, &why);
   }
@@ -352,8 +236,8 @@ void pg_execute_error(cenote_connection *c, const PGresult *result)
   const char *sqlstate = pg_field(result, PG_DIAG_SQLSTATE);
   cenote_status status = CENOTE_DATABASE;
   if (strcmp(sqlstate, "57014") == 0) {
-    c->cancel_arrived = true;
     bool timeout = strstr(pg_field(result, PG_DIAG_MESSAGE_PRIMARY), "statement timeout") != NULL;
+    c->cancel_arrived = c->cancel_arrived || !timeout;
     status = cancelled(c) ? CENOTE_CANCELLED : timeout ? CENOTE_STATEMENT_TIMEOUT : status;
   }
   cenote_error *failure = pg_failure(c, status);
@@ -367,7 +251,7 @@ void pg_execute_error(cenote_connection *c, const PGresult *result)
  * table was altered, or somebody deallocated it. It failed before anything ran, so outside a
  * transaction it simply runs again; inside one, the transaction has failed with it.
  */
-static bool is_stale(const cenote_connection *c, const PGresult *result)
+bool pg_is_stale(const cenote_connection *c, const PGresult *result)
 {
   const char *sqlstate = pg_field(result, PG_DIAG_SQLSTATE);
   const char *routine = pg_field(result, PG_DIAG_SOURCE_FUNCTION);
@@ -381,14 +265,22 @@ static bool is_stale(const cenote_connection *c, const PGresult *result)
          !*pg_field(result, PG_DIAG_CONTEXT);
 }
 
+/* A statement that was prepared is not there any more. */
+void pg_vanished(cenote_connection *c)
+{
+  c->vanished++;
+  if (c->vanished >= PG_VANISHED && c->level != PG_LEVEL_POOLER) {
+    pg_learn_level(c, PG_LEVEL_POOLER); /* others use the same session in between */
+  }
+}
+
 static void run_error(cenote_connection *c, const PGresult *result)
 {
-  if (is_stale(c, result)) {
+  if (pg_is_stale(c, result)) {
     bool on_server = strcmp(pg_field(result, PG_DIAG_SQLSTATE), "0A000") == 0;
     pg_statement_unprepare(c->statements, c->statement, on_server);
-    c->vanished += !on_server;
-    if (c->vanished >= PG_VANISHED && c->level != PG_LEVEL_POOLER) {
-      pg_learn_level(c, PG_LEVEL_POOLER); /* others use the same session in between */
+    if (!on_server) {
+      pg_vanished(c);
     }
     c->retry = !c->in_block && !c->retried;
     if (c->retry) {
@@ -429,7 +321,7 @@ cenote_step pg_execute_idle(cenote_connection *c, cenote_error *error)
 {
   bool unfinished = c->state == PG_BURYING || c->state == PG_PREPARING || c->retry;
   if (c->failed || !unfinished) {
-    scratch_trim(c);
+    pg_args_trim(c);
     pg_session_idled(c);
     return pg_finish(c, error);
   }

@@ -130,6 +130,10 @@ static cenote_step pg_start(cenote_connection *c, const cenote_request *request,
   default:
     break;
   }
+  if (c->pipe) {
+    pg_fail(c, CENOTE_INVALID, "the connection pipelines");
+    return settle(c, error);
+  }
   if (!c->conn || atomic_load(&c->broken) || PQstatus(c->conn) != CONNECTION_OK ||
       !pg_still_there(c)) {
     return pg_lost(c, error);
@@ -222,6 +226,7 @@ static void pg_destroy(cenote_connection *c)
   pg_opening_free(c->opening);
   pg_conn_free(c);
   pg_cancel_free(c);
+  pg_pipe_free(c);
   pg_statement_done(c->statement);
   pg_shrink(c);
   pg_statements_free(c->statements);
@@ -263,4 +268,5 @@ const cenote_driver cen_driver_postgres = {
     .taint = pg_taint,
     .resource = pg_resource,
     .shrink = pg_shrink,
+    .pipelining = &cen_postgres_pipelining,
 };

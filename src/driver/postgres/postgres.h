@@ -6,7 +6,9 @@
  *   tls.c        which sslmode and which CA file
  *   connect.c    OPEN: resolve, connect, log in, the ladder of start-up settings
  *   exchange.c   one command to the server and back: send, flush, read, results
- *   execute.c    EXECUTE: arguments, preparing, rows into the sink
+ *   args.c       arguments as libpq takes them
+ *   execute.c    EXECUTE: preparing, rows into the sink
+ *   pipeline.c   many requests in flight
  *   session.c    BEGIN, COMMIT, ROLLBACK, RESET, CHECK and what makes a session dirty
  *   statements.c the cache of statements: what the scanner said, and which are prepared
  *   types.c      values to and from PostgreSQL's text
@@ -77,8 +79,9 @@ struct pg_shared {
   char *ca_file;          /* NULL: libpq's default */
   char *application_name; /* NULL: the URL has one */
   bool gssencmode_given;
-  _Atomic int level;        /* enum pg_level, learned from refusals */
-  _Atomic bool pooler_said; /* the note about the pooler is in the log */
+  _Atomic int level;          /* enum pg_level, learned from refusals */
+  _Atomic bool pooler_said;   /* the note about the pooler is in the log */
+  _Atomic bool not_read_only; /* sessions cannot be made read-only: others use them in between */
 };
 
 cenote_status pg_shared_new(const cenote_driver_params *params, void **shared, cenote_error *error);
@@ -122,10 +125,15 @@ struct pg_statement {
   enum cen_verb verb;
   bool may_dirty;
   bool cached;
-  bool prepared;
+  bool prepared; /* or the preparation is on its way */
+  bool dead;     /* among the dead: to be deallocated */
+  uint32_t pins; /* requests in flight that know it */
   uint32_t uses;
-  uint32_t number;    /* the end of its name on the server */
+  uint32_t refused;   /* the server did not prepare it: so many uses more until the next try */
+  uint32_t number;    /* the end of its name on the server; 0: none yet */
   uint64_t blob_mask; /* which arguments were blobs when it was prepared */
+  char name[PG_NAME]; /* of `named` */
+  uint32_t named;     /* the number that `name` has */
   char sql[];
 };
 
@@ -151,10 +159,15 @@ void pg_statements_forget_prepared(struct pg_statements *statements); /* the ser
 /* Drops everything; what the server holds goes to the dead. */
 void pg_statements_shrink(struct pg_statements *statements);
 void pg_statements_free(struct pg_statements *statements);
-void pg_statement_name(const struct pg_statements *statements, const struct pg_statement *statement,
-                       char name[PG_NAME]);
+const char *pg_statement_name(const struct pg_statements *statements,
+                              struct pg_statement *statement);
+const char *pg_statement_text(const struct pg_statement *statement);
+/* A request in flight lets go. */
+void pg_statement_unpin(struct pg_statement *statement);
 /* "DEALLOCATE …;DEALLOCATE …;" for the dead, whose list is emptied; malloc'ed, NULL: no memory. */
 char *pg_statements_bury(struct pg_statements *statements);
+/* The same for one of them: its name goes to `name`. False: there is none. */
+bool pg_statements_bury_one(struct pg_statements *statements, char name[PG_NAME]);
 
 /* --------------------------------------------------------------------------- the connection */
 
@@ -172,6 +185,7 @@ enum pg_state {
 struct pg_opening;    /* connect.c; only while OPEN runs */
 struct pg_canceller;  /* cancel.c; the handle that outlives the connection */
 struct pg_cancel_job; /* cancel.c */
+struct pg_pipe;       /* pipeline.c; only between enter and leave */
 
 struct cenote_connection {
   const cenote_driver_params *params;
@@ -193,7 +207,8 @@ struct cenote_connection {
   bool sent;                      /* the statement may have reached the server */
   bool use_prepared, retry, retried, columns_told, in_block;
   bool copying_out;
-  bool cancel_arrived; /* the request ended with 57014 */
+  bool cancel_arrived;  /* the request ended with 57014 */
+  struct pg_pipe *pipe; /* NULL: one request at a time */
 
   char *scratch; /* the arguments as text */
   size_t scratch_size;
@@ -251,6 +266,33 @@ cenote_step pg_send_command(cenote_connection *c, const char *sql, enum pg_state
 bool pg_still_there(cenote_connection *c);
 cenote_step pg_lost(cenote_connection *c, cenote_error *error);
 void pg_set_fd(cenote_connection *c, int fd);
+void pg_note_error(cenote_connection *c, const PGresult *result); /* does it poison the session? */
+/* "… was lost: what the server or libpq said". */
+void pg_lost_words(cenote_connection *c, cenote_status status, cenote_error *error);
+
+/* --------------------------------------------------------------------------------- args.c */
+
+struct pg_args {
+  const char **values;
+  int *lengths;
+  int *formats;
+  Oid *types; /* NULL: the server infers all of them */
+};
+
+/* Their number, names, and text that PostgreSQL cannot hold. */
+cenote_status pg_args_check(const struct pg_statement *statement, const cenote_request *request,
+                            cenote_error *error);
+/* In the connection's scratch memory; false: no memory. */
+bool pg_args_build(cenote_connection *c, const cenote_request *request, struct pg_args *args);
+uint64_t pg_args_blobs(const cenote_request *request, bool *exact);
+void pg_args_trim(cenote_connection *c);
+
+/* ----------------------------------------------------------------------------- pipeline.c */
+
+extern const cenote_pipelining cen_postgres_pipelining;
+void pg_pipe_free(cenote_connection *c);
+void pg_pipe_dead(cenote_connection *c);       /* nothing in flight will be answered */
+bool pg_pipe_busy(const cenote_connection *c); /* something is in flight */
 
 /* ------------------------------------------------------------------------------ execute.c */
 
@@ -258,6 +300,9 @@ cenote_step pg_execute_start(cenote_connection *c, cenote_error *error);
 void pg_execute_result(cenote_connection *c, PGresult *result); /* one result of PG_RUNNING */
 void pg_execute_error(cenote_connection *c, const PGresult *result);
 cenote_step pg_execute_idle(cenote_connection *c, cenote_error *error);
+bool pg_should_prepare(const cenote_connection *c, const struct pg_statement *statement);
+bool pg_is_stale(const cenote_connection *c, const PGresult *result);
+void pg_vanished(cenote_connection *c);
 
 /* ------------------------------------------------------------------------------ session.c */
 
@@ -286,6 +331,10 @@ void pg_cancel_free(cenote_connection *c);
 void pg_cancel(cenote_connection *c);
 void pg_abort(cenote_connection *c);
 bool pg_cancel_pending(cenote_connection *c); /* tells the job that the request is over */
+/* Pipelining: the request that was the oldest is answered (under guard). */
+void pg_cancel_over(cenote_connection *c);
+/* Drops a cancel that nothing is left to do for; true: it, or one to come, is still under way. */
+bool pg_cancel_going_on(cenote_connection *c);
 /* A cancel of the request that ends may still be on its way. */
 bool pg_cancel_astray(const cenote_connection *c);
 int pg_cancel_fd(const cenote_connection *c);

@@ -101,6 +101,9 @@ unsigned pg_session_flags(const cenote_connection *c)
     return CENOTE_SESSION_BROKEN;
   }
   unsigned flags = c->dirty || c->tainted ? CENOTE_SESSION_DIRTY : 0;
+  if (pg_pipe_busy(c)) {
+    return flags; /* between two sync points there is always a transaction */
+  }
   switch (PQtransactionStatus(c->conn)) {
   case PQTRANS_IDLE:
     return flags;

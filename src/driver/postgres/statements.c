@@ -79,16 +79,24 @@ static void unlink_statement(struct pg_statements *statements, struct pg_stateme
   statements->count--;
 }
 
+/* Nobody knows it any more. */
+static void let_go(struct pg_statement *statement)
+{
+  if (statement->pins == 0 && !statement->cached && !statement->dead) {
+    statement_free(statement);
+  }
+}
+
 /* Out of the cache. What the server holds stays on a list until it can be told. */
 static void evict(struct pg_statements *statements, struct pg_statement *statement)
 {
   unlink_statement(statements, statement);
   if (statement->prepared) {
+    statement->dead = true;
     cen_list_push_back(&statements->dead, &statement->link);
     statements->dead_count++;
-    return;
   }
-  statement_free(statement);
+  let_go(statement);
 }
 
 static void remember(struct pg_statements *statements, struct pg_statement *statement)
@@ -165,8 +173,16 @@ cenote_status pg_statement_get(struct pg_statements **statements, const char *sq
 
 void pg_statement_done(struct pg_statement *statement)
 {
-  if (statement && !statement->cached) {
-    statement_free(statement);
+  if (statement) {
+    let_go(statement);
+  }
+}
+
+void pg_statement_unpin(struct pg_statement *statement)
+{
+  if (statement) {
+    statement->pins--;
+    let_go(statement);
   }
 }
 
@@ -181,7 +197,7 @@ void pg_statement_unprepare(struct pg_statements *statements, struct pg_statemen
   struct pg_statement *dead = on_server ? calloc(1, sizeof(*dead) + 1) : NULL;
   if (dead) {
     dead->number = statement->number;
-    dead->prepared = true;
+    dead->prepared = dead->dead = true;
     cen_list_push_back(&statements->dead, &dead->link);
     statements->dead_count++;
   }
@@ -193,7 +209,9 @@ static void free_dead(struct pg_statements *statements)
 {
   struct cen_link *link;
   while ((link = cen_list_pop(&statements->dead)) != NULL) {
-    statement_free(CEN_CONTAINER(link, struct pg_statement, link));
+    struct pg_statement *statement = CEN_CONTAINER(link, struct pg_statement, link);
+    statement->dead = statement->prepared = false;
+    let_go(statement);
   }
   statements->dead_count = 0;
 }
@@ -226,10 +244,15 @@ void pg_statements_free(struct pg_statements *statements)
   }
 }
 
-void pg_statement_name(const struct pg_statements *statements, const struct pg_statement *statement,
-                       char name[PG_NAME])
+const char *pg_statement_name(const struct pg_statements *statements,
+                              struct pg_statement *statement)
 {
-  snprintf(name, PG_NAME, "cenote_%08x_%u", statements->mark, statement->number);
+  if (statement->named != statement->number) {
+    snprintf(statement->name, sizeof(statement->name), "cenote_%08x_%u", statements->mark,
+             statement->number);
+    statement->named = statement->number;
+  }
+  return statement->name;
 }
 
 char *pg_statements_bury(struct pg_statements *statements)
@@ -238,9 +261,8 @@ char *pg_statements_bury(struct pg_statements *statements)
   cen_buf_init(&text, 64 << 10);
   struct cen_link *link = statements->dead.next;
   for (; link != &statements->dead; link = link->next) {
-    char name[PG_NAME];
-    pg_statement_name(statements, CEN_CONTAINER(link, struct pg_statement, link), name);
-    cen_buf_format(&text, "DEALLOCATE %s;", name);
+    struct pg_statement *statement = CEN_CONTAINER(link, struct pg_statement, link);
+    cen_buf_format(&text, "DEALLOCATE %s;", pg_statement_name(statements, statement));
   }
   char *taken = cen_buf_take(&text);
   cen_buf_deinit(&text);
@@ -248,4 +270,18 @@ char *pg_statements_bury(struct pg_statements *statements)
     free_dead(statements);
   }
   return taken;
+}
+
+bool pg_statements_bury_one(struct pg_statements *statements, char name[PG_NAME])
+{
+  struct cen_link *link = cen_list_pop(&statements->dead);
+  if (!link) {
+    return false;
+  }
+  struct pg_statement *statement = CEN_CONTAINER(link, struct pg_statement, link);
+  snprintf(name, PG_NAME, "%s", pg_statement_name(statements, statement));
+  statement->dead = statement->prepared = false;
+  statements->dead_count--;
+  let_go(statement);
+  return true;
 }

@@ -1,0 +1,777 @@
+/*
+ * pipeline.c - many requests in flight on one session, with libpq's pipeline mode.
+ *
+ *   a flight on the wire:   [prepare]  execute  sync      commands  = 2 or 1
+ *                           sync                          commands  = 0: CHECK
+ *   what comes back:        results… NULL  results… NULL  SYNC
+ *
+ * Each flight is a transaction of its own: its sync commits it, so it has succeeded only when the
+ * sync's answer is there. Flights stand in a ring in the order of the wire. What is known of the
+ * oldest one's answer stands in the connection, where execute.c has it for a request that runs
+ * alone. Hidden flights are the driver's own: one that makes the session read-only, and DEALLOCATE.
+ *
+ * A statement counts as prepared when its preparation is on its way: what comes later on the wire
+ * finds it. If the preparation fails, those that followed fail with 26000 and are to be repeated.
+ */
+#include "base/error.h"
+#include "driver/postgres/postgres.h"
+#include "net/clock.h"
+#include "net/fork.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <openssl/ssl.h>
+
+enum {
+  FIRST_ROOM = 16,       /* flights; doubled when it is not enough */
+  BURY_FROM = 8,         /* dead statements that are worth deallocating … */
+  BURY_AT_ONCE = 8,      /* … and how many in front of one request */
+  FRESH_NS = 5000000,    /* an answer so recent proves that the session is there */
+  REFUSED_MOST = 1 << 12 /* uses of a statement that could not be prepared, until the next try */
+};
+
+enum flight_kind { FLIGHT_EXECUTE, FLIGHT_CHECK, FLIGHT_READ_ONLY, FLIGHT_BURY };
+
+struct pg_flight {
+  struct pg_statement *statement; /* pinned; NULL for all but EXECUTE */
+  cenote_sink *sink;
+  unsigned flags;
+  uint32_t number;  /* that the statement's name had */
+  uint8_t kind;     /* enum flight_kind */
+  uint8_t commands; /* before the sync */
+  bool prepares;    /* the first one prepares … */
+  bool prepared;    /* … or somebody before did */
+};
+
+struct pg_pipe {
+  cenote_connection *owner; /* wants() and cancelling() are const */
+  struct pg_flight *ring;
+  size_t room, first, count; /* room: a power of two */
+  size_t visible;            /* of count: not hidden */
+  bool make_read_only;       /* in front of the next request */
+  bool dead, unflushed;
+  SSL *tls;
+  int64_t answered_ns; /* the last time that something came */
+  /* the oldest flight: */
+  cenote_request request; /* what execute.c sees of it */
+  unsigned ended;         /* commands whose results are all read */
+  unsigned nulls;         /* in a row: two mean that libpq and we disagree */
+  bool told_enough, fatal;
+  bool is_read_only; /* FLIGHT_READ_ONLY: the session said so */
+};
+
+static struct pg_flight *flight_at(const struct pg_pipe *pipe, size_t index)
+{
+  return &pipe->ring[(pipe->first + index) & (pipe->room - 1)];
+}
+
+static bool is_hidden(const struct pg_flight *flight)
+{
+  return flight->kind == FLIGHT_READ_ONLY || flight->kind == FLIGHT_BURY;
+}
+
+bool pg_pipe_busy(const cenote_connection *c)
+{
+  return c->pipe && c->pipe->count > 0;
+}
+
+void pg_pipe_dead(cenote_connection *c)
+{
+  if (c->pipe) {
+    c->pipe->dead = true;
+  }
+}
+
+/* ------------------------------------------------------------------- entering and leaving */
+
+static void drop_failure(cenote_connection *c)
+{
+  free(c->failure);
+  c->failure = NULL;
+  c->failed = CENOTE_OK;
+}
+
+static void drop_flights(cenote_connection *c)
+{
+  struct pg_pipe *pipe = c->pipe;
+  for (; pipe->count > 0; pipe->count--) {
+    pg_statement_unpin(flight_at(pipe, 0)->statement);
+    pipe->first++;
+  }
+  pipe->visible = 0;
+  c->statement = NULL;
+  c->request = NULL;
+}
+
+void pg_pipe_free(cenote_connection *c)
+{
+  struct pg_pipe *pipe = c->pipe;
+  if (pipe) {
+    drop_flights(c);
+    drop_failure(c);
+    c->pipe = NULL;
+    free(pipe->ring);
+    free(pipe);
+  }
+}
+
+/* A pooler in transaction mode hands the session to others between two transactions: what is set
+ * there stays with whoever comes next. */
+static cenote_status enter_refused(const cenote_connection *c, bool read_only, cenote_error *error)
+{
+  if (c->fork_count != cen_fork_count) {
+    return cenote_error_set(error, CENOTE_FORKED, "the connection belongs to the parent process");
+  }
+  if (c->pipe || c->state != PG_RESTING || c->request) {
+    return cenote_error_set(error, CENOTE_INVALID, "the connection is in the middle of something");
+  }
+  if (!c->conn || atomic_load(&c->broken) || PQstatus(c->conn) != CONNECTION_OK) {
+    return cenote_error_set(error, CENOTE_CONNECTION_LOST, "the connection is broken");
+  }
+  if (PQtransactionStatus(c->conn) != PQTRANS_IDLE) {
+    return cenote_error_set(error, CENOTE_INVALID, "the session is in a transaction");
+  }
+  if (c->level == PG_LEVEL_POOLER ||
+      (read_only && atomic_load(&c->shared->level) == PG_LEVEL_POOLER)) {
+    return cenote_error_set(error, CENOTE_UNSUPPORTED,
+                            "a pooler in transaction mode is in between: the session is not ours");
+  }
+  if (read_only && atomic_load(&c->shared->not_read_only)) {
+    return cenote_error_set(error, CENOTE_UNSUPPORTED,
+                            "the session cannot be made read-only for us alone");
+  }
+  return CENOTE_OK;
+}
+
+static cenote_status pipe_enter(cenote_connection *c, bool read_only, cenote_error *error)
+{
+  cenote_status status = enter_refused(c, read_only, error);
+  if (status != CENOTE_OK) {
+    return status;
+  }
+  struct pg_pipe *pipe = calloc(1, sizeof(*pipe));
+  if (pipe) {
+    pipe->ring = calloc(FIRST_ROOM, sizeof(*pipe->ring));
+  }
+  if (!pipe || !pipe->ring) {
+    free(pipe);
+    return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory for a pipeline");
+  }
+  if (PQenterPipelineMode(c->conn) != 1) {
+    free(pipe->ring);
+    free(pipe);
+    return cenote_error_set(error, CENOTE_INTERNAL, "libpq refused to pipeline");
+  }
+  pipe->owner = c;
+  pipe->room = FIRST_ROOM;
+  pipe->make_read_only = read_only;
+  pipe->tls = PQsslInUse(c->conn) ? PQsslStruct(c->conn, "OpenSSL") : NULL;
+  c->pipe = pipe;
+  c->dirty = c->dirty || read_only;
+  c->flushing = c->more = c->sent = c->cancel_arrived = false;
+  c->in_block = c->retry = c->retried = c->copying_out = false;
+  drop_failure(c);
+  pthread_mutex_lock(&c->guard);
+  c->running = false;
+  c->cancelled = false;
+  c->fd = PQsocket(c->conn);
+  pthread_mutex_unlock(&c->guard);
+  return CENOTE_OK;
+}
+
+static void pipe_leave(cenote_connection *c)
+{
+  if (!c->pipe) {
+    return;
+  }
+  /* A cancel that is under way would hit what the session's next holder runs. */
+  if (c->pipe->count > 0 || pg_cancel_going_on(c)) {
+    atomic_store(&c->broken, true);
+  }
+  pg_cancel_drop(c);
+  pthread_mutex_lock(&c->guard);
+  c->running = c->cancelled = false;
+  c->fd = -1;
+  bool left = PQexitPipelineMode(c->conn) == 1;
+  pthread_mutex_unlock(&c->guard);
+  if (!left || c->pipe->dead) {
+    atomic_store(&c->broken, true);
+  }
+  pg_pipe_free(c);
+  pg_args_trim(c);
+  pg_session_idled(c);
+}
+
+/* ------------------------------------------------------------------------------ pushing */
+
+/* The oldest flight changes: what is known of its answer begins anew. libpq takes the single-row
+ * mode only now, when the query is its current one and nothing of its answer was looked at. */
+static void head_begin(cenote_connection *c)
+{
+  struct pg_pipe *pipe = c->pipe;
+  const struct pg_flight *head = flight_at(pipe, 0);
+  pipe->ended = 0;
+  pipe->nulls = 0;
+  pipe->told_enough = pipe->is_read_only = false;
+  pipe->request = (cenote_request){.size = sizeof(pipe->request),
+                                   .kind = CENOTE_REQUEST_EXECUTE,
+                                   .flags = head->flags,
+                                   .sink = head->sink};
+  c->request = &pipe->request;
+  c->statement = head->statement;
+  c->columns_told = c->retry = false;
+  c->use_prepared = head->prepared;
+  if (head->commands == 1) {
+    (void)PQsetSingleRowMode(c->conn);
+  }
+}
+
+static bool make_room(struct pg_pipe *pipe, size_t more)
+{
+  size_t room = pipe->room;
+  while (room < pipe->count + more) {
+    room *= 2;
+  }
+  if (room == pipe->room) {
+    return true;
+  }
+  struct pg_flight *ring = calloc(room, sizeof(*ring));
+  for (size_t i = 0; ring && i < pipe->count; i++) {
+    ring[i] = *flight_at(pipe, i);
+  }
+  if (ring) {
+    free(pipe->ring);
+    pipe->ring = ring;
+    pipe->room = room;
+    pipe->first = 0;
+  }
+  return ring != NULL;
+}
+
+/* After the commands of a flight: its sync point. From here on the server may have it. */
+static void add_flight(cenote_connection *c, struct pg_flight flight)
+{
+  struct pg_pipe *pipe = c->pipe;
+#ifdef LIBPQ_HAS_SEND_PIPELINE_SYNC
+  bool sent = PQsendPipelineSync(c->conn) == 1; /* wants() flushes, once for many */
+  pipe->unflushed = true;
+#else
+  bool sent = PQpipelineSync(c->conn) == 1; /* flushes */
+  c->flushing = sent && PQflush(c->conn) > 0;
+#endif
+  pipe->dead = pipe->dead || !sent;
+  *flight_at(pipe, pipe->count++) = flight;
+  if (!is_hidden(&flight)) {
+    pipe->visible++;
+    c->running = true;
+  }
+  if (pipe->count == 1) {
+    head_begin(c);
+  }
+}
+
+static bool send_hidden(cenote_connection *c, enum flight_kind kind, const char *sql)
+{
+  if (PQsendQueryParams(c->conn, sql, 0, NULL, NULL, NULL, NULL, 0) != 1) {
+    return false;
+  }
+  add_flight(c, (struct pg_flight){.kind = (uint8_t)kind, .commands = 1});
+  return true;
+}
+
+/* What has to come before a request. Where the backend is not the one that we logged in to, a
+ * pooler hands sessions around, and nothing is set: see hidden_answered. */
+static bool send_before(cenote_connection *c, bool bury)
+{
+  struct pg_pipe *pipe = c->pipe;
+  char sql[192];
+  bool sent = true;
+  if (pipe->make_read_only) {
+    snprintf(sql, sizeof(sql),
+             "SELECT pg_catalog.set_config('default_transaction_read_only', 'on', false) "
+             "WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) %d",
+             PQbackendPID(c->conn));
+    sent = send_hidden(c, FLIGHT_READ_ONLY, sql);
+    pipe->make_read_only = false;
+  }
+  char name[PG_NAME];
+  for (int i = 0; bury && sent && i < BURY_AT_ONCE && pg_statements_bury_one(c->statements, name);
+       i++) {
+    snprintf(sql, sizeof(sql), "DEALLOCATE %s", name);
+    sent = send_hidden(c, FLIGHT_BURY, sql);
+  }
+  return sent;
+}
+
+static bool copies(const struct pg_statement *statement)
+{
+  struct cen_scanner scanner;
+  struct cen_token token;
+  cen_scan_init(&scanner, statement->sql, statement->sql_size, CEN_DIALECT_POSTGRES);
+  do {
+    (void)cen_scan_next(&scanner, &token);
+  } while (token.kind == CEN_TOKEN_SPACE || token.kind == CEN_TOKEN_COMMENT);
+  return cen_token_is(&token, "copy");
+}
+
+/* What would not end with its own sync point. */
+static cenote_status refuse(const struct pg_statement *statement, cenote_error *error)
+{
+  switch (statement->verb) {
+  case CEN_VERB_BEGIN:
+  case CEN_VERB_COMMIT:
+  case CEN_VERB_ROLLBACK:
+  case CEN_VERB_SAVEPOINT:
+    return cenote_error_set(error, CENOTE_UNSUPPORTED, "a transaction cannot be pipelined");
+  case CEN_VERB_UNKNOWN:
+    return copies(statement)
+               ? cenote_error_set(error, CENOTE_UNSUPPORTED, "COPY cannot be pipelined")
+               : CENOTE_OK;
+  default:
+    return CENOTE_OK;
+  }
+}
+
+/* Decides between prepared, preparing and plain, and hands all of it to libpq. */
+static bool send_execute(cenote_connection *c, struct pg_statement *statement,
+                         const cenote_request *request, const struct pg_args *args)
+{
+  bool exact;
+  int count = (int)request->count;
+  uint64_t mask = pg_args_blobs(request, &exact);
+  struct pg_flight flight = {.statement = statement,
+                             .sink = request->sink,
+                             .flags = request->flags,
+                             .kind = FLIGHT_EXECUTE,
+                             .commands = 1};
+  flight.prepared =
+      statement->prepared && c->level != PG_LEVEL_POOLER && exact && mask == statement->blob_mask;
+  flight.prepares = !statement->prepared && exact && pg_should_prepare(c, statement);
+  const char *name = pg_statement_name(c->statements, statement);
+  flight.number = statement->number;
+  bool sent = true;
+  if (flight.prepares) {
+    flight.commands = 2;
+    sent = PQsendPrepare(c->conn, name, pg_statement_text(statement), count, args->types) == 1;
+  }
+  sent = sent && (flight.prepares || flight.prepared
+                      ? PQsendQueryPrepared(c->conn, name, count, args->values, args->lengths,
+                                            args->formats, 0)
+                      : PQsendQueryParams(c->conn, pg_statement_text(statement), count, args->types,
+                                          args->values, args->lengths, args->formats, 0)) == 1;
+  if (sent) {
+    statement->prepared = statement->prepared || flight.prepares;
+    statement->blob_mask = flight.prepares ? mask : statement->blob_mask;
+    statement->pins++;
+    add_flight(c, flight);
+  }
+  return sent;
+}
+
+/* Half a request is in libpq's buffer. Without its sync nothing of it lasts. */
+static cenote_status give_up(cenote_connection *c, cenote_error *error)
+{
+  c->pipe->dead = true;
+  atomic_store(&c->broken, true);
+  pg_lost_words(c, CENOTE_CONNECTION_LOST, error);
+  return CENOTE_CONNECTION_LOST;
+}
+
+/* A session that rested may have died meanwhile. With nothing in flight a look at the socket tells;
+ * it is saved where an answer just came, unless the request writes: then it is worth its cost. */
+static bool is_there(cenote_connection *c, bool writes)
+{
+  struct pg_pipe *pipe = c->pipe;
+  if (pipe->dead || atomic_load(&c->aborted) || PQstatus(c->conn) != CONNECTION_OK) {
+    return false;
+  }
+  if (pipe->count > 0 || (!writes && cen_now_ns() - pipe->answered_ns < FRESH_NS)) {
+    return true;
+  }
+  return pg_still_there(c) && !pipe->dead;
+}
+
+static cenote_status push_execute(cenote_connection *c, const cenote_request *request,
+                                  cenote_error *error)
+{
+  struct pg_pipe *pipe = c->pipe;
+  struct pg_statement *statement = NULL;
+  struct pg_args args;
+  const char *sql = request->sql ? request->sql : "";
+  cenote_status status = pg_statement_get(&c->statements, sql, &statement, error);
+  if (status == CENOTE_OK) {
+    status = pg_args_check(statement, request, error);
+  }
+  if (status == CENOTE_OK) {
+    status = refuse(statement, error);
+  }
+  if (status == CENOTE_OK &&
+      !(make_room(pipe, 2 + BURY_AT_ONCE) && pg_args_build(c, request, &args))) {
+    status = cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory for the arguments");
+  }
+  if (status == CENOTE_OK && !is_there(c, statement->verb != CEN_VERB_READ)) {
+    status = give_up(c, error);
+  }
+  if (status == CENOTE_OK) {
+    bool bury = c->statements->dead_count >= BURY_FROM && !statement->prepared;
+    pthread_mutex_lock(&c->guard);
+    bool sent = send_before(c, bury) && send_execute(c, statement, request, &args);
+    pthread_mutex_unlock(&c->guard);
+    c->dirty = c->dirty || statement->may_dirty;
+    if (!sent) {
+      status = give_up(c, error);
+    }
+  }
+  if (status != CENOTE_OK) {
+    pg_statement_done(statement);
+  }
+  pg_args_trim(c);
+  return status;
+}
+
+/* The cheapest round trip there is: a sync point alone. */
+static cenote_status push_check(cenote_connection *c, cenote_error *error)
+{
+  if (!make_room(c->pipe, 2 + BURY_AT_ONCE)) {
+    return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory for a check");
+  }
+  if (!is_there(c, true)) {
+    return give_up(c, error);
+  }
+  pthread_mutex_lock(&c->guard);
+  bool sent = send_before(c, c->statements && c->statements->dead_count > 0);
+  if (sent) {
+    add_flight(c, (struct pg_flight){.kind = FLIGHT_CHECK});
+  }
+  pthread_mutex_unlock(&c->guard);
+  return sent ? CENOTE_OK : give_up(c, error);
+}
+
+static cenote_status pipe_push(cenote_connection *c, const cenote_request *request,
+                               cenote_error *error)
+{
+  if (!c->pipe) {
+    return cenote_error_set(error, CENOTE_INVALID, "the connection does not pipeline");
+  }
+  if (c->fork_count != cen_fork_count) {
+    return cenote_error_set(error, CENOTE_FORKED, "the connection belongs to the parent process");
+  }
+  switch (request->kind) {
+  case CENOTE_REQUEST_EXECUTE:
+    return push_execute(c, request, error);
+  case CENOTE_REQUEST_CHECK:
+    return push_check(c, error);
+  default:
+    return cenote_error_set(error, CENOTE_UNSUPPORTED, "this request cannot be pipelined");
+  }
+}
+
+/* ------------------------------------------------------------------------------ reading */
+
+static cenote_answer lose(cenote_connection *c, cenote_error *error)
+{
+  struct pg_pipe *pipe = c->pipe;
+  pipe->dead = true;
+  atomic_store(&c->broken, true);
+  if (pipe->fatal && c->failure) {
+    cen_error_copy(error, c->failure);
+    snprintf(c->goodbye, sizeof(c->goodbye), "%s", c->failure->message); /* for those to come */
+    snprintf(c->goodbye_state, sizeof(c->goodbye_state), "%s", c->failure->sqlstate);
+  } else {
+    pg_lost_words(c, CENOTE_CONNECTION_LOST, error);
+  }
+  drop_failure(c);
+  drop_flights(c);
+  pthread_mutex_lock(&c->guard);
+  c->running = c->cancelled = false;
+  pthread_mutex_unlock(&c->guard);
+  pg_cancel_drop(c);
+  return CENOTE_ANSWER_LOST;
+}
+
+/* libpq and we no longer agree on which answer is whose: nothing can be trusted. */
+static void lose_sync(cenote_connection *c, const char *what)
+{
+  c->pipe->dead = true;
+  if (!c->goodbye[0]) {
+    snprintf(c->goodbye, sizeof(c->goodbye), "%s", what);
+    snprintf(c->goodbye_state, sizeof(c->goodbye_state), "08P01");
+  }
+}
+
+/* The prepared form is of no use any more; whoever comes first here has it prepared anew. */
+static void forget_plan(cenote_connection *c, const struct pg_flight *head, bool on_server)
+{
+  struct pg_statement *statement = head->statement;
+  if (statement->prepared && statement->number == head->number && !statement->dead) {
+    pg_statement_unprepare(c->statements, statement, on_server);
+    if (!on_server && !head->prepares) {
+      pg_vanished(c);
+    }
+  }
+}
+
+static void run_failed(cenote_connection *c, const PGresult *result)
+{
+  struct pg_pipe *pipe = c->pipe;
+  const struct pg_flight *head = flight_at(pipe, 0);
+  if (head->prepares && pipe->ended == 0) {
+    struct pg_statement *statement = head->statement;
+    statement->refused = statement->refused * 8 + 14;
+    statement->refused = statement->refused < REFUSED_MOST ? statement->refused : REFUSED_MOST;
+    statement->uses = 0;
+    forget_plan(c, head, false);
+  } else if (pg_is_stale(c, result)) {
+    forget_plan(c, head, strcmp(pg_field(result, PG_DIAG_SQLSTATE), "0A000") == 0);
+    c->retry = true;
+  }
+  pg_execute_error(c, result);
+}
+
+static void got_error(cenote_connection *c, const PGresult *result)
+{
+  struct pg_pipe *pipe = c->pipe;
+  const char *sqlstate = pg_field(result, PG_DIAG_SQLSTATE);
+  const char *severity = pg_field(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+  if (!*sqlstate && PQstatus(c->conn) != CONNECTION_OK) {
+    pipe->dead = true; /* libpq's words for a lost connection */
+    return;
+  }
+  if (*sqlstate && severity[0] != 'E') { /* FATAL, PANIC: whatever it was about, all is over */
+    drop_failure(c);
+    pipe->dead = pipe->fatal = true;
+  }
+  pg_note_error(c, result);
+  if (!pipe->dead) {
+    run_failed(c, result);
+  }
+}
+
+static void got_result(cenote_connection *c, PGresult *result)
+{
+  struct pg_pipe *pipe = c->pipe;
+  const struct pg_flight *head = flight_at(pipe, 0);
+  switch (PQresultStatus(result)) {
+  case PGRES_FATAL_ERROR:
+    got_error(c, result);
+    break;
+  case PGRES_PIPELINE_ABORTED: /* behind a preparation that failed */
+    break;
+  case PGRES_COPY_IN:
+  case PGRES_COPY_OUT:
+  case PGRES_COPY_BOTH:
+    lose_sync(c, "COPY cannot be pipelined");
+    break;
+  default:
+    if (head->kind == FLIGHT_READ_ONLY) {
+      pipe->is_read_only = pipe->is_read_only || PQntuples(result) > 0;
+    } else if (head->kind == FLIGHT_EXECUTE && !(head->prepares && pipe->ended == 0)) {
+      pg_execute_result(c, result);
+    }
+    break;
+  }
+}
+
+/* The results of one command are all read. */
+static void command_ended(cenote_connection *c)
+{
+  struct pg_pipe *pipe = c->pipe;
+  pipe->ended++;
+  if (pipe->nulls++ > 0 || pipe->count == 0) {
+    lose_sync(c, "the connection is out of step with the server");
+  } else if (flight_at(pipe, 0)->prepares && pipe->ended == 1) {
+    (void)PQsetSingleRowMode(c->conn);
+  }
+}
+
+static void read_only_answered(cenote_connection *c)
+{
+  if (c->failed) {
+    c->pipe->fatal = c->pipe->dead = true;
+    return;
+  }
+  if (!c->pipe->is_read_only && !atomic_exchange(&c->shared->not_read_only, true)) {
+    pg_log(c, CENOTE_LOG_INFO,
+           "something stands between us and PostgreSQL's sessions: no session is made read-only");
+  }
+  if (!c->pipe->is_read_only) {
+    lose_sync(c, "the session is not the one that we logged in to");
+  }
+}
+
+/* The sync's answer: the oldest flight is over. NONE: it was a hidden one. */
+static cenote_answer head_ended(cenote_connection *c, cenote_error *error)
+{
+  struct pg_pipe *pipe = c->pipe;
+  struct pg_flight head = *flight_at(pipe, 0);
+  cenote_answer answer = CENOTE_ANSWER_DONE;
+  if (pipe->ended < head.commands) {
+    lose_sync(c, "an answer of the server is missing");
+  } else if (head.kind == FLIGHT_READ_ONLY) {
+    read_only_answered(c);
+  }
+  if (pipe->dead) {
+    return lose(c, error);
+  }
+  if (c->failed && !is_hidden(&head)) {
+    answer = c->retry ? CENOTE_ANSWER_REPEAT : CENOTE_ANSWER_FAILED;
+    (void)cenote_error_set(error, c->failed, "%s", cenote_status_text(c->failed));
+    if (c->failure) {
+      cen_error_copy(error, c->failure);
+    }
+  }
+  drop_failure(c);
+  c->statement = NULL;
+  c->request = NULL;
+  pipe->first++;
+  pipe->count--;
+  pthread_mutex_lock(&c->guard);
+  if (!is_hidden(&head)) { /* a cancel is meant for the first that is not hidden */
+    pipe->visible--;
+    c->running = pipe->visible > 0;
+    pg_cancel_over(c);
+  }
+  if (pipe->count > 0) {
+    head_begin(c);
+  }
+  pthread_mutex_unlock(&c->guard);
+  pg_statement_unpin(head.statement);
+  return is_hidden(&head) ? CENOTE_ANSWER_NONE : answer;
+}
+
+static bool enough(cenote_connection *c)
+{
+  struct pg_pipe *pipe = c->pipe;
+  const struct pg_flight *head = flight_at(pipe, 0);
+  return !pipe->told_enough && head->kind == FLIGHT_EXECUTE;
+}
+
+static PGresult *next_result(cenote_connection *c, bool *busy)
+{
+  pthread_mutex_lock(&c->guard);
+  *busy = PQisBusy(c->conn) != 0;
+  PGresult *result = *busy || c->pipe->count == 0 ? NULL : PQgetResult(c->conn);
+  pthread_mutex_unlock(&c->guard);
+  return result;
+}
+
+static cenote_answer read_results(cenote_connection *c, cenote_error *error)
+{
+  struct pg_pipe *pipe = c->pipe;
+  for (int rows = 0;;) {
+    bool busy;
+    PGresult *result = next_result(c, &busy);
+    if (busy || pipe->count == 0) {
+      break;
+    }
+    if (!result) {
+      command_ended(c);
+    } else {
+      ExecStatusType status = PQresultStatus(result);
+      bool was_fine = c->failed == CENOTE_OK;
+      pipe->nulls = 0;
+      if (status != PGRES_PIPELINE_SYNC) {
+        got_result(c, result);
+      }
+      PQclear(result);
+      if (pipe->dead) {
+        return lose(c, error);
+      }
+      if (status == PGRES_PIPELINE_SYNC) {
+        cenote_answer answer = head_ended(c, error);
+        if (answer != CENOTE_ANSWER_NONE) {
+          return answer;
+        }
+      } else if (was_fine && c->failed && status != PGRES_FATAL_ERROR && enough(c)) {
+        pipe->told_enough = true;
+        return CENOTE_ANSWER_ENOUGH;
+      } else if (status == PGRES_SINGLE_TUPLE && ++rows >= PG_ROWS_A_STEP) {
+        c->more = true;
+        return CENOTE_ANSWER_NONE;
+      }
+    }
+    if (pipe->dead) {
+      return lose(c, error);
+    }
+  }
+  bool gone = pipe->dead || PQstatus(c->conn) != CONNECTION_OK;
+  return gone ? lose(c, error) : CENOTE_ANSWER_NONE;
+}
+
+static cenote_answer pipe_read(cenote_connection *c, short revents, cenote_error *error)
+{
+  struct pg_pipe *pipe = c->pipe;
+  if (!pipe) {
+    (void)cenote_error_set(error, CENOTE_INVALID, "the connection does not pipeline");
+    return CENOTE_ANSWER_LOST;
+  }
+  if (pipe->dead || atomic_load(&c->aborted)) {
+    return lose(c, error);
+  }
+  bool pending = pipe->tls && SSL_pending(pipe->tls) > 0;
+  c->more = false;
+  if (revents || pending) {
+    pthread_mutex_lock(&c->guard);
+    if (revents & (POLLIN | POLLHUP | POLLERR) || pending) {
+      /* What failed shows in the status, after what did arrive. */
+      (void)PQconsumeInput(c->conn);
+      pipe->answered_ns = cen_now_ns();
+    }
+    if (c->flushing) {
+      c->flushing = PQflush(c->conn) > 0;
+    }
+    pthread_mutex_unlock(&c->guard);
+  }
+  cenote_answer answer = read_results(c, error);
+  if (answer == CENOTE_ANSWER_NONE && pipe->count == 0) {
+    PGnotify *notify;
+    while ((notify = PQnotifies(c->conn)) != NULL) {
+      PQfreemem(notify); /* nobody to tell */
+    }
+  }
+  return answer;
+}
+
+/* -------------------------------------------------------------------------- waiting */
+
+static void pipe_wants(const cenote_connection *c, cenote_wants *wants)
+{
+  struct pg_pipe *pipe = c->pipe;
+  *wants = (cenote_wants){.fd = -1, .deadline_ns = CEN_NEVER};
+  if (!pipe) {
+    return;
+  }
+  if (pipe->unflushed && !pipe->dead) {
+    cenote_connection *mine = pipe->owner;
+    pthread_mutex_lock(&mine->guard);
+    mine->flushing = PQflush(mine->conn) > 0;
+    pthread_mutex_unlock(&mine->guard);
+    pipe->unflushed = false;
+  }
+  wants->fd = PQsocket(c->conn);
+  wants->events = (short)(POLLIN | (c->flushing ? POLLOUT : 0));
+  if (c->more || pipe->dead || wants->fd < 0 || (pipe->tls && SSL_pending(pipe->tls) > 0)) {
+    wants->deadline_ns = 0;
+  }
+}
+
+static bool pipe_cancelling(const cenote_connection *c, int *done_fd)
+{
+  bool going_on = c->pipe && pg_cancel_going_on(c->pipe->owner);
+  *done_fd = going_on ? pg_cancel_fd(c) : -1;
+  return going_on;
+}
+
+const cenote_pipelining cen_postgres_pipelining = {
+    .size = sizeof(cenote_pipelining),
+    .enter = pipe_enter,
+    .push = pipe_push,
+    .wants = pipe_wants,
+    .read = pipe_read,
+    .cancelling = pipe_cancelling,
+    .leave = pipe_leave,
+};
