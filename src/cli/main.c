@@ -51,6 +51,25 @@ static int unknown_command(const char *name)
   return cli_report_usage(NULL, message);
 }
 
+/* `cenote --url URL query …`: options that every command has may stand before it. Puts the command
+ * first, where there is one. */
+static void command_to_front(int argc, char **argv)
+{
+  int at = 1;
+  while (at < argc && argv[at][0] == '-') {
+    const char *name = argv[at];
+    const bool takes_one =
+        strcmp(name, "--url") == 0 || strcmp(name, "--config") == 0 || strcmp(name, "--set") == 0;
+    at += takes_one ? 2 : 1;
+  }
+  if (at >= argc || !command_find(argv[at])) {
+    return;
+  }
+  char *const command = argv[at];
+  memmove(&argv[2], &argv[1], (size_t)(at - 1) * sizeof argv[0]);
+  argv[1] = command;
+}
+
 /* `cenote`, `cenote --help`, `cenote help query`, `cenote --version --json`. */
 static int without_command(int argc, char **argv)
 {
@@ -70,7 +89,7 @@ static int without_command(int argc, char **argv)
     return CLI_USAGE;
   }
   if (first[0] == '-') {
-    return cli_report_usage(NULL, "the command comes first: cenote COMMAND [OPTION…]");
+    return cli_report_usage(NULL, "a command is missing: cenote COMMAND [OPTION…]");
   }
   return unknown_command(first);
 }
@@ -109,6 +128,7 @@ int main(int argc, char **argv)
 {
   descriptors_fill();
   cli_signals_prepare();
+  command_to_front(argc, argv);
   const struct cli_command *command = argc > 1 ? command_find(argv[1]) : NULL;
   int status = command ? command_run(command, argc - 1, argv + 1) : without_command(argc, argv);
   cli_metadata_free();

@@ -43,6 +43,14 @@ def numbers_are_numbers_and_the_rest_is_text():
     same(list(rows[0].values()), ["integer", "integer", "real", "text", "text"])
 
 
+def common_options_may_stand_before_the_command():
+    for before in (["--url", "sqlite::memory:"], ["--json", "--url", "sqlite::memory:"],
+                   ["--set", "retries=1", "--url", "sqlite::memory:"]):
+        true("41" in ok(run(*before, "query", "SELECT 41")).out)
+    same(run("--url", "sqlite::memory:").status, 2)
+    same(run("--url").status, 2)
+
+
 def types_and_null_can_be_said():
     sql = "SELECT typeof($1) a, typeof($2) b, hex($3) c"
     result = ok(query("--json", "--types", "text,auto,blob", "--null", "-", sql, "42", "-", "c0ffee"))
@@ -240,6 +248,7 @@ sys.exit(main([
     json_is_an_object_with_rows,
     csv_has_a_header_and_quotes_what_needs_it,
     numbers_are_numbers_and_the_rest_is_text,
+    common_options_may_stand_before_the_command,
     types_and_null_can_be_said,
     null_is_shown_by_the_word_for_it,
     the_statement_may_come_from_standard_input,
