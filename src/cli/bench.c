@@ -1,5 +1,5 @@
 /* bench.c - `cenote bench`: the load-test scenarios, before (a connection for each query) against
- * after (pooled). */
+ * after (pooled) and shared (single statements without a lease). */
 #include "cli/bench.h"
 #include "cli/interrupt.h"
 #include "cli/log.h"
@@ -82,12 +82,13 @@ static void statistics_keep(struct bench *bench)
 /* An error of the pooled side is a failure of ours; the other side is expected to have some. */
 static void outcome_judge(struct bench *bench)
 {
-  for (size_t i = 0; i < BENCH_SCENARIOS; i++) {
-    const struct bench_figures *after = &bench->rows[i].side[BENCH_AFTER];
-    if (bench->status == CLI_OK && after->errors > 0) {
-      fprintf(stderr, "cenote: %s: %llu of %llu pooled operations failed: %s\n",
-              bench->rows[i].scenario->name, (unsigned long long)after->errors,
-              (unsigned long long)after->queries, after->error);
+  for (size_t i = 0; i < BENCH_SCENARIOS * BENCH_SIDES; i++) {
+    const struct bench_row *row = &bench->rows[i / BENCH_SIDES];
+    const struct bench_figures *side = &row->side[i % BENCH_SIDES];
+    if (i % BENCH_SIDES != BENCH_BEFORE && bench->status == CLI_OK && side->errors > 0) {
+      fprintf(stderr, "cenote: %s: %llu of %llu %s operations failed: %s\n", row->scenario->name,
+              (unsigned long long)side->errors, (unsigned long long)side->queries,
+              i % BENCH_SIDES == BENCH_AFTER ? "pooled" : "shared", side->error);
       bench->status = CLI_FAILED;
     }
   }
@@ -190,11 +191,12 @@ const struct cli_command cli_bench = {
     .operands = "",
     .summary = "the load test: a connection for each query, against the pool",
     .help =
-        "Runs each scenario twice in rounds that alternate: before, where every client opens a\n"
+        "Runs each scenario in rounds that alternate: before, where every client opens a\n"
         "connection for its query and closes it (libpq or sqlite3 directly, nothing of ours in\n"
-        "between), and after, where it leases one from the pool. Without --url and without a URL\n"
-        "in the environment the database is a temporary SQLite file. In another database it makes\n"
-        "a table of its own, cenote_bench_ and a number, and drops it at the end.\n\n"
+        "between), after, where it leases one from the pool, and shared, where single queries take\n"
+        "no lease and share a few connections. Without --url and without a URL in the environment\n"
+        "the database is a temporary SQLite file. In another database it makes a table of its own,\n"
+        "cenote_bench_ and a number, and drops it at the end.\n\n"
         "  concurrent   50 clients at once, one query each\n"
         "  pooled       20 clients, a lease with a small transaction each\n"
         "  mixed        50 clients, half of them with a query, half with a transaction\n"

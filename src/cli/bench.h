@@ -1,8 +1,9 @@
 /*
  * bench.h - what the files of `cenote bench` share. *Before* is a program without a pool: a new
  * connection for each query, opened in the cheapest way there is (libpq or sqlite3 directly, no
- * layer of ours). *After* is the same work through the library. Both run in one process, on the
- * same threads, in rounds that alternate.
+ * layer of ours). *After* is the same work through the library, with a lease for each operation.
+ * *Shared* is the same again, single statements without a lease (cenote_query), by a manager of its
+ * own. All run in one process, on the same threads, in rounds that alternate.
  *
  * Threads: one coordinator (the worker of interrupt.h) owns everything here; a crew of client
  * threads runs the queries; the main thread only sets `stop`.
@@ -36,7 +37,11 @@ struct bench_scenario {
 enum { BENCH_SCENARIOS = 5, BENCH_MAX_CLIENTS = 200, BENCH_ERROR = 256 };
 extern const struct bench_scenario bench_scenarios[BENCH_SCENARIOS];
 
-enum bench_side { BENCH_BEFORE, BENCH_AFTER, BENCH_SIDES };
+enum bench_side { BENCH_BEFORE, BENCH_AFTER, BENCH_SHARED, BENCH_SIDES };
+
+/* Whether the scenario has that side: without a single statement there is nothing to share, and
+ * where connections are the limit a statement of 50 ms is no example for it. */
+bool bench_scenario_has(const struct bench_scenario *scenario, enum bench_side side);
 
 /* What one side of a scenario came to, over the measured rounds. Times in milliseconds; -1 where
  * it cannot be known. */
@@ -54,6 +59,7 @@ struct bench_figures {
 struct bench_row {
   const struct bench_scenario *scenario;
   struct bench_figures side[BENCH_SIDES];
+  cenote_statistics shared;  /* of the manager of that side, at its end */
   char skipped[BENCH_ERROR]; /* why it was not measured; empty: it was */
 };
 
@@ -106,6 +112,8 @@ bool bench_before_run(struct bench_before *before, enum bench_op op, unsigned nu
                       char error[BENCH_ERROR]);
 bool bench_after_run(cenote_manager *manager, const struct bench_target *target, enum bench_op op,
                      unsigned number, char error[BENCH_ERROR]);
+bool bench_shared_run(cenote_manager *manager, const struct bench_target *target, enum bench_op op,
+                      unsigned number, char error[BENCH_ERROR]);
 
 /* ----------------------------------------------------------------------- crew */
 
@@ -181,7 +189,7 @@ struct bench {
   struct bench_row rows[BENCH_SCENARIOS];
   struct bench_server server;
   double memory_base;      /* before there was a pool */
-  cenote_manager *manager; /* the pool that is measured */
+  cenote_manager *manager; /* the pool that is measured; the shared side has one a scenario */
   cenote_statistics statistics;
   char *statistics_json;
   bool table_made;

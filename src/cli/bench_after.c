@@ -1,4 +1,5 @@
-/* bench_after.c - the same work as bench_before.c through the pool: acquire, execute, release. */
+/* bench_after.c - the same work as bench_before.c through the pool: acquire, execute, release; and
+ * single statements without a lease, over shared connections where the database has them. */
 #include "cli/bench.h"
 
 #include <stdio.h>
@@ -79,5 +80,23 @@ bool bench_after_run(cenote_manager *manager, const struct bench_target *target,
     ok = transaction_run(lease, target, key, error);
   }
   cenote_release(lease);
+  return ok;
+}
+
+bool bench_shared_run(cenote_manager *manager, const struct bench_target *target, enum bench_op op,
+                      unsigned number, char error[BENCH_ERROR])
+{
+  if (op != BENCH_SIMPLE) {
+    return bench_after_run(manager, target, op, number, error);
+  }
+  cenote_error cause = CENOTE_ERROR_INIT;
+  cenote_result *result = NULL;
+  int64_t key = (int64_t)number + 1;
+  cenote_value value = cenote_integer(key);
+  cenote_query_options options = CENOTE_QUERY_OPTIONS_INIT;
+  options.operation_id = "cenote bench";
+  cause.status = cenote_query(manager, target->simple, &value, 1, &options, &result, &cause);
+  bool ok = cause.status == CENOTE_OK ? row_is_ours(result, key, error) : fail(error, &cause);
+  cenote_result_free(result);
   return ok;
 }

@@ -70,10 +70,13 @@ enum {
   COLUMNS
 };
 
-enum { LINES = 3 }; /* a scenario: before, after, gain */
+/* A scenario: each side, and its gain over the first. */
+enum line { LINE_BEFORE, LINE_AFTER, LINE_AFTER_GAIN, LINE_SHARED, LINE_SHARED_GAIN, LINES };
 
 struct lines {
-  const struct bench_row *rows[BENCH_SCENARIOS];
+  const struct bench_row *rows[BENCH_SCENARIOS * LINES];
+  enum line which[BENCH_SCENARIOS * LINES];
+  size_t count;
 };
 
 static void ms_add(struct cen_buf *buf, double ms)
@@ -138,9 +141,10 @@ static void times_add(struct cen_buf *buf, double before, double after)
   }
 }
 
-static void gain_cell(struct cen_buf *buf, const struct bench_row *row, size_t column)
+static void gain_cell(struct cen_buf *buf, const struct bench_row *row, enum bench_side side,
+                      size_t column)
 {
-  const struct bench_figures *before = &row->side[BENCH_BEFORE], *after = &row->side[BENCH_AFTER];
+  const struct bench_figures *before = &row->side[BENCH_BEFORE], *after = &row->side[side];
   switch (column) {
   case TOTAL:
     times_add(buf, before->total_ms, after->total_ms);
@@ -173,22 +177,33 @@ static void gain_cell(struct cen_buf *buf, const struct bench_row *row, size_t c
 
 static void cell(void *context, size_t line, size_t column, struct cen_buf *buf)
 {
-  static const char *const sides[LINES] = {"before", "after", "gain"};
+  static const char *const names[LINES] = {"before", "after", "gain", "shared", "gain"};
+  static const enum bench_side sides[LINES] = {BENCH_BEFORE, BENCH_AFTER, BENCH_AFTER, BENCH_SHARED,
+                                               BENCH_SHARED};
   const struct lines *lines = context;
-  const struct bench_row *row = lines->rows[line / LINES];
-  size_t which = line % LINES;
+  const struct bench_row *row = lines->rows[line];
+  enum line which = lines->which[line];
   if (column == SIDE) {
-    cen_buf_text(buf, sides[which]);
+    cen_buf_text(buf, names[which]);
   } else if (column == NAME) {
-    cen_buf_text(buf, which == 0 ? row->scenario->name : "");
+    cen_buf_text(buf, which == LINE_BEFORE ? row->scenario->name : "");
   } else if (column == CLIENTS) {
-    if (which == 0) {
+    if (which == LINE_BEFORE) {
       cen_buf_format(buf, "%u", row->scenario->clients);
     }
-  } else if (which < BENCH_SIDES) {
-    side_cell(buf, &row->side[which], column);
+  } else if (which == LINE_AFTER_GAIN || which == LINE_SHARED_GAIN) {
+    gain_cell(buf, row, sides[which], column);
   } else {
-    gain_cell(buf, row, column);
+    side_cell(buf, &row->side[sides[which]], column);
+  }
+}
+
+static void lines_add(struct lines *lines, const struct bench_row *row)
+{
+  enum line end = bench_scenario_has(row->scenario, BENCH_SHARED) ? LINES : LINE_SHARED;
+  for (enum line which = LINE_BEFORE; which < end; which++) {
+    lines->rows[lines->count] = row;
+    lines->which[lines->count++] = which;
   }
 }
 
@@ -202,19 +217,18 @@ static void rows_print(const struct bench *bench, struct cli_output *output)
     right[i] = i != NAME && i != SIDE;
   }
   struct lines lines = {0};
-  size_t count = 0;
   for (size_t i = 0; i < BENCH_SCENARIOS; i++) {
     if (measured(&bench->rows[i])) {
-      lines.rows[count++] = &bench->rows[i];
+      lines_add(&lines, &bench->rows[i]);
     }
   }
   struct cli_table table = {.columns = COLUMNS,
-                            .rows = count * LINES,
+                            .rows = lines.count,
                             .headers = headers,
                             .right = right,
                             .cell = cell,
                             .context = &lines};
-  if (count > 0) {
+  if (lines.count > 0) {
     cli_table_print(&table, output);
   }
 }
@@ -226,35 +240,36 @@ static void change_add(struct cen_buf *buf, const char *what, double less)
   cen_buf_format(buf, "; %s %.0f %% %s", what, less < 0 ? -less : less, less < 0 ? "more" : "less");
 }
 
-/* What the requirements promise, beside what was measured over all scenarios without a limit. */
-static void promises_add(const struct bench *bench, struct cen_buf *buf)
+/* What the requirements promise, beside what was measured over all scenarios without a limit that
+ * have that side. */
+static void promises_add(const struct bench *bench, enum bench_side after, const char *what,
+                         struct cen_buf *buf)
 {
   double mean = 0, cpu[BENCH_SIDES] = {0}, memory[BENCH_SIDES] = {0};
   unsigned count = 0;
   bool memory_known = true;
   for (size_t i = 0; i < BENCH_SCENARIOS; i++) {
     const struct bench_row *row = &bench->rows[i];
-    if (!measured(row) || row->scenario->limit > 0) {
+    if (!measured(row) || row->scenario->limit > 0 || !bench_scenario_has(row->scenario, after)) {
       continue;
     }
     count++;
-    mean += row->side[BENCH_AFTER].mean_ms;
+    mean += row->side[after].mean_ms;
     for (size_t side = 0; side < BENCH_SIDES; side++) {
       cpu[side] += cpu_ms(&row->side[side]);
       memory[side] += row->side[side].memory;
-      memory_known = memory_known && row->side[side].memory >= 0;
+      memory_known = memory_known && (row->side[side].memory >= 0 || side > after);
     }
   }
   if (count == 0) {
     return;
   }
-  cen_buf_format(buf, "\nmean per query %.2f ms, waiting for a connection included", mean / count);
-  change_add(buf, "CPU", less_percent(cpu[BENCH_BEFORE], cpu[BENCH_AFTER]));
+  cen_buf_format(buf, "\n%s: mean per query %.2f ms, waiting for a connection included", what,
+                 mean / count);
+  change_add(buf, "CPU", less_percent(cpu[BENCH_BEFORE], cpu[after]));
   if (memory_known) {
-    change_add(buf, "memory of the connections",
-               less_percent(memory[BENCH_BEFORE], memory[BENCH_AFTER]));
+    change_add(buf, "memory of the connections", less_percent(memory[BENCH_BEFORE], memory[after]));
   }
-  cen_buf_char(buf, '\n');
 }
 
 static void exhaustion_add(const struct bench *bench, const struct bench_row *row,
@@ -279,7 +294,7 @@ static void exhaustion_add(const struct bench *bench, const struct bench_row *ro
 
 static void errors_add(const struct bench_row *row, struct cen_buf *buf)
 {
-  static const char *const names[BENCH_SIDES] = {"before", "after"};
+  static const char *const names[BENCH_SIDES] = {"before", "after", "shared"};
   for (size_t i = 0; i < BENCH_SIDES; i++) {
     const struct bench_figures *side = &row->side[i];
     if (side->errors > 0) {
@@ -289,6 +304,22 @@ static void errors_add(const struct bench_row *row, struct cen_buf *buf)
       cen_buf_char(buf, '\n');
     }
   }
+}
+
+/* How the shared connections were used; nothing where the database has none. */
+static void sharing_add(const struct bench_row *row, struct cen_buf *buf)
+{
+  const cenote_statistics *s = &row->shared;
+  if (!bench_scenario_has(row->scenario, BENCH_SHARED) || s->simple.statements == 0) {
+    return;
+  }
+  cen_buf_format(buf,
+                 "\n%s, shared: %" PRIu64 " statements over %" PRId64
+                 " shared connections, %" PRIu64 " went to one of their own\n"
+                 "  in flight when one was added: p50 %" PRIu64 ", max %" PRIu64
+                 "; answered by one read: p50 %" PRIu64 ", max %" PRIu64 "\n",
+                 row->scenario->name, s->simple.statements, s->pipelines, s->fallbacks,
+                 s->depth.p50_us, s->depth.max_us, s->batch.p50_us, s->batch.max_us);
 }
 
 static void remarks_add(const struct bench *bench, struct cen_buf *buf)
@@ -306,6 +337,7 @@ static void remarks_add(const struct bench *bench, struct cen_buf *buf)
       exhaustion_add(bench, row, buf);
     } else if (measured(row)) {
       errors_add(row, buf);
+      sharing_add(row, buf);
     }
   }
 }
@@ -354,7 +386,7 @@ int bench_report_table(const struct bench *bench)
   cli_text_safe(&buf, url, strlen(url));
   cen_buf_format(&buf,
                  "\n%u rounds after a warm-up; before: a new connection for each query, "
-                 "after: leased from the pool\n\n",
+                 "after: leased from the pool,\nshared: single queries without a lease\n\n",
                  bench->rounds);
   cli_output_drain(&output, &buf);
   rows_print(bench, &output);
@@ -365,7 +397,9 @@ int bench_report_table(const struct bench *bench)
                  bench->server.embedded     ? "what SQLite allocated"
                  : bench->server.postmaster ? "client's heap and server's private pages"
                                             : "this process's heap");
-  promises_add(bench, &buf);
+  promises_add(bench, BENCH_AFTER, "after", &buf);
+  promises_add(bench, BENCH_SHARED, "shared", &buf);
+  cen_buf_char(&buf, '\n');
   remarks_add(bench, &buf);
   statistics_add(&bench->statistics, &buf);
   if (atomic_load(&bench->stop)) {
@@ -418,6 +452,43 @@ static void figures_json(struct cen_json *json, const struct bench_figures *figu
   cen_json_object_end(json);
 }
 
+static void gain_json(struct cen_json *json, const struct bench_figures *before,
+                      const struct bench_figures *after)
+{
+  cen_json_object(json);
+  number(json, "timesFaster", times(before->total_ms, after->total_ms));
+  cen_json_key(json, "cpuLessPercent");
+  cen_json_real(json, less_percent(cpu_ms(before), cpu_ms(after)));
+  cen_json_key(json, "clientCpuLessPercent");
+  cen_json_real(json, less_percent(before->cpu_ms, after->cpu_ms));
+  cen_json_key(json, "memoryLessPercent");
+  if (before->memory > 0 && after->memory >= 0) {
+    cen_json_real(json, less_percent(before->memory, after->memory));
+  } else {
+    cen_json_null(json);
+  }
+  cen_json_object_end(json);
+}
+
+static void shared_json(struct cen_json *json, const struct bench_row *row)
+{
+  const cenote_statistics *s = &row->shared;
+  cen_json_key(json, "shared");
+  figures_json(json, &row->side[BENCH_SHARED]);
+  cen_json_key(json, "sharedGain");
+  gain_json(json, &row->side[BENCH_BEFORE], &row->side[BENCH_SHARED]);
+  cen_json_key(json, "sharing");
+  cen_json_object(json);
+  count(json, "statements", s->simple.statements);
+  count(json, "connections", (uint64_t)(s->pipelines > 0 ? s->pipelines : 0));
+  count(json, "fallbacks", s->fallbacks);
+  count(json, "inFlightP50", s->depth.p50_us);
+  count(json, "inFlightMax", s->depth.max_us);
+  count(json, "answersOfOneReadP50", s->batch.p50_us);
+  count(json, "answersOfOneReadMax", s->batch.max_us);
+  cen_json_object_end(json);
+}
+
 static void row_json(struct cen_json *json, const struct bench_row *row)
 {
   const struct bench_figures *before = &row->side[BENCH_BEFORE], *after = &row->side[BENCH_AFTER];
@@ -435,19 +506,10 @@ static void row_json(struct cen_json *json, const struct bench_row *row)
     cen_json_key(json, "after");
     figures_json(json, after);
     cen_json_key(json, "gain");
-    cen_json_object(json);
-    number(json, "timesFaster", times(before->total_ms, after->total_ms));
-    cen_json_key(json, "cpuLessPercent");
-    cen_json_real(json, less_percent(cpu_ms(before), cpu_ms(after)));
-    cen_json_key(json, "clientCpuLessPercent");
-    cen_json_real(json, less_percent(before->cpu_ms, after->cpu_ms));
-    cen_json_key(json, "memoryLessPercent");
-    if (before->memory > 0 && after->memory >= 0) {
-      cen_json_real(json, less_percent(before->memory, after->memory));
-    } else {
-      cen_json_null(json);
+    gain_json(json, before, after);
+    if (bench_scenario_has(row->scenario, BENCH_SHARED)) {
+      shared_json(json, row);
     }
-    cen_json_object_end(json);
   }
   cen_json_object_end(json);
 }

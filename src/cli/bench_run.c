@@ -1,6 +1,6 @@
 /*
- * bench_run.c - one scenario: a warm-up of both sides, in which memory is looked at, then rounds
- * that are measured. Before and after take turns, so that a noisy machine disturbs both alike.
+ * bench_run.c - one scenario: a warm-up of each side, in which memory is looked at, then rounds
+ * that are measured. The sides take turns, so that a noisy machine disturbs all alike.
  * Where connections are limited they cannot: the pool's idle connections would be the ones that
  * the other side lacks. There, all rounds of one side come first.
  */
@@ -24,12 +24,21 @@ const struct bench_scenario bench_scenarios[BENCH_SCENARIOS] = {
     {"exhaustion", "more clients than connections", 200, BENCH_HOLD, BENCH_HOLD, 20},
 };
 
+static const char *const side_names[BENCH_SIDES] = {"before", "after", "shared"};
+
+bool bench_scenario_has(const struct bench_scenario *scenario, enum bench_side side)
+{
+  bool single = scenario->even == BENCH_SIMPLE || scenario->odd == BENCH_SIMPLE;
+  return side != BENCH_SHARED || (single && scenario->limit == 0);
+}
+
 /* One scenario under way. */
 struct run {
   struct bench *bench;
   struct bench_row *row;
   const struct bench_target *target;
   cenote_manager *manager;
+  cenote_manager *shared; /* NULL: the scenario has no such side */
   struct bench_crew *crew;
   struct bench_before before;
   struct bench_pile pile[BENCH_SIDES];
@@ -69,6 +78,12 @@ static bool task_after(void *context, unsigned number, char error[BENCH_ERROR])
   return bench_after_run(run->manager, run->target, op_of(run, number), number, error);
 }
 
+static bool task_shared(void *context, unsigned number, char error[BENCH_ERROR])
+{
+  struct run *run = context;
+  return bench_shared_run(run->shared, run->target, op_of(run, number), number, error);
+}
+
 /* --------------------------------------------------------------------- rounds */
 
 static struct bench_figures *figures_of(struct run *run, enum bench_side side)
@@ -76,10 +91,10 @@ static struct bench_figures *figures_of(struct run *run, enum bench_side side)
   return &run->row->side[side];
 }
 
-static cenote_statistics pool_look(const struct run *run)
+static cenote_statistics pool_look(cenote_manager *manager)
 {
   cenote_statistics statistics = CENOTE_STATISTICS_INIT;
-  if (cenote_pool_statistics(run->manager, &statistics) != CENOTE_OK) {
+  if (cenote_pool_statistics(manager, &statistics) != CENOTE_OK) {
     statistics = (cenote_statistics)CENOTE_STATISTICS_INIT;
   }
   return statistics;
@@ -88,9 +103,9 @@ static cenote_statistics pool_look(const struct run *run)
 static const struct bench_sample *crew_run(struct run *run, enum bench_side side,
                                            char error[BENCH_ERROR])
 {
-  bench_task task = side == BENCH_BEFORE ? task_before : task_after;
+  static const bench_task tasks[BENCH_SIDES] = {task_before, task_after, task_shared};
   atomic_store(&run->before.arrived, 0);
-  return bench_crew_round(run->crew, task, run, error);
+  return bench_crew_round(run->crew, tasks[side], run, error);
 }
 
 static void before_warm_up(struct run *run)
@@ -105,14 +120,14 @@ static void before_warm_up(struct run *run)
 }
 
 /* As many leases at once as the pool has connections, so that it opens them all. */
-static void pool_fill(const struct run *run)
+static void pool_fill(const struct run *run, cenote_manager *manager)
 {
   cenote_lease leases[BENCH_MAX_CLIENTS];
   size_t count = 0, most = run->row->scenario->clients;
-  int64_t connections = pool_look(run).max_connections;
+  int64_t connections = pool_look(manager).max_connections;
   most = connections < (int64_t)most ? (size_t)connections : most;
   while (count < most &&
-         cenote_acquire(run->manager, "cenote bench", -1, &leases[count], NULL) == CENOTE_OK) {
+         cenote_acquire(manager, "cenote bench", -1, &leases[count], NULL) == CENOTE_OK) {
     count++;
   }
   while (count > 0) {
@@ -123,11 +138,41 @@ static void pool_fill(const struct run *run)
 static void after_warm_up(struct run *run)
 {
   char error[BENCH_ERROR] = "";
-  pool_fill(run);
+  pool_fill(run, run->manager);
   crew_run(run, BENCH_AFTER, error);
   double memory = bench_memory_read(&run->bench->server);
   figures_of(run, BENCH_AFTER)->memory =
       memory >= run->pool_base && run->pool_base >= 0 ? memory - run->pool_base : -1;
+}
+
+/* Its manager is opened here, so that the memory of its connections can be told from the pool's. */
+static bool shared_warm_up(struct run *run)
+{
+  char error[BENCH_ERROR] = "";
+  const struct bench_scenario *scenario = run->row->scenario;
+  static const cenote_setting defaults[] = {{"slow_statement_ms", "0"}, {NULL, NULL}};
+  if (!bench_scenario_has(scenario, BENCH_SHARED)) {
+    return true;
+  }
+  double base = bench_memory_read(&run->bench->server);
+  int status = cli_open(run->bench->args, run->target->url, CLI_CONNECTS, defaults, &run->shared);
+  if (status != CLI_OK) {
+    run->bench->status = status;
+    return false;
+  }
+  bool only_single = scenario->even == BENCH_SIMPLE && scenario->odd == BENCH_SIMPLE;
+  if (!only_single || run->target->kind == BENCH_SQLITE) {
+    pool_fill(run, run->shared); /* transactions have leases; SQLite has a connection a reader */
+  }
+  crew_run(run, BENCH_SHARED, error);
+  double memory = bench_memory_read(&run->bench->server);
+  figures_of(run, BENCH_SHARED)->memory = memory >= base && base >= 0 ? memory - base : -1;
+  return true;
+}
+
+static cenote_manager *manager_of(const struct run *run, enum bench_side side)
+{
+  return side == BENCH_SHARED ? run->shared : run->manager;
 }
 
 static void round_run(struct run *run, enum bench_side side, unsigned number, unsigned rounds)
@@ -135,15 +180,14 @@ static void round_run(struct run *run, enum bench_side side, unsigned number, un
   const struct bench_scenario *scenario = run->row->scenario;
   struct bench_figures *figures = figures_of(run, side);
   struct bench_usage start, end;
-  bench_progress("%s: round %u of %u, %s", scenario->name, number + 1, rounds,
-                 side == BENCH_BEFORE ? "before" : "after");
+  bench_progress("%s: round %u of %u, %s", scenario->name, number + 1, rounds, side_names[side]);
   bench_usage_read(&run->bench->server, &start);
   const struct bench_sample *samples = crew_run(run, side, figures->error);
   if (side == BENCH_BEFORE) {
     /* Backends that are still ending are this side's cost, not the next one's. */
     bench_server_settle(&run->bench->server, run->settled);
   } else {
-    int64_t open = pool_look(run).total_connections;
+    int64_t open = pool_look(manager_of(run, side)).total_connections;
     figures->peak = open > figures->peak ? open : figures->peak;
   }
   bench_usage_read(&run->bench->server, &end);
@@ -175,20 +219,34 @@ static bool stopped(const struct run *run)
   return atomic_load(&run->bench->stop);
 }
 
-static void turns_take(struct run *run, unsigned rounds)
+static bool turns_take(struct run *run, unsigned rounds)
 {
   run->settled = bench_server_settle(&run->bench->server, UINT32_MAX);
   bench_progress("%s: warm-up", run->row->scenario->name);
   before_warm_up(run);
   bench_server_settle(&run->bench->server, run->settled);
   after_warm_up(run);
-  run->settled = bench_server_settle(&run->bench->server, UINT32_MAX);
-  uint64_t created = pool_look(run).connections_created;
-  for (unsigned i = 0; i < rounds && !stopped(run); i++) {
-    round_run(run, BENCH_BEFORE, i, rounds);
-    round_run(run, BENCH_AFTER, i, rounds);
+  if (!shared_warm_up(run)) {
+    return false;
   }
-  figures_of(run, BENCH_AFTER)->opened = pool_look(run).connections_created - created;
+  run->settled = bench_server_settle(&run->bench->server, UINT32_MAX);
+  enum bench_side sides = run->shared ? BENCH_SIDES : BENCH_SHARED;
+  uint64_t created[BENCH_SIDES] = {0};
+  for (enum bench_side side = BENCH_AFTER; side < sides; side++) {
+    created[side] = pool_look(manager_of(run, side)).connections_created;
+  }
+  for (unsigned i = 0; i < rounds && !stopped(run); i++) {
+    for (enum bench_side side = BENCH_BEFORE; side < sides; side++) {
+      round_run(run, side, i, rounds);
+    }
+  }
+  for (enum bench_side side = BENCH_AFTER; side < sides; side++) {
+    cenote_statistics statistics = pool_look(manager_of(run, side));
+    figures_of(run, side)->opened = statistics.connections_created - created[side];
+    run->row->shared = statistics; /* the last one is that side's */
+  }
+  cenote_close(run->shared);
+  return true;
 }
 
 /* ------------------------------------------------------------ limited scenario */
@@ -238,11 +296,11 @@ static bool limited_take(struct run *run, unsigned rounds)
     return false;
   }
   after_warm_up(run);
-  uint64_t created = pool_look(run).connections_created;
+  uint64_t created = pool_look(run->manager).connections_created;
   for (unsigned i = 0; i < rounds && !stopped(run); i++) {
     round_run(run, BENCH_AFTER, i, rounds);
   }
-  figures_of(run, BENCH_AFTER)->opened = pool_look(run).connections_created - created;
+  figures_of(run, BENCH_AFTER)->opened = pool_look(run->manager).connections_created - created;
   cenote_close(run->manager);
   return true;
 }
@@ -252,8 +310,10 @@ static bool limited_take(struct run *run, unsigned rounds)
 static bool run_init(struct run *run, unsigned rounds)
 {
   unsigned clients = run->row->scenario->clients;
-  bool ok = bench_pile_init(&run->pile[BENCH_BEFORE], clients, rounds) &&
-            bench_pile_init(&run->pile[BENCH_AFTER], clients, rounds);
+  bool ok = true;
+  for (size_t i = 0; i < BENCH_SIDES; i++) {
+    ok = bench_pile_init(&run->pile[i], clients, rounds) && ok;
+  }
   if (!ok) {
     fputs("cenote: out of memory\n", stderr);
   }
@@ -265,8 +325,9 @@ static bool run_init(struct run *run, unsigned rounds)
 static void run_deinit(struct run *run)
 {
   bench_crew_free(run->crew);
-  bench_pile_deinit(&run->pile[BENCH_BEFORE]);
-  bench_pile_deinit(&run->pile[BENCH_AFTER]);
+  for (size_t i = 0; i < BENCH_SIDES; i++) {
+    bench_pile_deinit(&run->pile[i]);
+  }
 }
 
 bool bench_scenario_run(struct bench *bench, struct bench_row *row)
@@ -291,11 +352,10 @@ bool bench_scenario_run(struct bench *bench, struct bench_row *row)
   if (ok && limited) {
     ok = limited_take(&run, bench->rounds);
   } else if (ok) {
-    turns_take(&run, bench->rounds);
+    ok = turns_take(&run, bench->rounds);
   }
-  if (ok) {
-    side_finish(&run, BENCH_BEFORE);
-    side_finish(&run, BENCH_AFTER);
+  for (enum bench_side side = BENCH_BEFORE; ok && side < BENCH_SIDES; side++) {
+    side_finish(&run, side);
   }
   run_deinit(&run);
   if (role) {

@@ -107,6 +107,10 @@ def bench_reuses_connections_and_has_no_errors():
         same((row["name"], row["skipped"]), (row["name"], None))
         after = row["after"]
         same((after["errors"], after["firstError"]), (0, None))
+        if row["name"] in ("concurrent", "mixed", "stress"):
+            shared = row["shared"]
+            same((shared["errors"], shared["firstError"]), (0, None))
+            same(shared["operations"], after["operations"])
         if row["name"] == "exhaustion":
             true(row["before"]["errors"] >= row["before"]["operations"] * 180 / 200, row)
             true(after["peakConnections"] <= 20, row)
