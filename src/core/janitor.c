@@ -49,6 +49,13 @@ static struct slot *find_empty(struct pool *pool)
   return NULL;
 }
 
+/* Closing ones still count against the maximum, but not towards the minimum. */
+static bool misses_more(const struct pool *pool)
+{
+  return pool->live - pool->closing < pool->limits.minimum ||
+         pool->waiters - pool->awake > pool->opening || (pool->turned_away && pool->opening == 0);
+}
+
 static bool wants_more(const struct pool *pool)
 {
   if (pool->live >= pool->limits.maximum || pool->opening >= pool->limits.max_opening) {
@@ -57,15 +64,46 @@ static bool wants_more(const struct pool *pool)
   if (pool->open_failures > 0 && pool->opening > 0) {
     return false; /* one scout is enough while the server does not answer */
   }
-  /* Closing ones still count against the maximum, but not towards the minimum. */
-  return pool->live - pool->closing < pool->limits.minimum ||
-         pool->waiters - pool->awake > pool->opening || (pool->turned_away && pool->opening == 0);
+  return !pool->held && misses_more(pool);
+}
+
+static bool open_one(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
+{
+  struct slot *slot = find_empty(pool);
+  if (slot == NULL) {
+    pool->next_open_ns = now_ns + pool->limits.backoff_ns;
+    return false;
+  }
+  uint64_t word = slot_word(slot);
+  slot_move(slot, &word, SLOT_OPENING, word_generation(word), 0);
+  slot->number = ++pool->numbers;
+  slot->since_ns = now_ns;
+  slot->reason = POOL_REASON_NONE;
+  slot->expired = false;
+  slot->escalated = false;
+  pool->live++;
+  pool->opening++;
+  pool->turned_away = false;
+  if (slot->index >= atomic_load_explicit(&pool->top, memory_order_relaxed)) {
+    atomic_store_explicit(&pool->top, slot->index + 1, memory_order_release);
+  }
+  pool_todo_locked(pool, slot, POOL_ACT_OPEN, wakes);
+  return true;
+}
+
+static bool is_open(struct pool *pool)
+{
+  return atomic_load_explicit(&pool->phase, memory_order_relaxed) == POOL_OPEN;
 }
 
 void pool_fill_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
 {
-  if (atomic_load_explicit(&pool->phase, memory_order_relaxed) != POOL_OPEN) {
+  if (!is_open(pool)) {
     return;
+  }
+  if (pool->held && pool->waiters > 0 && !pool->turned_away) {
+    pool->turned_away = true; /* remembered, also when he leaves before the next probe */
+    wakes->loop = true;       /* which may be waiting for somebody who asks */
   }
   while (wants_more(pool)) {
     if (now_ns < pool->next_open_ns) {
@@ -73,26 +111,64 @@ void pool_fill_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wake
       wakes->loop = wakes->loop || pool->next_open_ns < pool->next_tick_ns;
       return;
     }
-    struct slot *slot = find_empty(pool);
-    if (slot == NULL) {
-      pool->next_open_ns = now_ns + pool->limits.backoff_ns;
+    if (!open_one(pool, now_ns, wakes)) {
       return;
     }
-    uint64_t word = slot_word(slot);
-    slot_move(slot, &word, SLOT_OPENING, word_generation(word), 0);
-    slot->number = ++pool->numbers;
-    slot->since_ns = now_ns;
-    slot->reason = POOL_REASON_NONE;
-    slot->expired = false;
-    slot->escalated = false;
-    pool->live++;
-    pool->opening++;
-    pool->turned_away = false;
-    if (slot->index >= atomic_load_explicit(&pool->top, memory_order_relaxed)) {
-      atomic_store_explicit(&pool->top, slot->index + 1, memory_order_release);
-    }
-    pool_todo_locked(pool, slot, POOL_ACT_OPEN, wakes);
   }
+}
+
+/* ----------------------------------------------------------------- holding */
+
+void pool_hold(struct pool *pool, bool held, int64_t now_ns, struct pool_wakes *wakes)
+{
+  pool_lock_take(&pool->lock);
+  if (pool->held && !held) {
+    pool->next_open_ns = 0;
+  }
+  pool->held = held;
+  pool_fill_locked(pool, now_ns, wakes);
+  pool_lock_give(&pool->lock);
+}
+
+static bool check_one(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
+{
+  for (uint32_t index = atomic_load_explicit(&pool->span, memory_order_relaxed); index-- > 0;) {
+    struct slot *slot = pool_slot(pool, index);
+    uint64_t word = slot_word(slot);
+    if (word_state(word) == SLOT_FREE && pool_check_locked(pool, slot, &word, now_ns, wakes)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool pool_probe(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
+{
+  bool asks = false;
+  pool_lock_take(&pool->lock);
+  if (is_open(pool)) {
+    asks = pool->opening > 0 ||
+           (pool->live < pool->limits.maximum && open_one(pool, now_ns, wakes)) ||
+           check_one(pool, now_ns, wakes);
+  }
+  pool_lock_give(&pool->lock);
+  return asks;
+}
+
+bool pool_misses_connections(struct pool *pool)
+{
+  pool_lock_take(&pool->lock);
+  const bool misses = misses_more(pool);
+  pool_lock_give(&pool->lock);
+  return misses;
+}
+
+bool pool_has_connections(struct pool *pool)
+{
+  pool_lock_take(&pool->lock);
+  const bool has = pool->live > pool->opening + pool->closing;
+  pool_lock_give(&pool->lock);
+  return has;
 }
 
 /* ------------------------------------------------------------------ expiry */

@@ -59,10 +59,11 @@ enum pool_phase { POOL_OPEN, POOL_DRAINING, POOL_SHUTDOWN };
 
 /* Why acquire and release must go the long way. */
 enum {
-  POOL_GATE_SHUT = 1u << 0,   /* draining or shut down */
-  POOL_GATE_HOOKED = 1u << 1, /* the host wants to be asked */
-  POOL_GATE_LOOP = 1u << 2,   /* a host's loop drives it: nobody may block */
-  POOL_GATE_FOREIGN = 1u << 3 /* we are a forked child of its process */
+  POOL_GATE_SHUT = 1u << 0,    /* draining or shut down */
+  POOL_GATE_HOOKED = 1u << 1,  /* the host wants to be asked */
+  POOL_GATE_LOOP = 1u << 2,    /* a host's loop drives it: nobody may block */
+  POOL_GATE_FOREIGN = 1u << 3, /* we are a forked child of its process */
+  POOL_GATE_BREAKER = 1u << 4  /* the circuit breaker is not closed: ask it */
 };
 
 /* Who asks, and for how long. */
@@ -160,6 +161,7 @@ struct pool {
   int64_t next_open_ns;   /* back-off */
   unsigned open_failures; /* in a row */
   bool turned_away;       /* nobody may wait, and somebody would have: worth a connection */
+  bool held;              /* nothing is opened but by pool_probe */
   struct pool_failure failure;
   struct pool_counters counters;
   struct cen_rng rng;
@@ -270,6 +272,15 @@ void pool_closed(struct pool *pool, uint32_t slot, int64_t now_ns, struct pool_w
 
 /* What is due now: expiry, idle time, age, checks, filling. Answers when to come back. */
 int64_t pool_tick(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes);
+/* Held: nothing is opened, whatever the back-off says, but by pool_probe. Let go: what is wanted
+ * opens at once. For the manager's circuit breakers. */
+void pool_hold(struct pool *pool, bool held, int64_t now_ns, struct pool_wakes *wakes);
+/* Asks the database something, held or not: one connection is opened, or where none fits one that
+ * is idle is checked. false: every connection is in somebody's hands. */
+bool pool_probe(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes);
+/* For whoever holds it: does anybody miss a connection? Is any open? */
+bool pool_misses_connections(struct pool *pool);
+bool pool_has_connections(struct pool *pool);
 /* The process slept for gap_ns: leases get that time back, idle connections are suspect. */
 void pool_thaw(struct pool *pool, int64_t now_ns, int64_t gap_ns);
 

@@ -160,6 +160,8 @@ cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, 
   case CENOTE_CANCELLED:
     cenote_error_set(error, why, "the acquire was cancelled");
     break;
+  case CENOTE_BREAKER_OPEN:
+    return breaking_error(manager, error);
   default:
     cenote_error_set(error, why, "%s", picture.failure.message);
     cen_error_sqlstate(error, picture.failure.sqlstate);
@@ -233,6 +235,7 @@ static bool is_alive(struct cenote_manager *manager, const struct pool_grant *gr
   const cenote_status status =
       call_run(session, &request, check_deadline(manager, cen_now_ns(), deadline_ns), NULL);
   struct pool_wakes wakes = {0};
+  manager_note_check(manager, status == CENOTE_OK);
   const enum pool_answer answer = pool_leave(&manager->pool, grant->slot, grant->generation,
                                              status == CENOTE_OK ? 0 : SLOT_SESSION_BROKEN,
                                              status == CENOTE_OK, cen_now_ns(), &wakes);
@@ -356,6 +359,10 @@ static cenote_status acquire_fully(struct cenote_manager *manager, struct pool_a
     return cenote_error_set(error, CENOTE_INVALID,
                             "an acquire on the loop's own thread must not block: use "
                             "cenote_acquire_async, or a timeout of 0");
+  }
+  const cenote_status admitted = manager_admit(manager, error);
+  if (admitted != CENOTE_OK) {
+    return admitted;
   }
   const uint32_t hint = last_slot.manager == manager ? last_slot.lease.slot : 0;
   const bool found = pool_take(&manager->pool, hint, ask, &grant);

@@ -15,11 +15,17 @@ void acquisition_start(struct acquisition *fresh, cenote_ticket *handle)
   fresh->start_ns = cen_now_ns();
   fresh->checking = false;
   pool_waiter_init(&fresh->waiter, true);
+  const cenote_status admitted = manager_admit(manager, NULL);
 
   /* Under the list's lock, so that the housekeeper never meets one that is half queued. The
    * pool's lock is taken inside; nobody takes them the other way round. */
   pthread_mutex_lock(&manager->async_lock);
-  (void)pool_wait(&manager->pool, &fresh->waiter, fresh->start_ns, &wakes);
+  if (admitted == CENOTE_OK) {
+    (void)pool_wait(&manager->pool, &fresh->waiter, fresh->start_ns, &wakes);
+  } else {
+    fresh->waiter.status = admitted;
+    atomic_store_explicit(&fresh->waiter.signal, POOL_SETTLED, memory_order_release);
+  }
   cen_list_push_back(&manager->asking, &fresh->link);
   if (handle != NULL) {
     ticket_issue_locked(manager, &fresh->ticket, handle);
@@ -181,6 +187,9 @@ void async_checked(struct acquisition *acquisition, struct session *session, boo
   const bool rejected = good && hook_rejects(manager, session);
   struct pool_wakes wakes = {0};
   const bool proven = good && acquisition->checking;
+  if (acquisition->checking) {
+    manager_note_check(manager, good);
+  }
   acquisition->checking = false;
   const enum pool_answer answer =
       pool_leave(&manager->pool, slot, generation, good ? 0 : SLOT_SESSION_BROKEN, proven,

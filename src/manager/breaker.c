@@ -123,7 +123,6 @@ static void open(struct cen_breaker *breaker, int64_t now_ns, struct cen_breaker
   pause = pause < limits->open_max_ns ? pause : limits->open_max_ns;
   pause = pause > 0 ? pause : 1;
   breaker->next_ns = now_ns < INT64_MAX - pause ? now_ns + pause : INT64_MAX;
-  breaker->probe_out = false;
   breaker->opened++;
   enter(breaker, CEN_BREAKER_REFUSES, now_ns, move);
 }
@@ -131,7 +130,6 @@ static void open(struct cen_breaker *breaker, int64_t now_ns, struct cen_breaker
 static void close(struct cen_breaker *breaker, int64_t now_ns, struct cen_breaker_move *move)
 {
   breaker->failed_probes = 0;
-  breaker->probe_out = false;
   empty_window(breaker);
   enter(breaker, CEN_BREAKER_QUIET, now_ns, move);
 }
@@ -209,37 +207,48 @@ void cen_breaker_configure(struct cen_breaker *breaker, const struct cen_breaker
   pthread_mutex_unlock(&breaker->lock);
 }
 
+/* When something may be asked again. */
+static int64_t next_probe(const struct cen_breaker *breaker)
+{
+  switch (cen_breaker_mode(breaker)) {
+  case CEN_BREAKER_REFUSES:
+    return breaker->next_ns;
+  case CEN_BREAKER_PROBES: /* the one that is out counts as lost by then */
+    return breaker->probe_ns < INT64_MAX - breaker->limits.probe_ns
+               ? breaker->probe_ns + breaker->limits.probe_ns
+               : INT64_MAX;
+  default:
+    return INT64_MAX;
+  }
+}
+
+bool cen_breaker_refuses(struct cen_breaker *breaker, int64_t now_ns)
+{
+  if (cen_breaker_is_closed(breaker)) {
+    return false;
+  }
+  pthread_mutex_lock(&breaker->lock);
+  const bool refuses = !cen_breaker_is_closed(breaker) && now_ns < next_probe(breaker);
+  breaker->rejected += refuses;
+  pthread_mutex_unlock(&breaker->lock);
+  return refuses;
+}
+
 enum cen_breaker_pass cen_breaker_admit(struct cen_breaker *breaker, int64_t now_ns,
                                         struct cen_breaker_move *move)
 {
   *move = (struct cen_breaker_move){0};
-  if (cen_breaker_is_closed(breaker)) {
-    return CEN_BREAKER_PASS;
-  }
   enum cen_breaker_pass pass = CEN_BREAKER_PASS;
   pthread_mutex_lock(&breaker->lock);
-  const enum cen_breaker_mode mode = cen_breaker_mode(breaker);
-  if (mode == CEN_BREAKER_REFUSES) {
-    pass = now_ns >= breaker->next_ns ? CEN_BREAKER_PROBE : CEN_BREAKER_REFUSED;
-  } else if (mode == CEN_BREAKER_PROBES) {
-    const bool lost = now_ns - breaker->probe_ns >= breaker->limits.probe_ns;
-    pass = breaker->probe_out && !lost ? CEN_BREAKER_REFUSED : CEN_BREAKER_PROBE;
+  if (!cen_breaker_is_closed(breaker)) {
+    pass = now_ns >= next_probe(breaker) ? CEN_BREAKER_PROBE : CEN_BREAKER_REFUSED;
   }
   if (pass == CEN_BREAKER_PROBE) {
     breaker->probe_ns = now_ns;
-    breaker->probe_out = true;
     enter(breaker, CEN_BREAKER_PROBES, now_ns, move);
   }
-  breaker->rejected += pass == CEN_BREAKER_REFUSED;
   pthread_mutex_unlock(&breaker->lock);
   return pass;
-}
-
-void cen_breaker_forget(struct cen_breaker *breaker)
-{
-  pthread_mutex_lock(&breaker->lock);
-  breaker->probe_out = false;
-  pthread_mutex_unlock(&breaker->lock);
 }
 
 void cen_breaker_good(struct cen_breaker *breaker, int64_t now_ns, struct cen_breaker_move *move)
@@ -296,11 +305,7 @@ void cen_breaker_look(struct cen_breaker *breaker, struct cen_breaker_view *view
   view->state = state_of(mode);
   view->since_ns = breaker->since_ns;
   view->opened_ns = breaker->opened_ns;
-  view->next_ns = mode == CEN_BREAKER_REFUSES  ? breaker->next_ns
-                  : mode != CEN_BREAKER_PROBES ? INT64_MAX
-                  : !breaker->probe_out        ? breaker->probe_ns
-                                               : breaker->probe_ns + breaker->limits.probe_ns;
-  view->probe_out = mode == CEN_BREAKER_PROBES && breaker->probe_out;
+  view->next_ns = next_probe(breaker);
   view->opened = breaker->opened;
   view->rejected = breaker->rejected;
   memcpy(view->why, breaker->why, sizeof view->why);

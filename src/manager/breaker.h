@@ -63,7 +63,6 @@ struct cen_breaker {
   int64_t opened_ns; /* when it was closed last; tells nothing while it is */
   int64_t next_ns;   /* OPEN: when the next probe may be */
   int64_t probe_ns;  /* HALF_OPEN: when the last probe went out */
-  bool probe_out;
   unsigned failed_probes;
   uint64_t opened, rejected;
   char why[256]; /* the last failure */
@@ -78,7 +77,6 @@ struct cen_breaker_view {
   /* OPEN: when the next probe may be; HALF_OPEN: when one that is out counts as lost; CLOSED:
    * INT64_MAX */
   int64_t next_ns;
-  bool probe_out;
   uint64_t opened, rejected;
   char why[256];
   char sqlstate[6];
@@ -98,11 +96,13 @@ void cen_breaker_deinit(struct cen_breaker *breaker);
 /* With `failures` 0 it closes. */
 void cen_breaker_configure(struct cen_breaker *breaker, const struct cen_breaker_limits *limits,
                            int64_t now_ns, struct cen_breaker_move *move);
-/* May a caller go on? Whoever is the probe sees to it that something is asked of the database. */
+/* For callers: must this one be refused? Changes no state: when the time for a probe has come they
+ * are let through, to wait for its outcome. */
+bool cen_breaker_refuses(struct cen_breaker *breaker, int64_t now_ns);
+/* For whoever probes: CEN_BREAKER_PROBE once when its time has come; then something must be asked
+ * of the database. */
 enum cen_breaker_pass cen_breaker_admit(struct cen_breaker *breaker, int64_t now_ns,
                                         struct cen_breaker_move *move);
-/* The probe asked nothing: another may go at once. */
-void cen_breaker_forget(struct cen_breaker *breaker);
 void cen_breaker_good(struct cen_breaker *breaker, int64_t now_ns, struct cen_breaker_move *move);
 void cen_breaker_bad(struct cen_breaker *breaker, const cenote_error *why, int64_t now_ns,
                      struct cen_breaker_move *move);

@@ -237,6 +237,7 @@ static void open_ended(struct session *session, cenote_step step, cenote_error *
   const uint32_t slot = session->slot;
   const bool opened = step == CENOTE_STEP_DONE;
   if (opened) {
+    manager_note_connect(manager, CENOTE_OK, NULL);
     observer_audit(manager, CENOTE_AUDIT_CONNECTION_OPENED, session->number, "", "");
   }
   if (opened && !hook_accepts(session)) {
@@ -250,6 +251,9 @@ static void open_ended(struct session *session, cenote_step step, cenote_error *
       cenote_error_set(error, CENOTE_CONNECT,
                        "connect timeout: %s did not answer within %" PRId64 " ms", manager->url,
                        connect_ms(manager));
+    }
+    if (!opened) {
+      manager_note_connect(manager, error->status, error);
     }
     free_session(session);
     report_open_failed(manager, slot, error);
@@ -322,6 +326,7 @@ static void check_ended(struct session *session, bool good)
       atomic_exchange_explicit(&session->shrink, false, memory_order_relaxed)) {
     manager->driver->shrink(session->connection);
   }
+  manager_note_check(manager, good);
   pool_checked(&manager->pool, session->slot, good, cen_now_ns(), &wakes);
   manager_wake(manager, &wakes);
 }

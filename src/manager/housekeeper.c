@@ -99,11 +99,13 @@ static void work(struct cenote_manager *manager)
   notice_pressure(manager, now);
   int64_t next = pool_tick(&manager->pool, now, &wakes);
   manager_wake(manager, &wakes);
+  const int64_t probe = breaking_turn(manager, now);
   perform_actions(manager);
   const int64_t asked = async_turn(manager, cen_now_ns());
   perform_actions(manager);
   observer_turn(manager, now);
   notice_end(manager);
+  next = probe < next ? probe : next;
   next = asked < next ? asked : next;
   if (cen_timer_set(manager->loop, &manager->tick, next) != CENOTE_OK) {
     housekeeper_kick(manager); /* no memory for a timer: come back at once rather than never */

@@ -92,6 +92,7 @@ static void free_parts(struct cenote_manager *manager)
   observer_free(manager);
   query_free(manager);
   run_free(manager);
+  breaking_free(manager);
   paths_free(manager);
   cen_pressure_free(manager->pressure);
   cen_settings_deinit(&manager->settings);
@@ -131,6 +132,9 @@ static cenote_status assemble(struct cenote_manager *manager, const char *url, c
   status = observer_new(manager);
   if (status == CENOTE_OK) {
     status = paths_new(manager);
+  }
+  if (status == CENOTE_OK) {
+    status = breaking_new(manager);
   }
   const struct pool_limits limits = manager_limits(manager);
   const int64_t now = cen_now_ns();

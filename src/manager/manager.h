@@ -114,10 +114,11 @@ struct cenote_manager {
   struct runs *runs;       /* run.c */
   struct queries *queries; /* query_async.c */
   _Atomic bool told_begin; /* transact_steps.c: the warning was given */
-  struct cen_paths *paths;       /* what each path did, paths.c */
+  struct cen_paths *paths; /* what each path did, paths.c */
 
   /* breaking.c: of the endpoint, and of the login at it */
   struct cen_breaker breaker, login_breaker;
+  bool has_breakers;
 };
 
 /* ------------------------------------------------------------------- table.c */
@@ -285,9 +286,19 @@ void async_checked(struct acquisition *acquisition, struct session *session, boo
  * with since when, why, and when the next attempt is. Any thread; one relaxed load while closed. */
 cenote_status manager_admit(struct cenote_manager *manager, cenote_error *error);
 /* How something went that was asked of the database. A failure that is not transient was answered:
- * the endpoint is well. `error` may be NULL. statement_note calls it; so does who checks or
- * connects. */
+ * the endpoint is well. `error` may be NULL. statement_note calls it for statements. Any thread; one
+ * relaxed load while all is well. */
 void manager_note(struct cenote_manager *manager, cenote_status status, const cenote_error *error);
+void manager_note_connect(struct cenote_manager *manager, cenote_status status,
+                          const cenote_error *error);
+void manager_note_check(struct cenote_manager *manager, bool good);
+cenote_status breaking_new(struct cenote_manager *manager); /* cenote_open */
+void breaking_free(struct cenote_manager *manager);
+/* The housekeeper's turn: sends the probe that is due. Answers when to come back. */
+int64_t breaking_turn(struct cenote_manager *manager, int64_t now_ns);
+/* The error for one who was refused. */
+cenote_status breaking_error(struct cenote_manager *manager, cenote_error *error);
+void breaking_read(struct cenote_manager *manager, cenote_statistics *out);
 
 /* --------------------------------------------------------------- observing.c */
 

@@ -121,6 +121,7 @@ static void read_counts(struct cenote_manager *manager, const struct pool_pictur
       .thaws = counters->thaws,
   };
   paths_read_counts(manager, out);
+  breaking_read(manager, out);
 }
 
 static void read_latencies(struct cenote_manager *manager, const struct pool_picture *picture,
@@ -256,6 +257,7 @@ static void probe_now(struct cenote_manager *manager, struct probe *probe)
       cenote_request request = {.size = sizeof request, .kind = CENOTE_REQUEST_CHECK};
       status =
           call_run(entry.session, &request, cen_deadline_ns(cen_now_ns(), patience), &probe->error);
+      manager_note_check(manager, status == CENOTE_OK);
       entry.asked = true;
       status = lease_leave(&entry, status, &probe->error);
     }

@@ -1,6 +1,5 @@
 /*
- * retry.h - what may be tried again, and when. Pure: no clock, no state, any thread. The waiting in
- * between is manager_pause (manager.h) for who blocks, a timer of the loop for who must not.
+ * retry.h - what may be tried again, and when. Pure: no clock, no state, any thread.
  */
 #ifndef CEN_RETRY_H
 #define CEN_RETRY_H

@@ -97,11 +97,23 @@ static void log_statement(struct cenote_manager *manager, const struct statement
   }
 }
 
+/* By us, at the lease's deadline: that says nothing about the database. */
+static bool was_cut_off(struct cenote_manager *manager, const struct statement_outcome *outcome)
+{
+  struct slot_obituary obituary;
+  const bool lost =
+      outcome->status == CENOTE_CONNECTION_LOST || outcome->status == CENOTE_OUTCOME_UNKNOWN;
+  return lost && outcome->lease.generation != 0 &&
+         pool_was_taken(&manager->pool, outcome->lease.slot, outcome->lease.generation, &obituary);
+}
+
 void statement_note(struct cenote_manager *manager, const struct statement_outcome *outcome)
 {
   const int64_t slow = cen_setting(&manager->settings, CEN_SET_SLOW_STATEMENT);
   const bool is_slow = slow > 0 && outcome->took_ns >= slow * CEN_NS_PER_MS;
-  manager_note(manager, outcome->status, outcome->error);
+  if (!was_cut_off(manager, outcome)) {
+    manager_note(manager, outcome->status, outcome->error);
+  }
   paths_note(manager, outcome->path, outcome->status, outcome->waited_ns, outcome->took_ns);
   if (is_slow) {
     atomic_fetch_add_explicit(&manager->slow_statements, 1, memory_order_relaxed);

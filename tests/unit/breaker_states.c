@@ -107,7 +107,6 @@ static void it_opens_at_the_fifth_failure_and_not_before(void **state)
   assert_int_equal(ask(), CEN_BREAKER_REFUSED);
   const struct cen_breaker_view view = look();
   assert_int_equal(view.opened, 1);
-  assert_int_equal(view.rejected, 1);
   assert_int_equal(view.opened_ns, now);
   assert_string_equal(view.why, "connection refused");
   assert_string_equal(view.sqlstate, "08006");
@@ -257,7 +256,6 @@ static void one_probe_goes_and_the_others_are_refused(void **state)
   assert_int_equal(ask(), CEN_BREAKER_PROBE);
   assert_true(moved.moved);
   assert_int_equal(moved.to, CENOTE_BREAKER_HALF_OPEN);
-  assert_true(look().probe_out);
   for (int i = 0; i < 10; i++) {
     assert_int_equal(ask(), CEN_BREAKER_REFUSED);
     assert_false(moved.moved);
@@ -308,16 +306,22 @@ static void a_lost_probe_is_replaced(void **state)
   assert_int_equal(ask(), CEN_BREAKER_REFUSED);
 }
 
-static void a_probe_that_asked_nothing_gives_way(void **state)
+static void callers_are_refused_until_a_probe_is_due(void **state)
 {
   (void)state;
+  assert_false(cen_breaker_refuses(&breaker, now));
   fail_for_long();
-  now = look().next_ns;
+  now = look().next_ns - 1;
+  assert_true(cen_breaker_refuses(&breaker, now));
+  assert_int_equal(look().rejected, 1);
+  now++;
+  assert_false(cen_breaker_refuses(&breaker, now)); /* waits for the probe that goes now */
+  assert_int_equal(state_now(), CENOTE_BREAKER_IS_OPEN);
   assert_int_equal(ask(), CEN_BREAKER_PROBE);
-  cen_breaker_forget(&breaker);
-  assert_true(look().next_ns <= now);
-  assert_int_equal(ask(), CEN_BREAKER_PROBE);
-  assert_int_equal(ask(), CEN_BREAKER_REFUSED);
+  assert_true(cen_breaker_refuses(&breaker, now));
+  succeed();
+  assert_false(cen_breaker_refuses(&breaker, now));
+  assert_int_equal(look().rejected, 2);
 }
 
 static void a_failure_that_comes_late_changes_only_the_reason(void **state)
@@ -413,22 +417,14 @@ static void ask_and_judge(void)
   const struct cen_breaker_view before = look();
   const enum cen_breaker_pass pass = ask();
   const struct cen_breaker_view after = look();
-  switch (before.state) {
-  case CENOTE_BREAKER_CLOSED:
+  if (before.state == CENOTE_BREAKER_CLOSED) {
     assert_int_equal(pass, CEN_BREAKER_PASS);
     assert_false(moved.moved);
-    break;
-  case CENOTE_BREAKER_IS_OPEN:
+  } else {
     assert_int_equal(pass, now >= before.next_ns ? CEN_BREAKER_PROBE : CEN_BREAKER_REFUSED);
-    break;
-  case CENOTE_BREAKER_HALF_OPEN:
-    assert_int_equal(pass, before.probe_out && now < before.next_ns ? CEN_BREAKER_REFUSED
-                                                                    : CEN_BREAKER_PROBE);
-    break;
   }
-  assert_int_equal(after.rejected, before.rejected + (pass == CEN_BREAKER_REFUSED));
+  assert_int_equal(cen_breaker_refuses(&breaker, now), after.state != CENOTE_BREAKER_CLOSED);
   assert_int_equal(moved.moved, before.state != after.state);
-  assert_int_equal(after.probe_out, after.state == CENOTE_BREAKER_HALF_OPEN);
   assert_true(after.next_ns > now);
 }
 
@@ -503,12 +499,6 @@ static void random_histories_keep_the_rules_and_always_recover(void **state)
       case 1:
         now += (int64_t)cen_rng_below(&rng, 30) * SECOND;
         break;
-      case 2:
-        if (look().state == CENOTE_BREAKER_HALF_OPEN) {
-          cen_breaker_forget(&breaker);
-          assert_int_equal(ask(), CEN_BREAKER_PROBE);
-        }
-        break;
       default:
         break;
       }
@@ -540,7 +530,7 @@ int main(void)
       TEST(one_probe_goes_and_the_others_are_refused),
       TEST(a_failed_probe_doubles_the_time_up_to_its_limit),
       TEST(a_lost_probe_is_replaced),
-      TEST(a_probe_that_asked_nothing_gives_way),
+      TEST(callers_are_refused_until_a_probe_is_due),
       TEST(a_failure_that_comes_late_changes_only_the_reason),
       TEST(a_success_closes_it_whatever_its_state),
       TEST(after_a_window_without_failures_nothing_is_counted),

@@ -43,8 +43,10 @@ static void *call_often(void *argument)
     struct cen_breaker_move move;
     const enum cen_breaker_pass pass = cen_breaker_admit(&breaker, now, &move);
     note_move(&move);
-    if (pass == CEN_BREAKER_REFUSED) {
+    if (cen_breaker_refuses(&breaker, now)) {
       atomic_fetch_add(&refused, 1);
+    }
+    if (pass == CEN_BREAKER_REFUSED) {
       continue;
     }
     if (pass == CEN_BREAKER_PROBE) {

@@ -344,6 +344,8 @@ static void health_follows_what_happens(void **state)
   has_text(json, "scripted failure");
   cenote_string_free(json);
   fake_fail(&place.script, CENOTE_REQUEST_OPEN, CENOTE_CONNECT, 0);
+  /* It was down for long enough. */
+  wait_until(statistics_of(place.manager).breaker == CENOTE_BREAKER_CLOSED);
   lease = must_acquire(place.manager, "healed");
   must_release(lease);
   must(cenote_health(place.manager, true, &health, &place.error), &place.error);
