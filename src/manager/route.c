@@ -271,6 +271,9 @@ struct cen_verdict cen_route_judge(struct cen_route *route, const char *sql, siz
   if (size > CEN_GRAMMAR_TEXT) {
     return (struct cen_verdict){.why = "too long or too deep to be parsed"};
   }
+  if (size == 0) {
+    return (struct cen_verdict){.why = "no statement"};
+  }
   hash = hash_text(route->seed, sql, size);
   if (recall(route, hash, sql, size, &verdict)) {
     return verdict;
@@ -312,7 +315,7 @@ void cen_route_not_read_only(struct cen_route *route, const char *sql, size_t si
   uint64_t hash;
   struct shard *shard;
   struct entry *entry;
-  if (size > CEN_GRAMMAR_TEXT) {
+  if (size == 0 || size > CEN_GRAMMAR_TEXT) {
     return; /* was never called a read */
   }
   hash = hash_text(route->seed, sql, size);

@@ -237,7 +237,9 @@ static void enter_node(struct walk *walk, const char *node, size_t size)
   if (walk->depth == STATEMENT_DEPTH) {
     enter_statement(walk, node, size);
   }
-  if (!cen_name_in(node, size, plain_nodes, sizeof(plain_nodes) / sizeof(*plain_nodes))) {
+  if (same(node, size, "CurrentOfExpr")) {
+    object(walk, "a cursor");
+  } else if (!cen_name_in(node, size, plain_nodes, sizeof(plain_nodes) / sizeof(*plain_nodes))) {
     object(walk, "neither SELECT, INSERT, UPDATE, DELETE nor MERGE");
   } else if (size > 4 && memcmp(node + size - 4, "Stmt", 4) == 0 &&
              !same(node, size, "SelectStmt")) {
@@ -403,13 +405,18 @@ static struct cen_sql_verdict unknown(const char *why)
   return (struct cen_sql_verdict){.why = why};
 }
 
+static struct cen_sql_verdict no_memory(void)
+{
+  return (struct cen_sql_verdict){.passing = true, .why = "no memory to judge it"};
+}
+
 static struct cen_sql_verdict judge_tree(const char *tree, const struct cen_names *stateless)
 {
   struct walk walk = {.at = tree, .stateless = stateless};
   bool walked;
   walk.frames = malloc(DEEPEST * sizeof(*walk.frames));
   if (!walk.frames) {
-    return (struct cen_sql_verdict){.passing = true, .why = "no memory to judge it"};
+    return no_memory();
   }
   walked = walk_tree(&walk);
   free(walk.frames);
@@ -448,7 +455,7 @@ static struct cen_sql_verdict judge_text_for_postgres(const char *sql, size_t si
     verdict = unknown("too long or too deep to be parsed");
     break;
   default:
-    verdict = (struct cen_sql_verdict){.passing = true, .why = "no memory to judge it"};
+    verdict = no_memory();
   }
   cen_grammar_close(&grammar);
   return verdict;
@@ -461,14 +468,16 @@ struct cen_sql_verdict cen_verdict_postgres(const char *sql, size_t size,
   cenote_status status;
   char *rewritten;
   size_t highest;
+  if (size == 0) {
+    return unknown("no statement");
+  }
   if (size > CEN_GRAMMAR_TEXT) {
     return unknown("too long or too deep to be parsed");
   }
   status = cen_placeholders(sql, size, CEN_DIALECT_POSTGRES, &rewritten, &highest, NULL);
   if (status) {
-    verdict = unknown("its placeholders are not understood");
-    verdict.passing = status == CENOTE_NO_MEMORY;
-    return verdict;
+    return status == CENOTE_NO_MEMORY ? no_memory()
+                                      : unknown("its placeholders are not understood");
   }
   verdict = rewritten ? judge_text_for_postgres(rewritten, strlen(rewritten), stateless)
                       : judge_text_for_postgres(sql, size, stateless);

@@ -1,0 +1,1 @@
+explain (analyze, costs off) delete from t

@@ -1,0 +1,1 @@
+insert into app.t as x (a, b[1], c.d) overriding system value values (default, ?, $$x$$) on conflict (lower(a) text_ops) where x do update set (a, b) = (select 1, 2), c = excluded.c where f(1) returning *, now()

@@ -1,0 +1,1 @@
+select * into temp t from x

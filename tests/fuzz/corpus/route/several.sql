@@ -1,0 +1,2 @@
+select 1; -- x
+begin /* ; */; set x = 1
