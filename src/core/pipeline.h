@@ -290,13 +290,15 @@ struct pipeline_did {
   uint32_t pushed;                 /* FED: so many were */
   struct pipeline_answer *answers; /* READ_SOME: of the oldest flights, in order */
   uint32_t count;
-  bool more;     /* READ_SOME: stopped early. FED: input may have been taken in while pushing */
+  bool more;     /* READ_SOME: stopped early. FED: input may have been taken in while pushing.
+                    POLLED: wants.done_fd is readable */
   short revents; /* POLLED; 0: the time came, or a nudge */
   bool proven;   /* ASKED, granted: has answered lately */
   /* while inside, and ASKED with a pipeline: how it is now */
   struct pipeline_wants wants;
   bool cancelling; /* a cancel may still reach the server */
-  bool wanted;     /* the pool wants the connection back, or it is no good any more */
+  bool broken;     /* the connection may finish what it does, and is closed then */
+  bool wanted;     /* the pool wants it back; heeded once something was pushed */
 };
 
 struct pipeline_counters {
@@ -314,6 +316,7 @@ struct pipeline_set {
   struct pipeline_hand loop;
   struct pipeline *pipeline[PIPELINE_MOST];
   uint32_t live; /* of those */
+  uint32_t top;  /* none at this index or above */
   struct cen_link queue[PIPELINE_ROLES];
   uint32_t queued[PIPELINE_ROLES];
   enum pipeline_asking {

@@ -1,0 +1,588 @@
+/* pipeline.c - the steps: what a hand that comes is told to do. */
+#include "core/pipeline_inside.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------ inside */
+
+static void enter(struct pipeline_hand *hand, struct pipeline *pipeline)
+{
+  assert(pipeline->inside == NULL && hand->in == NULL);
+  pipeline->inside = hand;
+  hand->in = pipeline;
+}
+
+static void drop_duty(struct pipeline_hand *hand)
+{
+  if (hand->polls != NULL) {
+    assert(hand->polls->poller == hand);
+    hand->polls->poller = NULL;
+    hand->polls = NULL;
+  }
+}
+
+static void give_duty(struct pipeline_hand *hand, struct pipeline *pipeline)
+{
+  pipeline->poller = hand;
+  hand->polls = pipeline;
+}
+
+static void give_to_loop(struct pipeline_set *set, struct pipeline *pipeline,
+                         struct pipeline_wakes *wakes)
+{
+  pipeline->poller = &set->loop;
+  if (!pipeline->watched || memcmp(&pipeline->watch, &pipeline->wants, sizeof pipeline->watch) ||
+      pipeline_due(set, pipeline) < set->loop_until_ns) {
+    wakes->loop = true;
+  }
+}
+
+/* Somebody has to wait for its input: the caller who was sent last has to stay longest. */
+static void appoint(struct pipeline_set *set, struct pipeline *pipeline,
+                    struct pipeline_wakes *wakes)
+{
+  for (uint32_t i = pipeline_in_flight(pipeline); i-- > 0;) {
+    struct pipeline_call *call = pipeline_flight_at(pipeline, pipeline->first + i)->call;
+    if (call != NULL && !call->asynchronous && call->hand.polls == NULL &&
+        atomic_load_explicit(&call->signal, memory_order_relaxed) == PIPELINE_PARKED) {
+      give_duty(&call->hand, pipeline);
+      pipeline_rouse(call, wakes);
+      return;
+    }
+  }
+  give_to_loop(set, pipeline, wakes);
+}
+
+static bool waits_in(const struct pipeline_hand *hand, const struct pipeline *pipeline)
+{
+  return pipeline_is_blocking(hand) && hand->call->place == PIPELINE_SENT &&
+         hand->call->pipeline == pipeline;
+}
+
+/* Nobody is inside: sees to it that somebody polls, if there is something to wait for. */
+static void care(struct pipeline_set *set, struct pipeline *pipeline, struct pipeline_hand *hand,
+                 struct pipeline_wakes *wakes)
+{
+  if (!pipeline_is_busy(pipeline)) {
+    if (pipeline->poller == &set->loop) {
+      pipeline->poller = NULL;
+    }
+    if (pipeline_must_return(set, pipeline) && !pipeline_is_loop(hand)) {
+      wakes->loop = true;
+    }
+  } else if (pipeline->poller == NULL || pipeline->poller == &set->loop) {
+    if (waits_in(hand, pipeline)) {
+      give_duty(hand, pipeline);
+    } else if (pipeline_is_loop(hand)) {
+      appoint(set, pipeline, wakes);
+    } else if (pipeline->poller == NULL) {
+      appoint(set, pipeline, wakes);
+    } else {
+      give_to_loop(set, pipeline, wakes); /* it may have to come sooner */
+    }
+  }
+}
+
+static void leave(struct pipeline_set *set, struct pipeline_hand *hand,
+                  struct pipeline_wakes *wakes)
+{
+  struct pipeline *pipeline = hand->in;
+  assert(pipeline->inside == hand && pipeline->taken == 0);
+  pipeline->inside = NULL;
+  hand->in = NULL;
+  care(set, pipeline, hand, wakes);
+}
+
+/* What is due in the pipeline the hand is inside of. false: nothing. */
+static bool work(struct pipeline_set *set, struct pipeline_hand *hand, int64_t now_ns,
+                 struct pipeline_todo *todo, struct pipeline_wakes *wakes)
+{
+  struct pipeline *pipeline = hand->in;
+  todo->pipeline = pipeline;
+  pipeline_mind(set, pipeline, now_ns, wakes);
+  if (!pipeline->dead && (pipeline->revents != 0 || pipeline->more)) {
+    todo->kind = PIPELINE_READ;
+    todo->revents = pipeline->revents;
+    pipeline->revents = 0;
+    pipeline->more = false;
+    return true;
+  }
+  if (!pipeline->dead && pipeline->condemned) {
+    todo->kind = PIPELINE_ABORT;
+    return true;
+  }
+  if (!pipeline->dead && pipeline->count > 0 && !pipeline->cancelling) {
+    const struct pipeline_flight *head = pipeline_head(pipeline);
+    if (head->stop != PIPELINE_STOP_NONE && !head->cancelled) {
+      todo->kind = PIPELINE_CANCEL;
+      return true;
+    }
+  }
+  if (pipeline_feed(set, pipeline, now_ns, todo, wakes)) {
+    return true;
+  }
+  if ((pipeline_must_return(set, pipeline) ||
+       (pipeline_is_loop(hand) && pipeline_is_idle(set, pipeline, now_ns))) &&
+      pipeline_can_return(pipeline, hand)) {
+    if (pipeline->poller == hand) {
+      pipeline->poller = NULL;
+      hand->polls = NULL;
+    }
+    todo->kind = pipeline->watched ? PIPELINE_FORGET : PIPELINE_RETURN;
+    pipeline->watched = false;
+    return true;
+  }
+  return false;
+}
+
+/* --------------------------------------------------------------- a hand goes on */
+
+/* Where a caller's own hand, or a submitter's, may be of use next. */
+static struct pipeline *next_for_caller(struct pipeline_set *set, struct pipeline_hand *hand,
+                                        int64_t now_ns)
+{
+  const struct pipeline_call *call = hand->call;
+  if (call->place == PIPELINE_SENT && pipeline_is_due(set, call->pipeline, hand, now_ns)) {
+    return call->pipeline;
+  }
+  if (call->place != PIPELINE_QUEUED) {
+    return NULL;
+  }
+  struct pipeline *pipeline = pipeline_choose(set, call->role, now_ns);
+  (void)pipeline_make_way(set, call->role, now_ns);
+  for (unsigned i = 0; pipeline == NULL && i < set->top; i++) {
+    struct pipeline *other = set->pipeline[i];
+    if (other != NULL && other->inside == NULL && pipeline_must_return(set, other) &&
+        pipeline_can_return(other, hand)) {
+      pipeline = other; /* its connection may be ours next */
+    }
+  }
+  return pipeline;
+}
+
+static struct pipeline *next_for_loop(struct pipeline_set *set, struct pipeline *after,
+                                      int64_t now_ns)
+{
+  for (unsigned i = after != NULL ? after->index + 1 : 0; i < set->top; i++) {
+    struct pipeline *pipeline = set->pipeline[i];
+    if (pipeline == NULL || pipeline->inside != NULL) {
+      continue;
+    }
+    if (pipeline_is_due(set, pipeline, &set->loop, now_ns) ||
+        (set->queued[pipeline->role] > 0 && pipeline_is_open(set, pipeline, now_ns)) ||
+        (pipeline_is_idle(set, pipeline, now_ns) && pipeline_can_return(pipeline, &set->loop))) {
+      return pipeline;
+    }
+  }
+  return NULL;
+}
+
+static void ask(struct pipeline_set *set, enum pipeline_role role, struct pipeline_todo *todo)
+{
+  set->asking[role] = PIPELINE_ASK_BUSY;
+  todo->kind = PIPELINE_ASK;
+  todo->role = role;
+}
+
+/* Is there anything that nobody will come to by himself? */
+static void alert_loop(struct pipeline_set *set, int64_t now_ns, struct pipeline_wakes *wakes)
+{
+  for (enum pipeline_role role = 0; role < PIPELINE_ROLES && !wakes->loop; role++) {
+    if (set->queued[role] > 0) {
+      wakes->loop = pipeline_choose(set, role, now_ns) != NULL ||
+                    pipeline_may_ask(set, role, now_ns) || pipeline_make_way(set, role, now_ns);
+    }
+  }
+}
+
+static void park(struct pipeline_call *call, int64_t until_ns, struct pipeline_todo *todo)
+{
+  atomic_store_explicit(&call->signal, PIPELINE_PARKED, memory_order_relaxed);
+  todo->kind = PIPELINE_PARK;
+  todo->until_ns = until_ns;
+}
+
+static void wait_for_input(const struct pipeline_set *set, struct pipeline_call *call,
+                           int64_t until_ns, struct pipeline_todo *todo)
+{
+  struct pipeline *pipeline = call->pipeline;
+  const int64_t due = pipeline_due(set, pipeline);
+  call->hand.away = true;
+  todo->kind = PIPELINE_POLL;
+  todo->pipeline = pipeline;
+  todo->wants = pipeline->wants;
+  todo->until_ns = until_ns < due ? until_ns : due;
+  if (todo->wants.deadline_ns < todo->until_ns) {
+    todo->until_ns = todo->wants.deadline_ns;
+  }
+}
+
+/* It is outside, and nothing is due that it could do: it waits, or it is over. */
+static void rest_caller(struct pipeline_set *set, struct pipeline_hand *hand, int64_t now_ns,
+                        struct pipeline_todo *todo, struct pipeline_wakes *wakes)
+{
+  struct pipeline_call *call = hand->call;
+  alert_loop(set, now_ns, wakes);
+  if (call->asynchronous) {
+    call->starting = false;
+    if (call->place == PIPELINE_NOWHERE) {
+      cen_list_push_back(&set->settled, &call->link);
+      wakes->loop = true;
+    } else if (call->deadline_ns < set->minded_ns || call->stopped) {
+      set->minded_ns = call->stopped ? 0 : call->deadline_ns;
+      wakes->loop = wakes->loop || set->minded_ns < set->loop_until_ns;
+    }
+    todo->kind = PIPELINE_REST;
+    return;
+  }
+  if (call->place == PIPELINE_NOWHERE) {
+    todo->kind = PIPELINE_SETTLE;
+    return;
+  }
+  const int64_t until = pipeline_call_until(set, call, now_ns);
+  if (call->place == PIPELINE_SENT && call->pipeline->poller == hand) {
+    wait_for_input(set, call, until, todo);
+  } else {
+    park(call, until, todo);
+  }
+}
+
+static void step_caller(struct pipeline_set *set, struct pipeline_hand *hand, int64_t now_ns,
+                        struct pipeline_todo *todo, struct pipeline_wakes *wakes)
+{
+  struct pipeline_call *call = hand->call;
+  struct pipeline *been = NULL;
+  for (;;) {
+    if (hand->in != NULL) {
+      if (work(set, hand, now_ns, todo, wakes)) {
+        return;
+      }
+      been = hand->in;
+      leave(set, hand, wakes);
+    }
+    if (pipeline_is_blocking(hand)) {
+      pipeline_mind_call(set, call, now_ns, wakes);
+    }
+    struct pipeline *duty = hand->polls;
+    if (duty != NULL && !waits_in(hand, duty)) {
+      drop_duty(hand); /* its call is over, or elsewhere: somebody else is to wait */
+      if (duty->inside == NULL) {
+        if (pipeline_is_due(set, duty, hand, now_ns)) {
+          enter(hand, duty);
+          continue;
+        }
+        care(set, duty, hand, wakes);
+      }
+    }
+    struct pipeline *next = next_for_caller(set, hand, now_ns);
+    if (next == NULL || next == been) {
+      break;
+    }
+    enter(hand, next);
+  }
+  if (call->place == PIPELINE_QUEUED && pipeline_may_ask(set, call->role, now_ns)) {
+    ask(set, call->role, todo);
+    return;
+  }
+  if (waits_in(hand, call->pipeline) && call->pipeline->inside == NULL) {
+    care(set, call->pipeline, hand, wakes); /* also takes over from the loop */
+  }
+  rest_caller(set, hand, now_ns, todo, wakes);
+}
+
+/* -------------------------------------------------------------------- the loop */
+
+/* Watches that are wanted and not there, or there and not wanted. */
+static bool arrange_watches(struct pipeline_set *set, struct pipeline_todo *todo)
+{
+  for (unsigned i = 0; i < set->top; i++) {
+    struct pipeline *pipeline = set->pipeline[i];
+    if (pipeline == NULL) {
+      continue;
+    }
+    todo->pipeline = pipeline;
+    if (pipeline->watched &&
+        (pipeline->revents != 0 || (pipeline->poller != NULL && pipeline->poller != &set->loop))) {
+      pipeline->watched = false;
+      todo->kind = PIPELINE_FORGET;
+      return true;
+    }
+    if (pipeline->poller == &set->loop && pipeline->inside == NULL &&
+        (!pipeline->watched ||
+         memcmp(&pipeline->watch, &pipeline->wants, sizeof pipeline->watch) != 0)) {
+      pipeline->watched = true;
+      pipeline->watch = pipeline->wants;
+      todo->kind = PIPELINE_WATCH;
+      todo->wants = pipeline->wants;
+      return true;
+    }
+  }
+  return false;
+}
+
+static void rest_loop(struct pipeline_set *set, int64_t now_ns, struct pipeline_todo *todo)
+{
+  int64_t until = set->minded_ns;
+  for (unsigned i = 0; i < set->top; i++) {
+    const struct pipeline *pipeline = set->pipeline[i];
+    if (pipeline == NULL) {
+      continue;
+    }
+    int64_t due = PIPELINE_NEVER;
+    if (pipeline->count == 0) {
+      due = pipeline->idle_since_ns + PIPELINE_IDLE_NS;
+    }
+    if (pipeline->poller == &set->loop) {
+      const int64_t head = pipeline_due(set, pipeline);
+      due = head < due ? head : due;
+      due = pipeline->wants.deadline_ns < due ? pipeline->wants.deadline_ns : due;
+    }
+    until = due < until ? due : until;
+  }
+  for (unsigned role = 0; role < PIPELINE_ROLES; role++) {
+    if (set->queued[role] > 0 && set->ask_again_ns[role] > now_ns &&
+        set->ask_again_ns[role] < until) {
+      until = set->ask_again_ns[role];
+    }
+  }
+  set->loop_until_ns = until;
+  todo->kind = PIPELINE_REST;
+  todo->until_ns = until;
+}
+
+static void step_loop(struct pipeline_set *set, int64_t now_ns, struct pipeline_todo *todo,
+                      struct pipeline_wakes *wakes)
+{
+  struct pipeline_hand *hand = &set->loop;
+  struct pipeline *been = NULL;
+  pipeline_mind_calls(set, now_ns, wakes);
+  for (;;) {
+    if (hand->in != NULL) {
+      if (work(set, hand, now_ns, todo, wakes)) {
+        if (todo->kind == PIPELINE_FORGET) { /* and then it is met again, and returned */
+          hand->in->inside = NULL;
+          hand->in = NULL;
+        }
+        return;
+      }
+      been = hand->in;
+      leave(set, hand, wakes);
+    }
+    struct pipeline *next = next_for_loop(set, been, now_ns);
+    if (next == NULL) {
+      break;
+    }
+    enter(hand, next);
+  }
+  if (arrange_watches(set, todo)) {
+    return;
+  }
+  for (enum pipeline_role role = 0; role < PIPELINE_ROLES; role++) {
+    if (set->asking[role] == PIPELINE_ASK_WAITING && set->queued[role] == 0) {
+      set->asking[role] = PIPELINE_ASK_BUSY;
+      todo->kind = PIPELINE_WITHDRAW;
+      todo->role = role;
+      return;
+    }
+    if (pipeline_may_ask(set, role, now_ns)) {
+      ask(set, role, todo);
+      return;
+    }
+    (void)pipeline_make_way(set, role, now_ns);
+  }
+  rest_loop(set, now_ns, todo);
+}
+
+/* ------------------------------------------------------------ what a hand has done */
+
+static void granted(struct pipeline_set *set, struct pipeline_hand *hand,
+                    const struct pipeline_did *did, int64_t now_ns)
+{
+  struct pipeline *pipeline = did->pipeline;
+  unsigned index = 0;
+  while (set->pipeline[index] != NULL) {
+    index++; /* may_ask: there is room */
+  }
+  *pipeline = (struct pipeline){
+      .owner = pipeline->owner,
+      .flight = pipeline->flight,
+      .role = did->role,
+      .index = index,
+      .live = true,
+      .wants = did->wants,
+      .idle_since_ns = now_ns,
+      .proven_ns = did->proven ? now_ns : 0,
+      .fresh = did->proven,
+      .serial = ++set->serials,
+  };
+  set->pipeline[index] = pipeline;
+  set->top = index < set->top ? set->top : index + 1;
+  set->live++;
+  set->granted_ns[did->role] = now_ns;
+  enter(hand, pipeline);
+}
+
+static void asked(struct pipeline_set *set, struct pipeline_hand *hand,
+                  const struct pipeline_did *did, int64_t now_ns, struct pipeline_wakes *wakes)
+{
+  const enum pipeline_role role = did->role;
+  set->asking[role] = PIPELINE_ASK_NONE;
+  if (did->pipeline != NULL) {
+    granted(set, hand, did, now_ns);
+    return;
+  }
+  if (did->status == CENOTE_OK) {
+    set->asking[role] = PIPELINE_ASK_WAITING;
+    return;
+  }
+  if (did->status == CENOTE_CANCELLED) {
+    return;
+  }
+  set->ask_again_ns[role] = now_ns + set->limits.slow_ns;
+  for (unsigned i = 0; i < set->top; i++) {
+    const struct pipeline *pipeline = set->pipeline[i];
+    if (pipeline != NULL && pipeline->role == role && !pipeline_must_return(set, pipeline)) {
+      wakes->loop = true; /* they can wait for that one, and it comes back to ask */
+      return;
+    }
+  }
+  set->refusal = *did->error;
+  set->refusal.status = did->status;
+  set->refusing[role] = true;
+  pipeline_refuse(set, now_ns, wakes);
+}
+
+static void returned(struct pipeline_set *set, struct pipeline_hand *hand)
+{
+  struct pipeline *pipeline = hand->in;
+  assert(pipeline->count == 0 && pipeline->poller == NULL && !pipeline->watched);
+  pipeline->inside = NULL;
+  pipeline->live = false;
+  hand->in = NULL;
+  set->pipeline[pipeline->index] = NULL;
+  set->live--;
+  while (set->top > 0 && set->pipeline[set->top - 1] == NULL) {
+    set->top--;
+  }
+}
+
+/* Input has come, or the time has. Whoever is inside goes on with it; nobody: this hand does. */
+static void polled(struct pipeline_hand *hand, const struct pipeline_did *did)
+{
+  struct pipeline *pipeline = pipeline_is_loop(hand) ? did->pipeline : hand->polls;
+  if (pipeline_is_loop(hand)) {
+    if (!pipeline->live || !pipeline->watched ||
+        (pipeline->poller != NULL && pipeline->poller != hand)) {
+      return; /* it is somebody else's by now */
+    }
+    pipeline->poller = NULL;
+  } else {
+    hand->away = false;
+    drop_duty(hand);
+  }
+  if (!pipeline->dead) {
+    pipeline->revents = (short)(pipeline->revents | did->revents);
+    pipeline->more = pipeline->more || did->more;
+  }
+  if (pipeline->inside == NULL) {
+    enter(hand, pipeline);
+  }
+}
+
+static void see(struct pipeline *pipeline, const struct pipeline_did *did)
+{
+  pipeline->wants = did->wants;
+  pipeline->cancelling = did->cancelling && !pipeline->dead;
+  pipeline->draining = pipeline->draining || did->broken || (did->wanted && pipeline->served);
+}
+
+static void take_report(struct pipeline_set *set, struct pipeline_hand *hand,
+                        const struct pipeline_did *did, int64_t now_ns,
+                        struct pipeline_wakes *wakes)
+{
+  switch (did->what) {
+  case PIPELINE_NOTHING:
+    break;
+  case PIPELINE_ASKED:
+    asked(set, hand, did, now_ns, wakes);
+    break;
+  case PIPELINE_FED:
+    see(hand->in, did);
+    hand->in->more = did->more;
+    pipeline_fed(set, hand->in, did, now_ns, wakes);
+    break;
+  case PIPELINE_READ_SOME:
+    see(hand->in, did);
+    hand->in->more = did->more;
+    pipeline_answered(set, hand->in, did, now_ns, wakes);
+    break;
+  case PIPELINE_CANCELLED:
+    see(hand->in, did);
+    pipeline_cancelled(set, hand->in, now_ns);
+    break;
+  case PIPELINE_ABORTED:
+    see(hand->in, did);
+    set->counters.aborts++;
+    pipeline_die(set, hand->in, did->error, now_ns, wakes);
+    break;
+  case PIPELINE_RETURNED:
+    returned(set, hand);
+    break;
+  case PIPELINE_POLLED:
+    polled(hand, did);
+    break;
+  }
+}
+
+void pipeline_step(struct pipeline_set *set, struct pipeline_hand *hand,
+                   const struct pipeline_did *did, int64_t now_ns, struct pipeline_todo *todo,
+                   struct pipeline_wakes *wakes)
+{
+  memset(todo, 0, sizeof *todo);
+  pool_lock_take(&set->lock);
+  if (pipeline_is_blocking(hand) && hand->call->place != PIPELINE_NOWHERE) {
+    atomic_store_explicit(&hand->call->signal, PIPELINE_AWAKE, memory_order_relaxed);
+  }
+  take_report(set, hand, did, now_ns, wakes);
+  if (pipeline_is_loop(hand)) {
+    step_loop(set, now_ns, todo, wakes);
+  } else {
+    step_caller(set, hand, now_ns, todo, wakes);
+  }
+  pool_lock_give(&set->lock);
+}
+
+void pipeline_submit(struct pipeline_set *set, struct pipeline_call *call, bool drive,
+                     int64_t now_ns, struct pipeline_todo *todo, struct pipeline_wakes *wakes)
+{
+  memset(todo, 0, sizeof *todo);
+  atomic_init(&call->signal, PIPELINE_AWAKE);
+  call->hand = (struct pipeline_hand){.call = call};
+  cen_link_init(&call->link);
+  call->pipeline = NULL;
+  call->gave_up_ns = call->sent_ns = 0;
+  call->repeats = 0;
+  call->stopped = call->rescued = call->sent = call->answered = false;
+  call->starting = call->asynchronous;
+  call->status = CENOTE_OK;
+  call->result = NULL;
+  call->submitted_ns = now_ns;
+  pool_lock_take(&set->lock);
+  const uint32_t most = set->limits.queue > 0 ? set->limits.queue : 1;
+  const uint32_t queued = set->queued[PIPELINE_READER] + set->queued[PIPELINE_WRITER];
+  if (set->shut) {
+    pipeline_settle(set, call, PIPELINE_SHUT, now_ns, wakes);
+  } else if (queued >= most) {
+    pipeline_settle(set, call, PIPELINE_FULL, now_ns, wakes);
+  } else {
+    pipeline_enqueue(set, call, now_ns);
+  }
+  if (drive) {
+    step_caller(set, &call->hand, now_ns, todo, wakes);
+  } else {
+    rest_caller(set, &call->hand, now_ns, todo, wakes);
+    wakes->loop = true;
+  }
+  pool_lock_give(&set->lock);
+}

@@ -1,0 +1,119 @@
+/* pipeline_choose.c - which pipeline, whether one more, and which one has to go. */
+#include "core/pipeline_inside.h"
+
+/* The fullest that can take more: one deep pipeline answers more with each read than several
+ * shallow ones. NULL: none, or somebody is inside it who will do it. */
+struct pipeline *pipeline_choose(const struct pipeline_set *set, enum pipeline_role role,
+                                 int64_t now_ns)
+{
+  struct pipeline *best = NULL;
+  for (unsigned i = 0; set->queued[role] > 0 && i < set->top; i++) {
+    struct pipeline *pipeline = set->pipeline[i];
+    if (pipeline != NULL && pipeline->role == role && pipeline_is_open(set, pipeline, now_ns) &&
+        (best == NULL || pipeline->count > best->count)) {
+      best = pipeline;
+    }
+  }
+  return best != NULL && best->inside == NULL ? best : NULL;
+}
+
+/* Nothing on it, nobody at it: its connection can be taken off. */
+bool pipeline_can_return(const struct pipeline *pipeline, const struct pipeline_hand *hand)
+{
+  return pipeline->count == 0 && !pipeline->cancelling &&
+         (pipeline->poller == NULL || pipeline->poller == hand) &&
+         (!pipeline->watched || pipeline_is_loop(hand));
+}
+
+bool pipeline_must_return(const struct pipeline_set *set, const struct pipeline *pipeline)
+{
+  return pipeline->dead || pipeline->draining || set->shut;
+}
+
+bool pipeline_is_idle(const struct pipeline_set *set, const struct pipeline *pipeline,
+                      int64_t now_ns)
+{
+  return pipeline->count == 0 && set->queued[pipeline->role] == 0 &&
+         now_ns - pipeline->idle_since_ns >= PIPELINE_IDLE_NS;
+}
+
+/* Is there something to do inside that this hand can do? */
+bool pipeline_is_due(const struct pipeline_set *set, const struct pipeline *pipeline,
+                     const struct pipeline_hand *hand, int64_t now_ns)
+{
+  if (pipeline->inside != NULL) {
+    return false;
+  }
+  if (pipeline_must_return(set, pipeline) && pipeline_can_return(pipeline, hand)) {
+    return true;
+  }
+  return !pipeline->dead &&
+         (pipeline->revents != 0 || pipeline->more || pipeline_due(set, pipeline) <= now_ns);
+}
+
+/* ------------------------------------------------------------------- asking */
+
+static uint32_t asks(const struct pipeline_set *set)
+{
+  uint32_t count = 0;
+  for (unsigned role = 0; role < PIPELINE_ROLES; role++) {
+    count += set->asking[role] != PIPELINE_ASK_NONE;
+  }
+  return count;
+}
+
+static bool has_usable(const struct pipeline_set *set, enum pipeline_role role, int64_t now_ns)
+{
+  for (unsigned i = 0; i < set->top; i++) {
+    const struct pipeline *pipeline = set->pipeline[i];
+    if (pipeline != NULL && pipeline->role == role && pipeline_is_usable(set, pipeline, now_ns)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* What is queued needs another connection: nothing can be fed, or it takes too long. */
+static bool needs_more(const struct pipeline_set *set, enum pipeline_role role, int64_t now_ns)
+{
+  if (set->queued[role] == 0 || set->shut || set->asking[role] != PIPELINE_ASK_NONE ||
+      now_ns < set->ask_again_ns[role]) {
+    return false;
+  }
+  const struct pipeline_call *first =
+      CEN_CONTAINER(set->queue[role].next, struct pipeline_call, link);
+  const int64_t granted = set->granted_ns[role];
+  const int64_t since = first->queued_ns > granted ? first->queued_ns : granted;
+  return now_ns - since >= set->limits.slow_ns || !has_usable(set, role, now_ns);
+}
+
+bool pipeline_may_ask(const struct pipeline_set *set, enum pipeline_role role, int64_t now_ns)
+{
+  return needs_more(set, role, now_ns) && set->live + asks(set) < set->limits.most;
+}
+
+/* All connections there may be are the other role's: one of them has to go. */
+bool pipeline_make_way(struct pipeline_set *set, enum pipeline_role role, int64_t now_ns)
+{
+  struct pipeline *victim = NULL;
+  if (!needs_more(set, role, now_ns) || set->live + asks(set) < set->limits.most) {
+    return false;
+  }
+  for (unsigned i = 0; i < set->top; i++) {
+    struct pipeline *pipeline = set->pipeline[i];
+    if (pipeline == NULL) {
+      continue;
+    }
+    if (pipeline->role == role || pipeline_must_return(set, pipeline)) {
+      return false; /* what it has must do; or one is on its way already */
+    }
+    const bool unused = !pipeline->served && set->queued[pipeline->role] > 0;
+    if (!unused && (victim == NULL || pipeline->count < victim->count)) {
+      victim = pipeline;
+    }
+  }
+  if (victim != NULL) {
+    victim->draining = true;
+  }
+  return victim != NULL;
+}

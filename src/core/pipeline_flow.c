@@ -1,0 +1,429 @@
+/* pipeline_flow.c - one pipeline's flights: pushed, answered, stopped, lost. */
+#include "core/pipeline_inside.h"
+
+#include <assert.h>
+
+bool pipeline_is_usable(const struct pipeline_set *set, const struct pipeline *pipeline,
+                        int64_t now_ns)
+{
+  const bool old = pipeline->aged || (pipeline_in_flight(pipeline) > 0 &&
+                                      now_ns - pipeline->head_since_ns >= set->limits.slow_ns);
+  return pipeline->live && !pipeline->dead && !pipeline->condemned && !pipeline->draining &&
+         !pipeline->cancelling && !old;
+}
+
+bool pipeline_is_open(const struct pipeline_set *set, const struct pipeline *pipeline,
+                      int64_t now_ns)
+{
+  return pipeline->count < set->limits.depth && !pipeline->proving &&
+         pipeline_is_usable(set, pipeline, now_ns);
+}
+
+/* -------------------------------------------------------------------- pushing */
+
+/* A write on a connection that died unnoticed would be of unknown outcome. */
+static bool needs_check(const struct pipeline_set *set, const struct pipeline *pipeline,
+                        int64_t now_ns)
+{
+  return pipeline->role == PIPELINE_WRITER && pipeline->count == 0 && !pipeline->fresh &&
+         now_ns - pipeline->proven_ns > set->limits.check_after_ns;
+}
+
+static struct pipeline_flight *add_flight(struct pipeline *pipeline, struct pipeline_call *call)
+{
+  const uint32_t at = pipeline->first + pipeline->count;
+  struct pipeline_flight *flight = pipeline_flight_at(pipeline, at);
+  assert(pipeline->count < PIPELINE_RING);
+  *flight = (struct pipeline_flight){.call = call, .role = pipeline->role};
+  pipeline->count++;
+  pipeline->taken++;
+  if (call != NULL) {
+    call->place = PIPELINE_TAKEN;
+    call->pipeline = pipeline;
+    call->flight = at;
+  }
+  return flight;
+}
+
+bool pipeline_feed(struct pipeline_set *set, struct pipeline *pipeline, int64_t now_ns,
+                   struct pipeline_todo *todo, struct pipeline_wakes *wakes)
+{
+  struct cen_link *queue = &set->queue[pipeline->role];
+  assert(pipeline->taken == 0);
+  if (cen_list_empty(queue) || !pipeline_is_open(set, pipeline, now_ns)) {
+    return false;
+  }
+  const uint32_t depth = pipeline->count;
+  if (needs_check(set, pipeline, now_ns)) {
+    add_flight(pipeline, NULL)->check = true;
+    pipeline->proving = true;
+  } else {
+    while (pipeline->count < set->limits.depth && pipeline->taken < PIPELINE_BATCH &&
+           !cen_list_empty(queue)) {
+      struct pipeline_call *call = CEN_CONTAINER(queue->next, struct pipeline_call, link);
+      if (now_ns >= call->deadline_ns && wakes->count < PIPELINE_WAKES / 2) {
+        pipeline_mind_call(set, call, now_ns, wakes);
+      } else {
+        pipeline_dequeue(set, call);
+        add_flight(pipeline, call);
+      }
+    }
+  }
+  if (pipeline->taken == 0) {
+    return false;
+  }
+  todo->kind = PIPELINE_FEED;
+  todo->pipeline = pipeline;
+  todo->first = pipeline->first + depth;
+  todo->count = pipeline->taken;
+  todo->depth = depth;
+  return true;
+}
+
+static void mark_sent(struct pipeline_set *set, struct pipeline *pipeline, int64_t now_ns)
+{
+  const uint32_t at = pipeline->first + pipeline_in_flight(pipeline);
+  struct pipeline_flight *flight = pipeline_flight_at(pipeline, at);
+  if (at == pipeline->first) {
+    pipeline->head_since_ns = now_ns;
+    pipeline->aged = false;
+  }
+  pipeline->taken--;
+  pipeline->served = true;
+  flight->sent_ns = now_ns;
+  if (flight->call != NULL) {
+    flight->call->place = PIPELINE_SENT;
+    flight->call->sent = true;
+    flight->call->sent_ns = now_ns;
+    set->counters.sent++;
+  }
+}
+
+/* What was not pushed goes back to where it was. */
+static void untake(struct pipeline_set *set, struct pipeline *pipeline, int64_t now_ns,
+                   struct pipeline_wakes *wakes)
+{
+  while (pipeline->taken > 0) {
+    pipeline->taken--;
+    pipeline->count--;
+    const uint32_t at = pipeline->first + pipeline->count;
+    struct pipeline_call *call = pipeline_flight_at(pipeline, at)->call;
+    if (call != NULL) {
+      pipeline_requeue(set, call, now_ns, wakes);
+    } else {
+      pipeline->proving = false;
+    }
+  }
+}
+
+/* The request itself was wrong: its owner is told, it was never in flight. */
+static void refuse_next(struct pipeline_set *set, struct pipeline *pipeline,
+                        const struct pipeline_did *did, int64_t now_ns,
+                        struct pipeline_wakes *wakes)
+{
+  const uint32_t at = pipeline->first + pipeline_in_flight(pipeline);
+  struct pipeline_call *call = pipeline_flight_at(pipeline, at)->call;
+  if (call == NULL) {
+    pipeline->condemned = true; /* not even a check can be sent */
+    untake(set, pipeline, now_ns, wakes);
+    return;
+  }
+  pipeline_flight_at(pipeline, at)->call = NULL;
+  untake(set, pipeline, now_ns, wakes); /* with the refused one's place */
+  call->status = did->status;
+  *call->error = *did->error;
+  pipeline_settle(set, call, PIPELINE_REFUSED, now_ns, wakes);
+}
+
+void pipeline_fed(struct pipeline_set *set, struct pipeline *pipeline,
+                  const struct pipeline_did *did, int64_t now_ns, struct pipeline_wakes *wakes)
+{
+  assert(did->pushed <= pipeline->taken);
+  for (uint32_t i = 0; i < did->pushed; i++) {
+    mark_sent(set, pipeline, now_ns);
+  }
+  pipeline->fresh = pipeline->fresh && did->pushed == 0;
+  if (did->status == CENOTE_CONNECTION_LOST) {
+    pipeline_die(set, pipeline, did->error, now_ns, wakes);
+  } else if (did->status != CENOTE_OK && pipeline->taken > 0) {
+    refuse_next(set, pipeline, did, now_ns, wakes);
+  }
+  assert(pipeline->taken == 0);
+}
+
+/* -------------------------------------------------------------------- answers */
+
+static enum pipeline_end stopped_end(enum pipeline_stop stop)
+{
+  switch (stop) {
+  case PIPELINE_STOP_DEADLINE:
+    return PIPELINE_TIMEOUT;
+  case PIPELINE_STOP_STATEMENT:
+    return PIPELINE_SLOW;
+  case PIPELINE_STOP_CALLER:
+    return PIPELINE_STOPPED;
+  default:
+    return PIPELINE_FAILED;
+  }
+}
+
+/* Nothing of it remains: it runs again, before those who came later. */
+static void rerun(struct pipeline_set *set, struct pipeline_call *call, int64_t now_ns,
+                  struct pipeline_wakes *wakes)
+{
+  call->sent = false;
+  set->counters.reruns++;
+  pipeline_requeue(set, call, now_ns, wakes);
+}
+
+static void fail(struct pipeline_set *set, struct pipeline_call *call,
+                 const struct pipeline_answer *answer, enum pipeline_end end, int64_t now_ns,
+                 struct pipeline_wakes *wakes)
+{
+  call->answered = true;
+  if (answer->error != NULL) {
+    *call->error = *answer->error;
+  }
+  pipeline_settle(set, call, end, now_ns, wakes);
+}
+
+static void conclude(struct pipeline_set *set, const struct pipeline_flight *flight,
+                     struct pipeline_answer *answer, int64_t now_ns, struct pipeline_wakes *wakes)
+{
+  struct pipeline_call *call = flight->call;
+  switch (answer->verdict) {
+  case PIPELINE_SUCCEEDED:
+    call->answered = true;
+    call->result = answer->result;
+    answer->result = NULL;
+    pipeline_settle(set, call, PIPELINE_DONE, now_ns, wakes);
+    break;
+  case PIPELINE_STALE:
+    if (call->repeats++ < PIPELINE_REPEATS) {
+      rerun(set, call, now_ns, wakes);
+    } else {
+      fail(set, call, answer, PIPELINE_FAILED, now_ns, wakes);
+    }
+    break;
+  case PIPELINE_ASKED_TO_STOP:
+    if (flight->stop != PIPELINE_STOP_NONE) {
+      fail(set, call, answer, stopped_end(flight->stop), now_ns, wakes);
+    } else if (flight->exposed) {
+      rerun(set, call, now_ns, wakes); /* it was hit by a cancel that was meant for another */
+    } else {
+      fail(set, call, answer, set->shut ? PIPELINE_SHUT : PIPELINE_FAILED, now_ns, wakes);
+    }
+    break;
+  default:
+    fail(set, call, answer, PIPELINE_FAILED, now_ns, wakes);
+  }
+}
+
+static void check_answered(struct pipeline *pipeline, enum pipeline_verdict verdict)
+{
+  pipeline->proving = false;
+  if (verdict == PIPELINE_SUCCEEDED) {
+    pipeline->fresh = true;
+  } else {
+    pipeline->condemned = true;
+  }
+}
+
+static void answer_one(struct pipeline_set *set, struct pipeline *pipeline,
+                       struct pipeline_answer *answer, int64_t now_ns, struct pipeline_wakes *wakes)
+{
+  struct pipeline_flight *head = pipeline_head(pipeline);
+  assert(pipeline_in_flight(pipeline) > 0);
+  if (answer->verdict == PIPELINE_ENOUGH) {
+    head->stop = head->stop == PIPELINE_STOP_NONE ? PIPELINE_STOP_ENOUGH : head->stop;
+    return;
+  }
+  const struct pipeline_flight flight = *head;
+  head->call = NULL;
+  pipeline->first++;
+  pipeline->count--;
+  pipeline->head_since_ns = now_ns;
+  pipeline->idle_since_ns = now_ns;
+  pipeline->proven_ns = now_ns;
+  pipeline->aged = false;
+  if (flight.check) {
+    check_answered(pipeline, answer->verdict);
+  } else {
+    set->counters.answered++;
+    if (flight.call != NULL) {
+      conclude(set, &flight, answer, now_ns, wakes);
+    }
+  }
+}
+
+void pipeline_answered(struct pipeline_set *set, struct pipeline *pipeline,
+                       const struct pipeline_did *did, int64_t now_ns, struct pipeline_wakes *wakes)
+{
+  for (uint32_t i = 0; i < did->count; i++) {
+    answer_one(set, pipeline, &did->answers[i], now_ns, wakes);
+  }
+  if (did->status != CENOTE_OK) {
+    pipeline_die(set, pipeline, did->error, now_ns, wakes);
+  }
+}
+
+/* -------------------------------------------------------------- stopping, dying */
+
+void pipeline_cancelled(struct pipeline_set *set, struct pipeline *pipeline, int64_t now_ns)
+{
+  set->counters.cancels++;
+  pipeline->cancelled_ns = now_ns;
+  pipeline_head(pipeline)->cancelled = true;
+  for (uint32_t i = 0; i < pipeline->count; i++) {
+    pipeline_flight_at(pipeline, pipeline->first + i)->exposed = true;
+  }
+}
+
+static void lose(struct pipeline_set *set, const struct pipeline *pipeline,
+                 const struct pipeline_flight *flight, const cenote_error *error, int64_t now_ns,
+                 struct pipeline_wakes *wakes)
+{
+  struct pipeline_call *call = flight->call;
+  enum pipeline_end end = stopped_end(flight->stop);
+  if (call->role == PIPELINE_WRITER) {
+    end = PIPELINE_UNKNOWN;
+  } else if (end == PIPELINE_FAILED) {
+    end = set->shut && pipeline->condemned ? PIPELINE_SHUT : PIPELINE_LOST;
+  }
+  call->status = error != NULL ? error->status : CENOTE_OK; /* OK: there is no error to tell */
+  if (error != NULL) {
+    *call->error = *error;
+  }
+  pipeline_settle(set, call, end, now_ns, wakes);
+}
+
+void pipeline_die(struct pipeline_set *set, struct pipeline *pipeline, const cenote_error *error,
+                  int64_t now_ns, struct pipeline_wakes *wakes)
+{
+  untake(set, pipeline, now_ns, wakes);
+  set->counters.lost++;
+  pipeline->dead = true;
+  pipeline->cancelling = pipeline->proving = pipeline->more = false;
+  pipeline->revents = 0;
+  if (pipeline->poller != NULL && pipeline->poller->away) {
+    wakes->nudge = pipeline; /* the descriptor it waits for is not worth waiting for */
+  }
+  while (pipeline->count > 0) {
+    const struct pipeline_flight flight = *pipeline_head(pipeline);
+    pipeline_head(pipeline)->call = NULL;
+    pipeline->first++;
+    pipeline->count--;
+    if (flight.call != NULL) {
+      lose(set, pipeline, &flight, error, now_ns, wakes);
+    }
+  }
+}
+
+/* ------------------------------------------------------------------------ time */
+
+/* For its own, or for an earlier one that may hit it as well. */
+static bool waits_for_cancel(const struct pipeline *pipeline, const struct pipeline_flight *head)
+{
+  return head->cancelled || (head->stop != PIPELINE_STOP_NONE && pipeline->cancelling);
+}
+
+int64_t pipeline_due(const struct pipeline_set *set, const struct pipeline *pipeline)
+{
+  const struct pipeline_limits *limits = &set->limits;
+  if (pipeline->dead || pipeline->condemned) {
+    return 0;
+  }
+  if (pipeline_in_flight(pipeline) == 0) {
+    return pipeline->cancelling ? pipeline->cancelled_ns + limits->cancel_ns : PIPELINE_NEVER;
+  }
+  const struct pipeline_flight *head = pipeline_head(pipeline);
+  int64_t due = pipeline->aged ? PIPELINE_NEVER : pipeline->head_since_ns + limits->slow_ns;
+  int64_t next = PIPELINE_NEVER;
+  if (waits_for_cancel(pipeline, head)) {
+    next = pipeline->cancelled_ns + limits->cancel_ns;
+  } else if (head->check) {
+    next = pipeline->head_since_ns + limits->check_ns;
+  } else if (head->stop != PIPELINE_STOP_NONE) {
+    next = 0;
+  } else if (limits->statement_ns > 0) {
+    next = pipeline->head_since_ns + limits->statement_ns;
+  }
+  return next < due ? next : due;
+}
+
+/* Might a call of this role run on another connection? */
+static bool is_room_elsewhere(const struct pipeline_set *set, const struct pipeline *pipeline,
+                              int64_t now_ns)
+{
+  if (set->live < set->limits.most) {
+    return true;
+  }
+  for (unsigned i = 0; i < set->top; i++) {
+    const struct pipeline *other = set->pipeline[i];
+    if (other != NULL && other != pipeline && other->role == pipeline->role &&
+        pipeline_is_open(set, other, now_ns)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* Reads behind a slow one are queued again, once; what was sent of them goes on for nobody. One
+ * that is just waiting for this pipeline's input stays: it looks by itself. */
+static void rescue(struct pipeline_set *set, struct pipeline *pipeline, int64_t now_ns,
+                   struct pipeline_wakes *wakes)
+{
+  if (pipeline->role != PIPELINE_READER || !is_room_elsewhere(set, pipeline, now_ns)) {
+    return;
+  }
+  for (uint32_t i = pipeline_in_flight(pipeline); i-- > 1;) {
+    struct pipeline_flight *flight = pipeline_flight_at(pipeline, pipeline->first + i);
+    struct pipeline_call *call = flight->call;
+    if (call == NULL || call->rescued || call->gave_up_ns != 0 || call->hand.away) {
+      continue;
+    }
+    flight->call = NULL;
+    call->rescued = true;
+    set->counters.ghosts++;
+    set->counters.rescues++;
+    set->counters.reruns++;
+    pipeline_requeue(set, call, now_ns, wakes);
+  }
+}
+
+static void mind_head(struct pipeline_set *set, struct pipeline *pipeline, int64_t now_ns)
+{
+  struct pipeline_flight *head = pipeline_head(pipeline);
+  const int64_t age = now_ns - pipeline->head_since_ns;
+  if (waits_for_cancel(pipeline, head)) {
+    if (now_ns - pipeline->cancelled_ns >= set->limits.cancel_ns) {
+      pipeline->condemned = true;
+    }
+  } else if (head->check) {
+    pipeline->condemned = pipeline->condemned || age >= set->limits.check_ns;
+  } else if (head->stop == PIPELINE_STOP_NONE && set->limits.statement_ns > 0 &&
+             age >= set->limits.statement_ns) {
+    head->stop = PIPELINE_STOP_STATEMENT;
+  } else if (head->stop == PIPELINE_STOP_NONE && head->call == NULL && pipeline->aged) {
+    head->stop = PIPELINE_STOP_GHOST;
+  }
+}
+
+void pipeline_mind(struct pipeline_set *set, struct pipeline *pipeline, int64_t now_ns,
+                   struct pipeline_wakes *wakes)
+{
+  if (pipeline->dead) {
+    return;
+  }
+  if (pipeline_in_flight(pipeline) == 0) {
+    if (pipeline->cancelling && now_ns - pipeline->cancelled_ns >= set->limits.cancel_ns) {
+      pipeline->condemned = true; /* nobody knows when that cancel arrives */
+    }
+    return;
+  }
+  if (!pipeline->aged && now_ns - pipeline->head_since_ns >= set->limits.slow_ns) {
+    pipeline->aged = true;
+    rescue(set, pipeline, now_ns, wakes);
+  }
+  mind_head(set, pipeline, now_ns);
+}
