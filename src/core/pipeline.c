@@ -101,7 +101,8 @@ static bool work(struct pipeline_set *set, struct pipeline_hand *hand, int64_t n
   struct pipeline *pipeline = hand->in;
   todo->pipeline = pipeline;
   pipeline_mind(set, pipeline, now_ns, wakes);
-  if (!pipeline->dead && (pipeline->revents != 0 || pipeline->more)) {
+  if (!pipeline->dead &&
+      (pipeline->revents != 0 || pipeline->more || pipeline->wants.deadline_ns <= now_ns)) {
     todo->kind = PIPELINE_READ;
     todo->revents = pipeline->revents;
     pipeline->revents = 0;
@@ -213,9 +214,6 @@ static void wait_for_input(const struct pipeline_set *set, struct pipeline_call 
   todo->pipeline = pipeline;
   todo->wants = pipeline->wants;
   todo->until_ns = until_ns < due ? until_ns : due;
-  if (todo->wants.deadline_ns < todo->until_ns) {
-    todo->until_ns = todo->wants.deadline_ns;
-  }
 }
 
 /* It is outside, and nothing is due that it could do: it waits, or it is over. */
@@ -336,7 +334,6 @@ static void rest_loop(struct pipeline_set *set, int64_t now_ns, struct pipeline_
     if (pipeline->poller == &set->loop) {
       const int64_t head = pipeline_due(set, pipeline);
       due = head < due ? head : due;
-      due = pipeline->wants.deadline_ns < due ? pipeline->wants.deadline_ns : due;
     }
     until = due < until ? due : until;
   }
@@ -414,7 +411,7 @@ static void granted(struct pipeline_set *set, struct pipeline_hand *hand,
       .idle_since_ns = now_ns,
       .proven_ns = did->proven ? now_ns : 0,
       .fresh = did->proven,
-      .serial = ++set->serials,
+      .serial = did->serial,
   };
   set->pipeline[index] = pipeline;
   set->top = index < set->top ? set->top : index + 1;

@@ -207,7 +207,7 @@ struct pipeline {
   bool condemned;       /* to be cut off */
   bool dead;            /* was cut off, or died */
   int64_t cancelled_ns; /* the last cancel */
-  uint64_t serial;      /* raised by each grant */
+  uint64_t serial;      /* of this grant */
 };
 
 /* Whom to wake after the lock was given back: words to unpark (their frames may be gone), and the
@@ -290,10 +290,11 @@ struct pipeline_did {
   uint32_t pushed;                 /* FED: so many were */
   struct pipeline_answer *answers; /* READ_SOME: of the oldest flights, in order */
   uint32_t count;
-  bool more;     /* READ_SOME: stopped early. FED: input may have been taken in while pushing.
+  bool more;       /* READ_SOME: stopped early. FED: input may have been taken in while pushing.
                     POLLED: wants.done_fd is readable */
-  short revents; /* POLLED; 0: the time came, or a nudge */
-  bool proven;   /* ASKED, granted: has answered lately */
+  short revents;   /* POLLED; 0: the time came, or a nudge */
+  bool proven;     /* ASKED, granted: has answered lately */
+  uint64_t serial; /* ASKED, granted: of this grant, never the same twice */
   /* while inside, and ASKED with a pipeline: how it is now */
   struct pipeline_wants wants;
   bool cancelling; /* a cancel may still reach the server */
@@ -332,7 +333,6 @@ struct pipeline_set {
   bool shut;                            /* draining for good */
   bool refusing[PIPELINE_ROLES];        /* what is queued is being refused, with `refusal` */
   cenote_error refusal;
-  uint64_t serials;
   struct pipeline_counters counters;
 };
 
@@ -353,16 +353,18 @@ void pipeline_step(struct pipeline_set *set, struct pipeline_hand *hand,
 /* An asynchronous call is to stop; it is settled soon, by the loop. Any thread. */
 void pipeline_cancel(struct pipeline_set *set, struct pipeline_call *call, int64_t now_ns,
                      struct pipeline_wakes *wakes);
+/* Does the pool still owe a connection for this role? Then the loop looks after it. */
+bool pipeline_is_waiting(struct pipeline_set *set, enum pipeline_role role);
 /* The next asynchronous call that is settled, out of the list; NULL: none. The loop's. */
 struct pipeline_call *pipeline_settled(struct pipeline_set *set);
 
 /* The pool wants this connection back (or it is no good any more). The loop's, when it looks. */
-void pipeline_want(struct pipeline_set *set, struct pipeline *pipeline,
+void pipeline_want(struct pipeline_set *set, struct pipeline *pipeline, uint64_t serial,
                    struct pipeline_wakes *wakes);
 /* Idle ones go back now (the loop does it). false: there are none. */
 bool pipeline_yield(struct pipeline_set *set, struct pipeline_wakes *wakes);
 /* The connection was taken away: cut it off. The loop's next step does it. */
-void pipeline_condemn(struct pipeline_set *set, struct pipeline *pipeline,
+void pipeline_condemn(struct pipeline_set *set, struct pipeline *pipeline, uint64_t serial,
                       struct pipeline_wakes *wakes);
 /* No more: what is queued is refused (again while wakes->more, with pipeline_refuse_more), what was
  * sent may finish, connections go back. */

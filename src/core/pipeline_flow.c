@@ -333,12 +333,15 @@ int64_t pipeline_due(const struct pipeline_set *set, const struct pipeline *pipe
   if (pipeline->dead || pipeline->condemned) {
     return 0;
   }
+  int64_t next = PIPELINE_NEVER;
+  int64_t due = pipeline->wants.deadline_ns;
   if (pipeline_in_flight(pipeline) == 0) {
-    return pipeline->cancelling ? pipeline->cancelled_ns + limits->cancel_ns : PIPELINE_NEVER;
+    next = pipeline->cancelling ? pipeline->cancelled_ns + limits->cancel_ns : next;
+    return next < due ? next : due;
   }
   const struct pipeline_flight *head = pipeline_head(pipeline);
-  int64_t due = pipeline->aged ? PIPELINE_NEVER : pipeline->head_since_ns + limits->slow_ns;
-  int64_t next = PIPELINE_NEVER;
+  const int64_t old = pipeline->head_since_ns + limits->slow_ns;
+  due = pipeline->aged || due < old ? due : old;
   if (waits_for_cancel(pipeline, head)) {
     next = pipeline->cancelled_ns + limits->cancel_ns;
   } else if (head->check) {

@@ -50,11 +50,19 @@ struct pipeline_call *pipeline_settled(struct pipeline_set *set)
   return link != NULL ? CEN_CONTAINER(link, struct pipeline_call, link) : NULL;
 }
 
-void pipeline_want(struct pipeline_set *set, struct pipeline *pipeline,
+bool pipeline_is_waiting(struct pipeline_set *set, enum pipeline_role role)
+{
+  pool_lock_take(&set->lock);
+  const bool waiting = set->asking[role] == PIPELINE_ASK_WAITING;
+  pool_lock_give(&set->lock);
+  return waiting;
+}
+
+void pipeline_want(struct pipeline_set *set, struct pipeline *pipeline, uint64_t serial,
                    struct pipeline_wakes *wakes)
 {
   pool_lock_take(&set->lock);
-  if (pipeline->live && !pipeline->draining &&
+  if (pipeline->live && pipeline->serial == serial && !pipeline->draining &&
       (pipeline->served || set->queued[pipeline->role] == 0)) {
     pipeline->draining = true;
     wakes->loop = true;
@@ -78,11 +86,11 @@ bool pipeline_yield(struct pipeline_set *set, struct pipeline_wakes *wakes)
   return any;
 }
 
-void pipeline_condemn(struct pipeline_set *set, struct pipeline *pipeline,
+void pipeline_condemn(struct pipeline_set *set, struct pipeline *pipeline, uint64_t serial,
                       struct pipeline_wakes *wakes)
 {
   pool_lock_take(&set->lock);
-  if (pipeline->live && !pipeline->dead && !pipeline->condemned) {
+  if (pipeline->live && pipeline->serial == serial && !pipeline->dead && !pipeline->condemned) {
     pipeline->condemned = true;
     pipeline->draining = true;
     wakes->loop = true;
