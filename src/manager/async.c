@@ -2,6 +2,7 @@
 #include "manager/async.h"
 
 #include "manager/query.h"
+#include "manager/transact.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -280,7 +281,12 @@ static bool somebody_asks(struct cenote_manager *manager)
 /* Callbacks that ask again are refused again; who never stops asking is left behind. */
 void async_finish(struct cenote_manager *manager)
 {
-  for (int i = 0; i < 100 && (query_settle(manager) || somebody_asks(manager)); i++) {
+  for (int i = 0; i < 100; i++) {
+    const bool queries = query_settle(manager);
+    const bool transactions = transact_settle(manager);
+    if (!queries && !transactions && !somebody_asks(manager)) {
+      break;
+    }
     (void)async_turn(manager, cen_now_ns());
   }
 }

@@ -8,6 +8,7 @@
 #include "manager/pressure.h"
 #include "manager/query.h"
 #include "manager/run.h"
+#include "manager/transact.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -91,6 +92,7 @@ static void free_parts(struct cenote_manager *manager)
   }
   observer_free(manager);
   query_free(manager);
+  transact_free(manager);
   run_free(manager);
   breaking_free(manager);
   paths_free(manager);
@@ -143,6 +145,9 @@ static cenote_status assemble(struct cenote_manager *manager, const char *url, c
   }
   if (status == CENOTE_OK) {
     status = run_new(manager);
+  }
+  if (status == CENOTE_OK) {
+    status = transact_new(manager);
   }
   if (status == CENOTE_OK) {
     status = query_new(manager, error);

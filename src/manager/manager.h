@@ -111,10 +111,11 @@ struct cenote_manager {
   _Atomic uint64_t checks; /* on a caller's behalf; the pool counts those of idle connections */
   struct cen_observer *observer; /* windows for health, observing.c */
 
-  struct runs *runs;       /* run.c */
-  struct queries *queries; /* query_async.c */
-  _Atomic bool told_begin; /* transact_steps.c: the warning was given */
-  struct cen_paths *paths; /* what each path did, paths.c */
+  struct runs *runs;           /* run.c */
+  struct queries *queries;     /* query_async.c */
+  struct transacts *transacts; /* transact_async.c */
+  _Atomic bool told_begin;     /* transact_steps.c: the warning was given */
+  struct cen_paths *paths;     /* what each path did, paths.c */
 
   /* breaking.c: of the endpoint, and of the login at it */
   struct cen_breaker breaker, login_breaker;

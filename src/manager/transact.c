@@ -71,6 +71,11 @@ cenote_status transact_execute(struct transact *transact, const char *sql, const
   cenote_status status = CENOTE_OK;
   cenote_error local = CENOTE_ERROR_INIT;
   cenote_result *rows = NULL;
+  if (transact->asynchronous) {
+    return cenote_error_set(error, CENOTE_INVALID,
+                            "this transaction is cenote_transact_async's: use "
+                            "cenote_tx_execute_async");
+  }
   if (atomic_exchange_explicit(&transact->inside, true, memory_order_acquire)) {
     return cenote_error_set(error, CENOTE_BUSY,
                             "another thread is inside a call on this transaction");
@@ -80,8 +85,9 @@ cenote_status transact_execute(struct transact *transact, const char *sql, const
   while (step == TRANSACT_RUN) {
     step = run(transact, &rows, &status, &local);
   }
-  if (status == CENOTE_OK && transact->command != NULL) {
-    status = transact_empty_result(transact, &rows, &local);
+  if (transact->empty != NULL) {
+    rows = transact->empty;
+    transact->empty = NULL;
   }
   atomic_store_explicit(&transact->inside, false, memory_order_release);
   if (status != CENOTE_OK) {

@@ -74,7 +74,8 @@ enum transact_phase {
   PHASE_STATEMENT,  /* of the body */
   PHASE_FORGETTING, /* rolled back, to be begun anew on the terms of the body's BEGIN */
   PHASE_ANEW,
-  PHASE_ENDING, /* the body's own COMMIT or ROLLBACK */
+  PHASE_ENDING,     /* the body's own COMMIT or ROLLBACK */
+  PHASE_ABANDONING, /* cancelled while it was the body's turn */
   PHASE_COMMITTING,
   PHASE_UNDOING,
   PHASE_PAUSING,
@@ -96,6 +97,9 @@ struct transact {
   enum transact_phase phase;
   cenote_lease lease;
   bool leased;
+  bool asynchronous;
+  bool cancelled;
+  bool kept;           /* committed: no cancel and no error undoes that */
   _Atomic bool inside; /* a call of the body's: others are CENOTE_BUSY */
   int64_t lease_until_ns;
 
@@ -115,7 +119,7 @@ struct transact {
   /* what to do */
   cenote_request request;
   int64_t until_ns;
-  const char *command; /* TELL: the empty result's, or NULL: the rows that were read */
+  cenote_result *empty; /* TELL: of a statement that did not go to the database as it is, or NULL */
   cenote_status status;
   cenote_error error; /* the body's, then the outcome's */
 };
@@ -133,7 +137,7 @@ enum transact_step transact_acquired(struct transact *transact, cenote_status st
  * are what the body is told. */
 enum transact_step transact_ran(struct transact *transact, cenote_status *status, unsigned flags,
                                 cenote_error *error, int64_t now_ns);
-/* RUN: request.sql, .args, .count are the statement; the caller sets its sink. */
+/* RUN: request.sql, .args, .count are the statement. */
 enum transact_step transact_send(struct transact *transact, const char *sql,
                                  const cenote_value *args, size_t count, cenote_status *status,
                                  cenote_error *error, int64_t now_ns);
@@ -144,13 +148,26 @@ enum transact_step transact_released(struct transact *transact, int64_t now_ns);
 
 /* How long the lease is to be held at most, counted from now; 0: the setting alone. */
 int64_t transact_lease_ms(const struct transact *transact, int64_t now_ns);
-/* An empty result with `command`. */
-cenote_status transact_empty_result(const struct transact *transact, cenote_result **result,
-                                    cenote_error *error);
+/* Asynchronous: it is to end with CENOTE_CANCELLED. While it is the body's turn, transact_abandon is
+ * next, and then TELL to nobody. In other phases whoever performs them stops what goes on. */
+void transact_cancel(struct transact *transact);
+enum transact_step transact_abandon(struct transact *transact, int64_t now_ns);
 
 /* ------------------------------------------------------------ the blocking form (transact.c) */
 
 cenote_status transact_execute(struct transact *transact, const char *sql, const cenote_value *args,
                                size_t count, cenote_result **result, cenote_error *error);
+
+/* ------------------------------------------------- the asynchronous form (transact_async.c) */
+
+struct transacts { /* one in each manager */
+  pthread_mutex_t lock;
+  struct cen_link all, posted; /* under the lock */
+  struct cen_task task;
+};
+cenote_status transact_new(struct cenote_manager *manager);
+void transact_free(struct cenote_manager *manager);
+/* The manager ends: one that was left behind is told. false: there is none. */
+bool transact_settle(struct cenote_manager *manager);
 
 #endif

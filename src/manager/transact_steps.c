@@ -130,8 +130,17 @@ static void set_outcome(struct transact *transact, cenote_status status, const c
   }
 }
 
+static cenote_status cancelled_error(cenote_error *error)
+{
+  return cenote_error_set(error, CENOTE_CANCELLED, "the transaction was cancelled");
+}
+
 static enum transact_step over(struct transact *transact)
 {
+  if (transact->cancelled && !transact->kept && transact->status != CENOTE_OUTCOME_UNKNOWN) {
+    transact->status = cancelled_error(&transact->error);
+    transact->restart = false;
+  }
   transact->phase = PHASE_OVER;
   return transact->leased ? TRANSACT_RELEASE : TRANSACT_DONE;
 }
@@ -153,7 +162,7 @@ static bool may_repeat(const struct transact *transact, cenote_status status,
 /* It is rolled back: once more, or was that all? */
 static enum transact_step rolled_back(struct transact *transact, int64_t now_ns)
 {
-  if (!transact->again) {
+  if (!transact->again || transact->cancelled) {
     return over(transact);
   }
   const int64_t pause = cen_rng_jitter(&transact->rng, transact->pause_ns, PAUSE_JITTER);
@@ -206,7 +215,9 @@ static enum transact_step commit(struct transact *transact, int64_t now_ns)
 {
   cenote_status status = CENOTE_OK;
   cen_error_clear(&transact->error);
-  if (now_ns >= transact->deadline_ns) {
+  if (transact->cancelled) {
+    status = cancelled_error(&transact->error);
+  } else if (now_ns >= transact->deadline_ns) {
     status = overdue_error(&transact->error);
   } else if (!transact->lost && (transact->flags & CENOTE_SESSION_FAILED) != 0) {
     status = failed_error(&transact->error);
@@ -224,6 +235,7 @@ static enum transact_step committed(struct transact *transact, cenote_status sta
 {
   set_outcome(transact, status, error);
   if (status == CENOTE_OK) {
+    transact->kept = true;
     return over(transact);
   }
   transact->again = may_repeat(transact, status, error) && !transact->lost;
@@ -240,7 +252,7 @@ static enum transact_step finish_ended(struct transact *transact, cenote_status 
   const bool good = transact->end_status == CENOTE_OK;
   if (status == CENOTE_OK && !good) {
     set_outcome(transact, transact->end_status, &transact->end_error);
-  } else if (status != CENOTE_OK && good && transact->end_text == TRANSACT_TEXT_COMMIT) {
+  } else if (status != CENOTE_OK && transact->kept) {
     cen_error_details(&transact->error,
                       "the transaction had been committed by a statement of its own\n");
   }
@@ -284,13 +296,30 @@ static cenote_status ended_error(const struct transact *transact, cenote_error *
   return CENOTE_DATABASE;
 }
 
+/* The body's turn again. What it gets for a statement of ours was made before, so that a COMMIT that
+ * worked is never told to have failed. */
 static enum transact_step told(struct transact *transact, cenote_status *status,
-                               cenote_status outcome, const char *command)
+                               cenote_status outcome)
 {
   transact->phase = PHASE_BODY;
-  transact->command = command;
+  if (outcome != CENOTE_OK) {
+    cenote_result_free(transact->empty);
+    transact->empty = NULL;
+  }
   *status = outcome;
   return TRANSACT_TELL;
+}
+
+static cenote_status make_empty(struct transact *transact, const char *command, cenote_error *error)
+{
+  cenote_sink sink;
+  const cenote_status status = cen_sink_init_result(&sink, 0, 0, error);
+  if (status == CENOTE_OK) {
+    cenote_sink_complete(&sink, 0, 0, command);
+    transact->empty = cen_sink_take(&sink);
+    cen_sink_deinit(&sink);
+  }
+  return status;
 }
 
 static cenote_status refused(cenote_error *error, const char *sqlstate, const char *message)
@@ -326,22 +355,20 @@ static enum transact_step begin_inside(struct transact *transact, cenote_status 
     wanted->deferrable = transact->terms.deferrable;
   }
   if (same_terms(wanted, &transact->terms)) {
-    return told(transact, status, CENOTE_OK, "BEGIN");
+    return told(transact, status, CENOTE_OK);
   }
   if (transact->asked.mode == CENOTE_BATCH_READ && wanted->mode != CENOTE_BATCH_READ) {
     return told(transact, status,
                 refused(error, "25001",
                         "the transaction was begun read only by the options of cenote_transact: a "
-                        "BEGIN in it cannot make it writable"),
-                NULL);
+                        "BEGIN in it cannot make it writable"));
   }
   if (transact->ran) {
     return told(transact, status,
                 refused(error, "25001",
                         "a BEGIN with an isolation level or an access mode must come before the "
                         "first statement of the transaction; or put it into the options of "
-                        "cenote_transact_with"),
-                NULL);
+                        "cenote_transact_with"));
   }
   return roll_back(transact, PHASE_FORGETTING, now_ns);
 }
@@ -360,25 +387,27 @@ static enum transact_step end_inside(struct transact *transact, enum transact_te
 static enum transact_step send_known(struct transact *transact, enum transact_text text,
                                      cenote_status *status, cenote_error *error, int64_t now_ns)
 {
-  switch (text) {
-  case TRANSACT_TEXT_BEGIN:
-    return begin_inside(transact, status, error, now_ns);
-  case TRANSACT_TEXT_COMMIT:
-  case TRANSACT_TEXT_ROLLBACK:
-    return end_inside(transact, text, now_ns);
-  case TRANSACT_TEXT_CHAIN:
+  static const char *const commands[] = {[TRANSACT_TEXT_BEGIN] = "BEGIN",
+                                         [TRANSACT_TEXT_COMMIT] = "COMMIT",
+                                         [TRANSACT_TEXT_ROLLBACK] = "ROLLBACK"};
+  if (text == TRANSACT_TEXT_CHAIN) {
     return told(transact, status,
                 refused(error, "0A000",
                         "AND CHAIN would begin another transaction: end this one, and use another "
-                        "cenote_transact"),
-                NULL);
-  default:
+                        "cenote_transact"));
+  }
+  if (text == TRANSACT_TEXT_WRONG) {
     return told(transact, status,
                 refused(error, "42601",
                         "this BEGIN is not understood: it names a transaction "
-                        "mode that is not known"),
-                NULL);
+                        "mode that is not known"));
   }
+  const cenote_status made = make_empty(transact, commands[text], error);
+  if (made != CENOTE_OK) {
+    return told(transact, status, made);
+  }
+  return text == TRANSACT_TEXT_BEGIN ? begin_inside(transact, status, error, now_ns)
+                                     : end_inside(transact, text, now_ns);
 }
 
 enum transact_step transact_send(struct transact *transact, const char *sql,
@@ -386,18 +415,23 @@ enum transact_step transact_send(struct transact *transact, const char *sql,
                                  cenote_error *error, int64_t now_ns)
 {
   transact->wanted = transact->terms;
+  transact->empty = NULL;
   const enum transact_text text = transact_read_text(sql, transact->dialect, &transact->wanted);
+  if (transact->cancelled) {
+    return told(transact, status, cancelled_error(error));
+  }
   if (transact->ended) {
     /* What was not committed is rolled back: who makes sure of that is told so. */
     const bool nothing_remains =
         transact->end_text == TRANSACT_TEXT_ROLLBACK ||
         (transact->end_status != CENOTE_OK && transact->end_status != CENOTE_OUTCOME_UNKNOWN);
-    return text == TRANSACT_TEXT_ROLLBACK && nothing_remains
-               ? told(transact, status, CENOTE_OK, "ROLLBACK")
-               : told(transact, status, ended_error(transact, error), NULL);
+    return told(transact, status,
+                text == TRANSACT_TEXT_ROLLBACK && nothing_remains
+                    ? make_empty(transact, "ROLLBACK", error)
+                    : ended_error(transact, error));
   }
   if (now_ns >= transact->deadline_ns && text != TRANSACT_TEXT_ROLLBACK) {
-    return told(transact, status, overdue_error(error), NULL);
+    return told(transact, status, overdue_error(error));
   }
   if (text == TRANSACT_TEXT_PLAIN) {
     (void)run(transact, PHASE_STATEMENT, CENOTE_REQUEST_EXECUTE);
@@ -409,8 +443,7 @@ enum transact_step transact_send(struct transact *transact, const char *sql,
   if (count > 0) {
     return told(transact, status,
                 cenote_error_set(error, CENOTE_INVALID,
-                                 "the statement takes no arguments, but %zu were given", count),
-                NULL);
+                                 "the statement takes no arguments, but %zu were given", count));
   }
   return send_known(transact, text, status, error, now_ns);
 }
@@ -436,23 +469,30 @@ static enum transact_step statement_ran(struct transact *transact, cenote_status
   transact->conflict = is_conflict(*status, error);
   if (!open && !transact->lost) {
     end_round(transact, TRANSACT_TEXT_PLAIN, *status, error);
+    transact->kept = *status == CENOTE_OK;
   }
-  return told(transact, status, *status, NULL);
+  return told(transact, status, *status);
 }
 
 static enum transact_step ending_ran(struct transact *transact, cenote_status *status,
                                      cenote_error *error)
 {
   const bool rolled_back = transact->request.kind == CENOTE_REQUEST_ROLLBACK;
-  const char *command = "ROLLBACK";
   if (transact->end_text == TRANSACT_TEXT_COMMIT) {
-    command = "COMMIT";
     *status = rolled_back ? failed_error(error) : *status;
   } else {
     *status = CENOTE_OK; /* however that went: nothing of it remains */
   }
   end_round(transact, transact->end_text, *status, error);
-  return told(transact, status, *status, *status == CENOTE_OK ? command : NULL);
+  transact->kept = *status == CENOTE_OK && transact->end_text == TRANSACT_TEXT_COMMIT;
+  return told(transact, status, *status);
+}
+
+static enum transact_step abandoned(struct transact *transact, cenote_status *status,
+                                    cenote_error *error)
+{
+  end_round(transact, TRANSACT_TEXT_ROLLBACK, cancelled_error(error), error);
+  return told(transact, status, CENOTE_CANCELLED);
 }
 
 static enum transact_step anew_ran(struct transact *transact, cenote_status *status,
@@ -460,13 +500,13 @@ static enum transact_step anew_ran(struct transact *transact, cenote_status *sta
 {
   if (*status != CENOTE_OK) {
     end_round(transact, TRANSACT_TEXT_BEGIN, *status, error);
-    return told(transact, status, *status, NULL);
+    return told(transact, status, *status);
   }
   if (transact->phase == PHASE_FORGETTING) {
     const struct transact_terms wanted = transact->wanted;
     return begin(transact, PHASE_ANEW, &wanted);
   }
-  return told(transact, status, CENOTE_OK, "BEGIN");
+  return told(transact, status, CENOTE_OK);
 }
 
 /* ------------------------------------------------------------------ what was performed */
@@ -481,6 +521,9 @@ enum transact_step transact_acquired(struct transact *transact, cenote_status st
   struct pool_lease_view view;
   transact->lease = transact->handle.lease = lease;
   transact->leased = true;
+  if (transact->cancelled) {
+    return over(transact);
+  }
   transact->lease_until_ns =
       pool_view(&transact->manager->pool, lease.slot, lease.generation, &view) ? view.deadline_ns
                                                                                : CEN_NEVER;
@@ -509,8 +552,11 @@ enum transact_step transact_ran(struct transact *transact, cenote_status *status
   transact->lost = (flags & CENOTE_SESSION_BROKEN) != 0 || is_taken(*status);
   switch (transact->phase) {
   case PHASE_BEGINNING:
+    if (*status != CENOTE_OK) {
+      return begin_failed(transact, *status, error);
+    }
     transact->phase = PHASE_BODY;
-    return *status == CENOTE_OK ? TRANSACT_BODY : begin_failed(transact, *status, error);
+    return transact->cancelled ? undo(transact, now_ns) : TRANSACT_BODY;
   case PHASE_STATEMENT:
     return statement_ran(transact, status, error);
   case PHASE_FORGETTING:
@@ -518,6 +564,8 @@ enum transact_step transact_ran(struct transact *transact, cenote_status *status
     return anew_ran(transact, status, error);
   case PHASE_ENDING:
     return ending_ran(transact, status, error);
+  case PHASE_ABANDONING:
+    return abandoned(transact, status, error);
   case PHASE_COMMITTING:
     return committed(transact, *status, error, now_ns);
   default:
@@ -528,6 +576,9 @@ enum transact_step transact_ran(struct transact *transact, cenote_status *status
 
 enum transact_step transact_waited(struct transact *transact, int64_t now_ns)
 {
+  if (transact->cancelled) {
+    return over(transact);
+  }
   return transact->leased ? begin_round(transact) : transact_start(transact, now_ns);
 }
 
@@ -551,15 +602,13 @@ enum transact_step transact_released(struct transact *transact, int64_t now_ns)
   return TRANSACT_WAIT;
 }
 
-cenote_status transact_empty_result(const struct transact *transact, cenote_result **result,
-                                    cenote_error *error)
+void transact_cancel(struct transact *transact)
 {
-  cenote_sink sink;
-  const cenote_status status = cen_sink_init_result(&sink, 0, 0, error);
-  if (status == CENOTE_OK) {
-    cenote_sink_complete(&sink, 0, 0, transact->command);
-    *result = cen_sink_take(&sink);
-    cen_sink_deinit(&sink);
-  }
-  return status;
+  transact->cancelled = true;
+}
+
+enum transact_step transact_abandon(struct transact *transact, int64_t now_ns)
+{
+  return transact->ended || transact->lost ? TRANSACT_TELL
+                                           : roll_back(transact, PHASE_ABANDONING, now_ns);
 }
