@@ -101,10 +101,6 @@ void pool_fill_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wake
   if (!is_open(pool)) {
     return;
   }
-  if (pool->held && pool->waiters > 0 && !pool->turned_away) {
-    pool->turned_away = true; /* remembered, also when he leaves before the next probe */
-    wakes->loop = true;       /* which may be waiting for somebody who asks */
-  }
   while (wants_more(pool)) {
     if (now_ns < pool->next_open_ns) {
       /* The janitor comes back when the back-off is over; told each time, it would spin. */

@@ -194,6 +194,10 @@ bool pool_wait(struct pool *pool, struct pool_waiter *waiter, int64_t now_ns,
     cen_list_push_back(&pool->queue, &waiter->link);
     waiter->queued = true;
     pool->waiters++;
+    if (pool->held) {
+      pool->turned_away = true; /* remembered, also when he leaves before the next probe, */
+      wakes->loop = true;       /* which may be waiting for somebody who asks */
+    }
     pool_fill_locked(pool, now_ns, wakes);
     settled = false;
   }
