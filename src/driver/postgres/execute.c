@@ -147,7 +147,8 @@ static void sink_failed(cenote_connection *c, cenote_status status, const cenote
 static void tell_columns(cenote_connection *c, const PGresult *result)
 {
   int count = PQnfields(result);
-  cenote_error why = CENOTE_ERROR_INIT;
+  cenote_error why; /* 4 KiB: to be filled on failure only */
+  why.size = sizeof(why);
   c->columns_told = true;
   if (!c->request->sink || count == 0) {
     return;
@@ -181,7 +182,8 @@ static void free_kept(void **kept, size_t count)
 
 static void tell_row(cenote_connection *c, const PGresult *result, int row)
 {
-  cenote_error why = CENOTE_ERROR_INIT;
+  cenote_error why; /* as above */
+  why.size = sizeof(why);
   size_t count = (size_t)PQnfields(result);
   bool raw = (c->request->flags & CENOTE_REQUEST_RAW_TEXT) != 0;
   void **kept = NULL; /* blobs in PostgreSQL's old notation need memory of their own */

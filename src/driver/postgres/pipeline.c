@@ -135,8 +135,8 @@ static cenote_status enter_refused(const cenote_connection *c, bool read_only, c
   if (PQtransactionStatus(c->conn) != PQTRANS_IDLE) {
     return cenote_error_set(error, CENOTE_INVALID, "the session is in a transaction");
   }
-  if (c->level == PG_LEVEL_POOLER ||
-      (read_only && atomic_load(&c->shared->level) == PG_LEVEL_POOLER)) {
+  bool pooler = c->level == PG_LEVEL_POOLER || atomic_load(&c->shared->level) == PG_LEVEL_POOLER;
+  if (read_only && pooler) {
     return cenote_error_set(error, CENOTE_UNSUPPORTED,
                             "a pooler in transaction mode is in between: the session is not ours");
   }
@@ -479,7 +479,7 @@ static cenote_answer lose(cenote_connection *c, cenote_error *error)
   atomic_store(&c->broken, true);
   if (pipe->fatal && c->failure) {
     cen_error_copy(error, c->failure);
-    snprintf(c->goodbye, sizeof(c->goodbye), "%s", c->failure->message); /* for those to come */
+    pg_tidy_message(c->failure->message, c->goodbye, sizeof(c->goodbye)); /* for those to come */
     snprintf(c->goodbye_state, sizeof(c->goodbye_state), "%s", c->failure->sqlstate);
   } else {
     pg_lost_words(c, CENOTE_CONNECTION_LOST, error);
@@ -650,11 +650,21 @@ static bool enough(cenote_connection *c)
   return !pipe->told_enough && head->kind == FLIGHT_EXECUTE;
 }
 
-static PGresult *next_result(cenote_connection *c, bool *busy)
+/* The next result that tells something. NULL: nothing more now, or the connection is dead. */
+static PGresult *next_result(cenote_connection *c)
 {
+  struct pg_pipe *pipe = c->pipe;
+  PGresult *result = NULL;
   pthread_mutex_lock(&c->guard);
-  *busy = PQisBusy(c->conn) != 0;
-  PGresult *result = *busy || c->pipe->count == 0 ? NULL : PQgetResult(c->conn);
+  /* Asked also with nothing in flight: it is what finds the server's goodbye. */
+  while (!pipe->dead && PQisBusy(c->conn) == 0 && pipe->count > 0) {
+    result = PQgetResult(c->conn);
+    if (result) {
+      pipe->nulls = 0;
+      break;
+    }
+    command_ended(c);
+  }
   pthread_mutex_unlock(&c->guard);
   return result;
 }
@@ -662,40 +672,29 @@ static PGresult *next_result(cenote_connection *c, bool *busy)
 static cenote_answer read_results(cenote_connection *c, cenote_error *error)
 {
   struct pg_pipe *pipe = c->pipe;
-  for (int rows = 0;;) {
-    bool busy;
-    PGresult *result = next_result(c, &busy);
-    if (busy || pipe->count == 0) {
+  PGresult *result;
+  int rows = 0;
+  while ((result = next_result(c)) != NULL) {
+    ExecStatusType status = PQresultStatus(result);
+    bool was_fine = c->failed == CENOTE_OK;
+    if (status != PGRES_PIPELINE_SYNC) {
+      got_result(c, result);
+    }
+    PQclear(result);
+    if (pipe->dead) {
       break;
     }
-    if (!result) {
-      command_ended(c);
-    } else {
-      ExecStatusType status = PQresultStatus(result);
-      bool was_fine = c->failed == CENOTE_OK;
-      pipe->nulls = 0;
-      if (status != PGRES_PIPELINE_SYNC) {
-        got_result(c, result);
+    if (status == PGRES_PIPELINE_SYNC) {
+      cenote_answer answer = head_ended(c, error);
+      if (answer != CENOTE_ANSWER_NONE) {
+        return answer;
       }
-      PQclear(result);
-      if (pipe->dead) {
-        return lose(c, error);
-      }
-      if (status == PGRES_PIPELINE_SYNC) {
-        cenote_answer answer = head_ended(c, error);
-        if (answer != CENOTE_ANSWER_NONE) {
-          return answer;
-        }
-      } else if (was_fine && c->failed && status != PGRES_FATAL_ERROR && enough(c)) {
-        pipe->told_enough = true;
-        return CENOTE_ANSWER_ENOUGH;
-      } else if (status == PGRES_SINGLE_TUPLE && ++rows >= PG_ROWS_A_STEP) {
-        c->more = true;
-        return CENOTE_ANSWER_NONE;
-      }
-    }
-    if (pipe->dead) {
-      return lose(c, error);
+    } else if (was_fine && c->failed && status != PGRES_FATAL_ERROR && enough(c)) {
+      pipe->told_enough = true;
+      return CENOTE_ANSWER_ENOUGH;
+    } else if (status == PGRES_SINGLE_TUPLE && ++rows >= PG_ROWS_A_STEP) {
+      c->more = true; /* others get their turn on the same thread */
+      return CENOTE_ANSWER_NONE;
     }
   }
   bool gone = pipe->dead || PQstatus(c->conn) != CONNECTION_OK;

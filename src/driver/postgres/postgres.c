@@ -117,6 +117,10 @@ static cenote_step say_goodbye(cenote_connection *c, cenote_error *error)
 static cenote_step pg_start(cenote_connection *c, const cenote_request *request,
                             cenote_error *error)
 {
+  if (c->pipe && request->kind != CENOTE_REQUEST_CLOSE) {
+    (void)cenote_error_set(error, CENOTE_INVALID, "the connection pipelines");
+    return CENOTE_STEP_FAILED;
+  }
   request_begin(c, request);
   if (c->fork_count != cen_fork_count) {
     pg_fail(c, CENOTE_FORKED, "the connection belongs to the parent process");
@@ -129,10 +133,6 @@ static cenote_step pg_start(cenote_connection *c, const cenote_request *request,
     return say_goodbye(c, error);
   default:
     break;
-  }
-  if (c->pipe) {
-    pg_fail(c, CENOTE_INVALID, "the connection pipelines");
-    return settle(c, error);
   }
   if (!c->conn || atomic_load(&c->broken) || PQstatus(c->conn) != CONNECTION_OK ||
       !pg_still_there(c)) {

@@ -80,6 +80,9 @@ void pg_session_used(cenote_connection *c, const char *tag)
 {
   static const char *const dirty[] = {"SET",  "RESET", "LISTEN", "PREPARE",    "DECLARE",
                                       "LOAD", "DO",    "CALL",   "DEALLOCATE", "DISCARD"};
+  if (starts(tag, "SELECT") || starts(tag, "INSERT") || starts(tag, "UPDATE")) {
+    return; /* nearly all */
+  }
   for (size_t i = 0; i < sizeof(dirty) / sizeof(dirty[0]); i++) {
     c->dirty = c->dirty || starts(tag, dirty[i]);
   }
