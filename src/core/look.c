@@ -127,6 +127,15 @@ bool pool_was_taken(struct pool *pool, uint32_t index, uint64_t generation,
   return obituary->generation == generation;
 }
 
+bool pool_is_short(struct pool *pool)
+{
+  pool_lock_take(&pool->lock);
+  const bool full = pool->live >= pool->limits.maximum || pool->open_failures > 0;
+  const bool is_short = pool->waiters > pool->opening && full;
+  pool_lock_give(&pool->lock);
+  return is_short;
+}
+
 size_t pool_openings(struct pool *pool, int64_t *since_ns, size_t capacity)
 {
   size_t count = 0;

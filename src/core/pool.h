@@ -314,6 +314,8 @@ size_t pool_views(struct pool *pool, struct pool_lease_view *views, size_t capac
  * as long as no later lease of the same slot was. */
 bool pool_was_taken(struct pool *pool, uint32_t slot, uint64_t generation,
                     struct slot_obituary *obituary);
+/* Does somebody wait for whom nothing can be opened? Then what is held is missed. */
+bool pool_is_short(struct pool *pool);
 /* Slots that open now and since when: up to `capacity`; answers how many. */
 size_t pool_openings(struct pool *pool, int64_t *since_ns, size_t capacity);
 /* NULL, or what is wrong. Walks every list and compares every count. */
