@@ -1,7 +1,8 @@
 /*
  * simple.c - statements without a lease (the simple path), all the time. 64 callers at once, who
  * block or who do not, beside the same callers with a lease for each statement, and beside the least
- * that libpq can do: one loop over one connection that keeps 16 statements in flight. Then one
+ * that libpq can do: one loop over one connection that keeps 16 statements in flight, and such a loop
+ * that serves 64 sleeping threads, for waking them costs as much as the statements. Then one
  * caller alone, beside a loop of PQexecPrepared; client and sessions share one processor there,
  * since waking another costs more than the statement and differs from round to round.
  */
@@ -9,6 +10,7 @@
 #include "support/bench.h"
 #include "support/cenote_pool.h"
 #include "support/crowd.h"
+#include "support/desk.h"
 #include "support/flow.h"
 #include "support/postgres.h"
 
@@ -23,6 +25,7 @@ typedef struct bench_state {
   cenote_manager *manager; /* of the simple path */
   cenote_manager *leases;
   bench_flow flow;
+  bench_desk *desk;
   bench_crowd *crowd;
   PGconn *connection;
   int64_t asked;
@@ -96,6 +99,12 @@ static void task_leased(void *context, int number, int64_t turn)
   bench_ask_leased(context, &ask);
 }
 
+static void task_desk(void *context, int number, int64_t turn)
+{
+  bench_ask ask = ask_of(number, turn);
+  bench_desk_ask(context, &ask);
+}
+
 static int64_t crowd_query(bench_state *state, int64_t until_ns)
 {
   return bench_crowd_keep(state->crowd, task_query, state->manager, until_ns);
@@ -104,6 +113,11 @@ static int64_t crowd_query(bench_state *state, int64_t until_ns)
 static int64_t crowd_leased(bench_state *state, int64_t until_ns)
 {
   return bench_crowd_keep(state->crowd, task_leased, state->leases, until_ns);
+}
+
+static int64_t crowd_desk(bench_state *state, int64_t until_ns)
+{
+  return bench_crowd_keep(state->crowd, task_desk, state->desk, until_ns);
 }
 
 static int64_t crowd_async(bench_state *state, int64_t until_ns)
@@ -129,23 +143,27 @@ static void crowd_report(const char *what, struct side *own, struct side *peer, 
 
 static void measure_crowd(bench_state *state, const char *url)
 {
-  enum { QUERY, ASYNC, LEASED, FLOW, SIDES };
+  enum { QUERY, ASYNC, LEASED, FLOW, DESK, SIDES };
   static struct side sides[SIDES] = {
       [QUERY] = {.name = "cenote_query", .run = crowd_query},
       [ASYNC] = {.name = "cenote_query_async", .run = crowd_async},
       [LEASED] = {.name = "a lease each, 20 connections", .run = crowd_leased},
       [FLOW] = {.name = "libpq, 16 in flight", .run = flow_loop},
+      [DESK] = {.name = "libpq, a loop for 64 threads", .run = crowd_desk},
   };
   state->crowd = bench_crowd_new(CALLERS);
   state->leases = bench_open_url(url, LEASES, LEASES);
   bench_fill(state->leases, LEASES);
   bench_flow_open(&state->flow, url);
+  state->desk = bench_desk_new(url);
   int rounds = bench_scaled(CROWD_ROUNDS, 1);
   sides_run(sides, SIDES, state, rounds, bench_scaled(CROWD_MS, 20));
   for (int peer = LEASED; peer <= FLOW; peer++) {
     crowd_report("64 callers, blocking", &sides[QUERY], &sides[peer], (size_t)rounds);
     crowd_report("64 callers, asynchronous", &sides[ASYNC], &sides[peer], (size_t)rounds);
   }
+  crowd_report("64 callers, blocking", &sides[QUERY], &sides[DESK], (size_t)rounds);
+  bench_desk_free(state->desk);
   bench_flow_close(&state->flow);
   cenote_close(state->leases);
   bench_crowd_free(state->crowd);

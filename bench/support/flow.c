@@ -41,7 +41,7 @@ void bench_flow_close(bench_flow *flow)
   PQfinish(flow->connection);
 }
 
-static unsigned in_flight(const bench_flow *flow)
+unsigned bench_flow_in_flight(const bench_flow *flow)
 {
   return flow->syncs_pushed - flow->syncs_answered;
 }
@@ -59,7 +59,7 @@ static void flow_sync(bench_flow *flow)
   flow->syncs_pushed++;
 }
 
-static void flow_push(bench_flow *flow, const bench_ask *ask)
+static void flow_send(bench_flow *flow, const bench_ask *ask)
 {
   char key[24];
   snprintf(key, sizeof key, "%" PRId64, ask->key);
@@ -93,7 +93,7 @@ static void answer_check(bench_flow *flow, const PGresult *result)
 static int flow_answers(bench_flow *flow)
 {
   int syncs = 0;
-  while (in_flight(flow) > 0 && !PQisBusy(flow->connection)) {
+  while (bench_flow_in_flight(flow) > 0 && !PQisBusy(flow->connection)) {
     PGresult *result = PQgetResult(flow->connection);
     if (result == NULL) {
       continue; /* stands between a statement's result and its sync point */
@@ -130,17 +130,27 @@ static void flows_wait(bench_flow *flows, size_t count)
   }
 }
 
+void bench_flow_push(bench_flow *flow, const bench_ask *ask)
+{
+  flow_send(flow, ask);
+  flow_sync(flow);
+}
+
+int bench_flow_wait(bench_flow *flow)
+{
+  flows_wait(flow, 1);
+  return flow_answers(flow);
+}
+
 int64_t bench_flow_keep(bench_flow *flow, unsigned depth, int64_t until_ns)
 {
   int64_t done = 0;
   bool going = true;
-  while (going || in_flight(flow) > 0) {
-    while (going && in_flight(flow) < depth) {
-      flow_push(flow, &(bench_ask){.key = bench_customer_key(flow->pushed)});
-      flow_sync(flow);
+  while (going || bench_flow_in_flight(flow) > 0) {
+    while (going && bench_flow_in_flight(flow) < depth) {
+      bench_flow_push(flow, &(bench_ask){.key = bench_customer_key(flow->pushed)});
     }
-    flows_wait(flow, 1);
-    done += flow_answers(flow);
+    done += bench_flow_wait(flow);
     going = bench_wall_ns() < until_ns;
   }
   return done;
@@ -150,7 +160,7 @@ void bench_flow_burst(bench_flow *flows, size_t flow_count, const bench_ask *ask
                       bool sync_each)
 {
   for (size_t i = 0; i < count; i++) {
-    flow_push(&flows[i % flow_count], &asks[i]);
+    flow_send(&flows[i % flow_count], &asks[i]);
     if (sync_each) {
       flow_sync(&flows[i % flow_count]);
     }

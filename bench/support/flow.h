@@ -25,6 +25,12 @@ typedef struct bench_flow {
 void bench_flow_open(bench_flow *flow, const char *url);
 void bench_flow_close(bench_flow *flow);
 
+/* One statement and its sync point. */
+void bench_flow_push(bench_flow *flow, const bench_ask *ask);
+unsigned bench_flow_in_flight(const bench_flow *flow);
+/* Waits until something has arrived, and answers how many statements are over; it may be none. */
+int bench_flow_wait(bench_flow *flow);
+
 /* Keeps `depth` statements in flight until `until_ns`, then waits for the rest: how many. */
 int64_t bench_flow_keep(bench_flow *flow, unsigned depth, int64_t until_ns);
 
