@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 enum {
   SHARDS = 16,
@@ -87,11 +86,10 @@ static uint64_t hash_text(const uint64_t seed[2], const char *text, size_t size)
 
 static void make_seed(uint64_t seed[2])
 {
-  struct timespec now;
   if (getrandom(seed, 2 * sizeof(*seed), GRND_NONBLOCK) != (ssize_t)(2 * sizeof(*seed))) {
-    clock_gettime(CLOCK_REALTIME, &now);
-    seed[0] = fold((uint64_t)now.tv_nsec ^ 0x9e3779b97f4a7c15u, (uint64_t)now.tv_sec | 1);
-    seed[1] = fold((uint64_t)(uintptr_t)seed, 0xd1342543de82ef95u);
+    /* a machine that has only just started: where things lie in memory must do */
+    seed[0] = fold((uint64_t)(uintptr_t)seed ^ 0x9e3779b97f4a7c15u, 0xd1342543de82ef95u);
+    seed[1] = fold((uint64_t)(uintptr_t)&make_seed ^ seed[0], 0xaf251af3b0f025b5u);
   }
   seed[0] |= 1; /* a zero would swallow what it is multiplied with */
   seed[1] |= 1;

@@ -1,12 +1,13 @@
 /*
  * stateless.c - PostgreSQL's built-in functions that leave nothing behind in the session.
  *
- * The list: every function of PostgreSQL 15's catalogue whose overloads are all IMMUTABLE or
- * STABLE, without those that serve operators, types, indexes, replication and statistics, and
- * without those that run SQL text of their own (query_to_xml, ts_stat, ts_rewrite); plus the
- * constructs that look like calls (COALESCE, EXTRACT) and a few volatile ones that keep no state
- * (random, clock_timestamp, pg_sleep, pg_notify). What is not here counts as unknown, for example
- * set_config, pg_advisory_lock, nextval, currval, lastval, setseed, lo_open, dblink.
+ * The list: the functions of PostgreSQL 15's catalogue (and some of newer ones) whose overloads are
+ * all IMMUTABLE or STABLE, without those that serve operators, types, indexes, replication and
+ * statistics, and without those that run SQL text of their own (query_to_xml, ts_stat, ts_rewrite);
+ * plus the constructs that look like calls (COALESCE, EXTRACT) and volatile ones that keep no state
+ * (random, clock_timestamp, pg_sleep, pg_notify, sizes and positions). What is not here counts as
+ * unknown, for example set_config, pg_advisory_lock, nextval, currval, lastval, setseed, lo_open,
+ * dblink. Those that write: builtin.c. tests/integration/route_server.c calls each of them.
  */
 #include "sql/tokens.h"
 
@@ -316,7 +317,6 @@ static const char *const stateless[] = {
     "overlay",
     "parse_ident",
     "path",
-    "pclose",
     "percent_rank",
     "percentile_cont",
     "percentile_disc",
@@ -435,7 +435,6 @@ static const char *const stateless[] = {
     "plainto_tsquery",
     "point",
     "polygon",
-    "popen",
     "position",
     "pow",
     "power",
