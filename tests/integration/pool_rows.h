@@ -1,7 +1,7 @@
 /*
  * pool_rows.h - many threads on few connections, everything going wrong, and each of them only
- * ever sees its own rows. pool_rows.c is the crew; the two programs beside it say on which
- * database.
+ * ever sees its own rows. pool_rows.c is the crew with leases, pool_rows_query.c what it sends without
+ * one; the programs beside them say on which database.
  */
 #ifndef TEST_POOL_ROWS_H
 #define TEST_POOL_ROWS_H
@@ -28,6 +28,7 @@ struct rows_subject {
   void (*calm)(void *context);                     /* no more of that, or NULL */
   void *context;
   bool pooler; /* behind one in transaction mode */
+  bool routed; /* routed statements beside the leases */
 };
 
 /* `seconds`: unless SECONDS in the environment says otherwise. Fails the test. */

@@ -43,6 +43,25 @@ static void other_rows_never_returned(void **state)
   run_on(&subject, 15);
 }
 
+static void other_rows_never_returned_on_shared_connections(void **state)
+{
+  (void)state;
+  struct rows_subject subject = postgres;
+  subject.url = rig_var("POSTGRES_URL");
+  subject.disturb = kill_a_session;
+  subject.routed = true;
+  run_on(&subject, 15);
+}
+
+static void cancels_on_shared_connections_hit_nobody_else(void **state)
+{
+  (void)state;
+  struct rows_subject subject = postgres;
+  subject.url = rig_var("POSTGRES_URL");
+  subject.routed = true;
+  run_on(&subject, 5);
+}
+
 /* Cuts come anywhere: in the login, in a statement, in its answer, in a COMMIT's. */
 static void cut_the_network(void *context, uint64_t chance)
 {
@@ -59,11 +78,11 @@ static void heal_the_network(void *context)
   fault_proxy_heal(context);
 }
 
-static void other_rows_never_returned_on_a_bad_network(void **state)
+static void bad_network(bool routed)
 {
-  (void)state;
   char url[128];
   struct rows_subject subject = postgres;
+  subject.routed = routed;
   struct fault_proxy *proxy =
       fault_proxy_start("127.0.0.1", (int)strtol(rig_var("POSTGRES_PORT"), NULL, 10));
   assert_non_null(proxy);
@@ -75,6 +94,18 @@ static void other_rows_never_returned_on_a_bad_network(void **state)
   subject.context = proxy;
   run_on(&subject, 6);
   fault_proxy_stop(proxy);
+}
+
+static void other_rows_never_returned_on_a_bad_network(void **state)
+{
+  (void)state;
+  bad_network(false);
+}
+
+static void shared_connections_on_a_bad_network(void **state)
+{
+  (void)state;
+  bad_network(true);
 }
 
 /* Sessions are shared with everybody there, and keep no state of anybody's. */
@@ -105,7 +136,10 @@ int main(void)
             "grant all on ledger to app");
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(other_rows_never_returned),
+      cmocka_unit_test(other_rows_never_returned_on_shared_connections),
+      cmocka_unit_test(cancels_on_shared_connections_hit_nobody_else),
       cmocka_unit_test(other_rows_never_returned_on_a_bad_network),
+      cmocka_unit_test(shared_connections_on_a_bad_network),
       cmocka_unit_test(other_rows_never_returned_behind_a_pooler),
   };
   int failed = cmocka_run_group_tests_name("pool_rows_postgres", tests, NULL, NULL);
