@@ -1,11 +1,78 @@
 /* transact.c - routed transactions for callers that wait: performs on the caller's thread what the
- * machine in transact_steps.c decides. */
+ * machine in transact_steps.c decides. And how either form starts. */
 #include "manager/transact.h"
 
 #include "base/error.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+
+enum { FIRST_PAUSE_MS = 5 };
+
+/* ------------------------------------------------------------------------ both forms */
+
+cenote_status transact_check(const cenote_manager *manager, const cenote_transact_options *options,
+                             bool has_callback, cenote_error *error)
+{
+  if (manager == NULL || !has_callback) {
+    return cenote_error_set(error, CENOTE_INVALID, "%s: NULL",
+                            manager == NULL ? "manager" : "callback");
+  }
+  if (options != NULL && options->size < sizeof *options) {
+    return cenote_error_set(error, CENOTE_INVALID,
+                            "options: size %zu; start with CENOTE_TRANSACT_OPTIONS_INIT",
+                            options->size);
+  }
+  if (options != NULL && ((unsigned)options->mode > CENOTE_BATCH_READ ||
+                          (unsigned)options->isolation > CENOTE_SERIALIZABLE)) {
+    return cenote_error_set(error, CENOTE_INVALID, "options: there is no mode %d, or isolation %d",
+                            (int)options->mode, (int)options->isolation);
+  }
+  return manager_is_foreign(manager) ? manager_foreign_error(error) : CENOTE_OK;
+}
+
+static int64_t deadline_of(const cenote_transact_options *options, int64_t now_ns)
+{
+  const int64_t own =
+      options->timeout_ms > 0 ? cen_deadline_ns(now_ns, options->timeout_ms) : CEN_NEVER;
+  const int64_t outer =
+      options->remaining_ms > 0 ? cen_deadline_ns(now_ns, options->remaining_ms) : CEN_NEVER;
+  return own < outer ? own : outer;
+}
+
+void transact_init(struct transact *transact, cenote_manager *manager,
+                   const cenote_transact_options *options, int64_t now_ns)
+{
+  /* Without options: as cenote_begin does it, with the write lock where there is one. */
+  static const cenote_transact_options usual = {.size = sizeof usual, .mode = CENOTE_BATCH_WRITE};
+  options = options != NULL ? options : &usual;
+  *transact = (struct transact){
+      .handle = {.routed = transact},
+      .manager = manager,
+      .dialect =
+          strcmp(manager->driver->name, "sqlite") == 0 ? CEN_DIALECT_SQLITE : CEN_DIALECT_POSTGRES,
+      .asked = {options->mode, options->isolation, options->deferrable},
+      .deadline_ns = deadline_of(options, now_ns),
+      .repetitions = options->retries > 0 ? options->retries : 0,
+      .restarts = cen_setting(&manager->settings, CEN_SET_RETRIES),
+      .pause_ns = FIRST_PAUSE_MS * CEN_NS_PER_MS,
+      .error = CENOTE_ERROR_INIT,
+      .end_error = CENOTE_ERROR_INIT,
+  };
+  cen_rng_seed(&transact->rng, (uint64_t)now_ns ^ (uint64_t)(uintptr_t)transact);
+}
+
+int64_t transact_lease_ms(const struct transact *transact, int64_t now_ns)
+{
+  if (transact->deadline_ns == CEN_NEVER) {
+    return 0;
+  }
+  /* Longer than the deadline, so that the statement that meets it is told so, not that its lease
+   * expired; and so that there is time to roll back. */
+  const int64_t left = (transact->deadline_ns - now_ns) / CEN_NS_PER_MS;
+  return (left > 0 ? left : 0) + cen_setting(&transact->manager->settings, CEN_SET_CANCEL_TIMEOUT);
+}
 
 /* ------------------------------------------------------------------ one step each */
 

@@ -158,7 +158,7 @@ enum transact_step transact_abandon(struct transact *transact, int64_t now_ns);
 cenote_status transact_execute(struct transact *transact, const char *sql, const cenote_value *args,
                                size_t count, cenote_result **result, cenote_error *error);
 
-/* ------------------------------------------------- the asynchronous form (transact_async.c) */
+/* ------------------------------------------------- the asynchronous form (transact_async.c, transact_turn.c) */
 
 struct transacts { /* one in each manager */
   pthread_mutex_t lock;
