@@ -7,6 +7,8 @@ _cenote()
     lease-timeout-ms lease-extend-max-ms shutdown-timeout-ms health-check-interval-ms \
     idle-timeout-ms max-connection-age-ms connect-timeout-ms statement-timeout-ms \
     cancel-timeout-ms check-after-ms retries retry-delay-ms connect-backoff-ms \
+    simple-connections simple-depth simple-slow-ms breaker-failures \
+    breaker-window-ms breaker-open-ms breaker-open-max-ms login-breaker-failures stateless-functions \
     connect-backoff-max-ms slow-statement-ms max-result-bytes max-result-rows memory-pressure \
     tls-verify transaction-pooler application-name tls-ca-file auth-token log"
   COMPREPLY=()
@@ -22,6 +24,9 @@ _cenote()
     --scenario)
       mapfile -t COMPREPLY < <(compgen -W "concurrent pooled mixed stress exhaustion all" -- "$cur")
       return ;;
+    --path)
+      mapfile -t COMPREPLY < <(compgen -W "simple pool" -- "$cur")
+      return ;;
     --types)
       mapfile -t COMPREPLY < <(compgen -W "auto text integer real boolean blob" -- "$cur")
       return ;;
@@ -36,7 +41,7 @@ _cenote()
   esac
   case $command in
     help) mapfile -t COMPREPLY < <(compgen -W "query check bench config" -- "$cur") && return ;;
-    query) common="$common --csv --null --types" ;;
+    query) common="$common --csv --null --path --types" ;;
     bench) common="$common --scenario --rounds" ;;
   esac
   case $cur in

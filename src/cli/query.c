@@ -17,11 +17,12 @@
 #include <string.h>
 #include <strings.h>
 
-enum { CSV, NULL_TEXT, TYPES };
+enum { CSV, NULL_TEXT, PATH, TYPES };
 
 static const struct cli_option options[] = {
     [CSV] = {"csv", NULL, "CSV on standard output"},
     [NULL_TEXT] = {"null", "TEXT", "this ARG means NULL, and NULL is shown so"},
+    [PATH] = {"path", "PATH", "simple or pool: shared connections where that is safe, or its own"},
     [TYPES] = {"types", "LIST", "what the ARGs are: auto,text,integer,real,boolean,blob"},
 };
 
@@ -33,6 +34,7 @@ struct query {
   size_t count;
   enum cli_format format;
   const char *null_text;
+  cenote_hint path;
   cenote_manager *manager;
   struct cli_output output;
   cenote_status status;
@@ -136,23 +138,33 @@ static void stream_end(struct query *query, struct cli_rows *rows, const cenote_
   }
 }
 
-static void statement_run(struct query *query, cenote_lease lease)
+static const char OPERATION[] = "cenote query";
+
+/* A table needs the whole result, so the statement needs no lease. */
+static void table_run(struct query *query)
+{
+  cenote_result *result;
+  cenote_query_options how = CENOTE_QUERY_OPTIONS_INIT;
+  how.operation_id = OPERATION;
+  how.hint = query->path;
+  query->status = cenote_query(query->manager, query->sql, query->values, query->count, &how,
+                               &result, &query->error);
+  if (query->status == CENOTE_OK) {
+    table_print(query, result);
+  }
+  cenote_result_free(result);
+}
+
+/* Rows as they come. */
+static void stream_run(struct query *query, cenote_lease lease)
 {
   cenote_result *result = NULL;
   struct cli_rows rows;
   cli_rows_init(&rows, &query->output, query->format, query->null_text);
-  if (query->format == CLI_TABLE) {
-    query->status =
-        cenote_execute(lease, query->sql, query->values, query->count, &result, &query->error);
-    if (query->status == CENOTE_OK) {
-      table_print(query, result);
-    }
-  } else {
-    query->status = cenote_execute_stream(lease, query->sql, query->values, query->count,
-                                          cli_rows_add, &rows, &result, &query->error);
-    if (query->status == CENOTE_OK) {
-      stream_end(query, &rows, result);
-    }
+  query->status = cenote_execute_stream(lease, query->sql, query->values, query->count,
+                                        cli_rows_add, &rows, &result, &query->error);
+  if (query->status == CENOTE_OK) {
+    stream_end(query, &rows, result);
   }
   cenote_result_free(result);
   cli_rows_deinit(&rows);
@@ -162,9 +174,13 @@ static void work_run(void *context)
 {
   struct query *query = context;
   cenote_lease lease = {0};
-  query->status = cenote_acquire(query->manager, "cenote query", -1, &lease, &query->error);
+  if (query->format == CLI_TABLE) {
+    table_run(query);
+    return;
+  }
+  query->status = cenote_acquire(query->manager, OPERATION, -1, &lease, &query->error);
   if (query->status == CENOTE_OK) {
-    statement_run(query, lease);
+    stream_run(query, lease);
     cenote_release(lease);
   }
 }
@@ -215,7 +231,7 @@ static char *input_read(void)
 
 static int query_execute(struct query *query)
 {
-  /* One statement, one lease: the statement's own time-out is the limit that counts. */
+  /* For a stream, one lease: the statement's own time-out is the limit that counts. */
   static const cenote_setting defaults[] = {
       {"lease_timeout_ms", "86400000"}, {"min_connections", "0"}, {NULL, NULL}};
   int status = cli_open(query->args, query->args->url, CLI_CONNECTS, defaults, &query->manager);
@@ -237,14 +253,35 @@ static int query_execute(struct query *query)
   return cli_output_finish(&query->output, CLI_OK);
 }
 
+/* false: there is no such path. */
+static bool path_read(const char *text, cenote_hint *path)
+{
+  *path = text == NULL ? CENOTE_HINT_NONE : CENOTE_HINT_SIMPLE;
+  if (text != NULL && strcmp(text, "pool") == 0) {
+    *path = CENOTE_HINT_POOL;
+    return true;
+  }
+  return text == NULL || strcmp(text, "simple") == 0;
+}
+
 static int run(const struct cli_args *args)
 {
+  cenote_hint path;
   if (args->json && args->values[CSV]) {
     return cli_report_usage(&cli_query, "--json and --csv exclude each other");
+  }
+  if (!path_read(args->values[PATH], &path)) {
+    return cli_report_usage(&cli_query, "--path: simple or pool");
+  }
+  if (path == CENOTE_HINT_SIMPLE && (args->json || args->values[CSV])) {
+    return cli_report_usage(&cli_query,
+                            "--json and --csv stream rows on a connection of their own: no "
+                            "--path simple");
   }
   struct query query = {.args = args,
                         .count = args->operands_count - 1,
                         .null_text = args->values[NULL_TEXT],
+                        .path = path,
                         .format = args->json          ? CLI_JSON
                                   : args->values[CSV] ? CLI_CSV
                                                       : CLI_TABLE,
@@ -290,7 +327,9 @@ const struct cli_command cli_query = {
         "a number.\n\n"
         "--json prints {\"rows\": [{…}…], \"row_count\": N, \"columns\": […]} and, for a statement that\n"
         "changes rows or answers none, \"affected_rows\", \"last_insert_id\" and \"command\". --csv\n"
-        "and --json print rows as they come and keep none. Blobs are \\x and hex digits. Ctrl-C cancels the statement.",
+        "and --json print rows as they come and keep none. Blobs are \\x and hex digits. Ctrl-C cancels the statement.\n\n"
+        "A table's statement takes the path that suits it, and is tried again when the connection was\n"
+        "lost and nothing can have happened twice; --path pool gives it a connection of its own.",
     .examples = "  cenote query 'SELECT * FROM users WHERE id = ?' 42\n"
                 "  cenote query 'INSERT INTO notes (text) VALUES ($1)' 'seen at 10:30'\n"
                 "  cenote query --csv 'TABLE orders' > orders.csv\n"

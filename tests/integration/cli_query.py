@@ -58,6 +58,14 @@ def types_and_null_can_be_said():
     same(query("--types", "integer", "SELECT ?", "x").status, 2)
 
 
+def a_path_can_be_said():
+    for path in ("simple", "pool"):
+        true("41" in ok(query("--path", path, "SELECT 41")).out)
+    same(query("--path", "elsewhere", "SELECT 1").status, 2)
+    same(query("--path", "simple", "--csv", "SELECT 1").status, 2)
+    same(ok(query("--path", "pool", "--csv", "SELECT 1 AS a")).out, "a\n1\n")
+
+
 def null_is_shown_by_the_word_for_it():
     same(ok(query("--null", "-", "SELECT NULL AS a")).out, "a\n-\n-\n(1 row)\n")
 
@@ -250,6 +258,7 @@ sys.exit(main([
     numbers_are_numbers_and_the_rest_is_text,
     common_options_may_stand_before_the_command,
     types_and_null_can_be_said,
+    a_path_can_be_said,
     null_is_shown_by_the_word_for_it,
     the_statement_may_come_from_standard_input,
     affected_rows_are_told,
