@@ -6,6 +6,7 @@
 #include "base/rng.h"
 #include "net/clock.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -273,6 +274,20 @@ static void a_cancel_with_nothing_in_flight_does_nothing(void **state)
   bench_still_works(bench);
 }
 
+struct canceller {
+  const cenote_driver *driver;
+  cenote_connection *connection;
+  int64_t after_ns;
+};
+
+static void *cancel_later(void *context)
+{
+  struct canceller *canceller = context;
+  nap(canceller->after_ns);
+  canceller->driver->cancel(canceller->connection);
+  return NULL;
+}
+
 /* Each answer is either right, or 57014: on whichever request the cancel fell. */
 static void cancels_at_any_moment_never_cross_answers(void **state)
 {
@@ -292,8 +307,11 @@ static void cancels_at_any_moment_never_cross_answers(void **state)
         push_tag(&pipe, bench, &flights[i], round * DEPTH + i);
       }
     }
-    nap((int64_t)cen_rng_below(&rng, 2000000));
-    bench->rig.driver->cancel(bench->connection);
+    struct canceller canceller = {.driver = bench->rig.driver,
+                                  .connection = bench->connection,
+                                  .after_ns = (int64_t)cen_rng_below(&rng, 2000000)};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, cancel_later, &canceller), 0);
     for (int i = 0; i < DEPTH; i++) {
       struct rig_flight *next = rig_pipe_next(&pipe);
       assert_ptr_equal(next, &flights[i]);
@@ -306,6 +324,7 @@ static void cancels_at_any_moment_never_cross_answers(void **state)
       }
       rig_flight_free(next);
     }
+    pthread_join(thread, NULL);
     outlast_cancel(&pipe);
     for (int i = 0; i < DEPTH; i++) { /* from here on it must not hit anything */
       push_tag(&pipe, bench, &flights[i], -i);

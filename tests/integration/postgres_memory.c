@@ -1,11 +1,13 @@
 /* The PostgreSQL driver when memory runs out: every allocation of ours fails in turn. libpq's own
  * are its own. */
 #include "driver/postgres/postgres.h"
+#include "driver/rig_pipe.h"
 #include "integration/postgres_rig.h"
 #include "net/workers.h"
 #include "support/alloc_torture.h"
 #include "support/pg_fixture.h"
 
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -54,6 +56,52 @@ static void use_failures(struct pg_rig *pg, cenote_connection *c)
   cenote_result_free(r);
 }
 
+static void outlast_cancel(struct rig_pipe *pipe)
+{
+  int fd;
+  while (pipe->rig->driver->pipelining->cancelling(pipe->connection, &fd)) {
+    struct pollfd done = {.fd = fd, .events = POLLIN};
+    (void)poll(&done, fd >= 0 ? 1 : 0, 20);
+  }
+}
+
+static void use_pipeline(struct pg_rig *pg, cenote_connection *c)
+{
+  static const char *const texts[] = {"SELECT ?::text",
+                                      "SELECT ?::text",
+                                      "SELECT ?::text",
+                                      "SELECT 1 / (?::int - 7)",
+                                      "SELECT generate_series(1, ?)",
+                                      "SELECT pg_sleep(?::int * 0.005)"};
+  enum { COUNT = sizeof(texts) / sizeof(texts[0]), ALL = 24 };
+  const cenote_value arg = cenote_integer(7);
+  struct rig_pipe pipe;
+  static struct rig_flight flights[ALL];
+  if (!worked(rig_pipe_begin(&pipe, &pg->rig, c, true, NULL))) {
+    return;
+  }
+  for (size_t i = 0; i < ALL; i++) { /* more than the first ring holds */
+    size_t which = i < COUNT ? i : 0;
+    (void)worked(rig_pipe_push(&pipe, &flights[i], texts[which], &arg, 1, which == 4 ? 3 : 0));
+  }
+  pg->rig.driver->cancel(c);
+  struct rig_flight *flight;
+  while ((flight = rig_pipe_next(&pipe)) != NULL) {
+    /* failed: by itself, by the cancel, without memory; the last answers of all are right */
+    assert_true(flight->answer != CENOTE_ANSWER_LOST && flight->answer != CENOTE_ANSWER_REPEAT);
+    if (flight->answer == CENOTE_ANSWER_DONE && flight - flights > COUNT) {
+      assert_string_equal(cenote_result_text(flight->result, 0, 0), "7");
+    }
+    if (flight->answer != CENOTE_ANSWER_ENOUGH) {
+      rig_flight_free(flight);
+    }
+  }
+  assert_int_equal(pipe.count, 0);
+  outlast_cancel(&pipe);
+  pg->rig.driver->shrink(c);
+  rig_pipe_end(&pipe);
+}
+
 static void use_session(struct pg_rig *pg, cenote_connection *c)
 {
   if (worked(rig_begin(&pg->rig, c, CENOTE_BATCH_WRITE, NULL))) {
@@ -79,6 +127,7 @@ static void a_life(void *url)
       /* A statement that was faster than its cancel leaves a session that is not used again. */
       if (pg_rig_session(&pg, c) != CENOTE_SESSION_BROKEN) {
         use_session(&pg, c);
+        use_pipeline(&pg, c);
       }
       rig_disconnect(&pg.rig, c);
     } else {
