@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "core/fast.h"
+#include "manager/simple.h"
 #include "net/park.h"
 
 #include <inttypes.h>
@@ -66,6 +67,19 @@ static int compare_age(const void *a, const void *b)
   return (left->acquired_ns > right->acquired_ns) - (left->acquired_ns < right->acquired_ns);
 }
 
+/* Answers how many are left: leases of users, not of the simple path. */
+static size_t leave_out_shared(const struct cenote_manager *manager, struct pool_lease_view *views,
+                               size_t count)
+{
+  size_t kept = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (!simple_holds(manager, views[i].slot, views[i].generation)) {
+      views[kept++] = views[i];
+    }
+  }
+  return kept;
+}
+
 static void describe_holders(struct cenote_manager *manager, int64_t now, cenote_error *error)
 {
   const size_t capacity = pool_views(&manager->pool, NULL, 0) + 1;
@@ -75,6 +89,8 @@ static void describe_holders(struct cenote_manager *manager, int64_t now, cenote
   }
   size_t count = pool_views(&manager->pool, views, capacity);
   count = count < capacity ? count : capacity;
+  const size_t all = count;
+  count = leave_out_shared(manager, views, count);
   qsort(views, count, sizeof *views, compare_age);
   for (size_t i = 0; i < count && i < SHOWN_HOLDERS; i++) {
     char shown[CEN_MAX_OPERATION_ID * 4 + 1];
@@ -85,6 +101,9 @@ static void describe_holders(struct cenote_manager *manager, int64_t now, cenote
   }
   if (count > SHOWN_HOLDERS) {
     cen_error_details(error, "… and %zu more\n", count - SHOWN_HOLDERS);
+  }
+  if (all > count) {
+    cen_error_details(error, "%zu shared by single statements\n", all - count);
   }
   free(views);
 }
@@ -185,6 +204,9 @@ static cenote_status wait_for(struct cenote_manager *manager, struct pool_ask *a
   pool_waiter_init(&waiter, false);
   bool settled = pool_wait(&manager->pool, &waiter, cen_now_ns(), &wakes);
   manager_wake(manager, &wakes);
+  if (!settled) {
+    simple_yield(manager);
+  }
   while (!settled) {
     wakes = (struct pool_wakes){0};
     switch (atomic_load_explicit(&waiter.signal, memory_order_acquire)) {

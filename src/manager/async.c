@@ -2,6 +2,7 @@
 #include "manager/async.h"
 
 #include "manager/query.h"
+#include "manager/simple.h"
 #include "manager/transact.h"
 
 #include <stdlib.h>
@@ -21,8 +22,9 @@ void acquisition_start(struct acquisition *fresh, cenote_ticket *handle)
   /* Under the list's lock, so that the housekeeper never meets one that is half queued. The
    * pool's lock is taken inside; nobody takes them the other way round. */
   pthread_mutex_lock(&manager->async_lock);
+  bool waits = false;
   if (admitted == CENOTE_OK) {
-    (void)pool_wait(&manager->pool, &fresh->waiter, fresh->start_ns, &wakes);
+    waits = !pool_wait(&manager->pool, &fresh->waiter, fresh->start_ns, &wakes);
   } else {
     fresh->waiter.status = admitted;
     atomic_store_explicit(&fresh->waiter.signal, POOL_SETTLED, memory_order_release);
@@ -33,6 +35,9 @@ void acquisition_start(struct acquisition *fresh, cenote_ticket *handle)
   }
   pthread_mutex_unlock(&manager->async_lock);
   manager_wake(manager, &wakes);
+  if (waits) {
+    simple_yield(manager);
+  }
   housekeeper_kick(manager);
 }
 

@@ -6,6 +6,7 @@
 #include "manager/manager.h"
 
 #include "manager/pressure.h"
+#include "manager/simple.h"
 
 #include <cenote/loop.h>
 
@@ -102,11 +103,13 @@ static void work(struct cenote_manager *manager)
   const int64_t probe = breaking_turn(manager, now);
   perform_actions(manager);
   const int64_t asked = async_turn(manager, cen_now_ns());
+  const int64_t shared = simple_turn(manager, cen_now_ns());
   perform_actions(manager);
   observer_turn(manager, now);
   notice_end(manager);
   next = probe < next ? probe : next;
   next = asked < next ? asked : next;
+  next = shared < next ? shared : next;
   if (cen_timer_set(manager->loop, &manager->tick, next) != CENOTE_OK) {
     housekeeper_kick(manager); /* no memory for a timer: come back at once rather than never */
   }
@@ -190,6 +193,7 @@ void housekeeper_stop(struct cenote_manager *manager)
   while (atomic_load_explicit(&manager->visitors, memory_order_acquire) > 0) {
     nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL); /* they are on their way out */
   }
+  simple_finish(manager);
   cen_timer_stop(&manager->tick);
   cen_loop_free(manager->loop);
   manager->loop = NULL;

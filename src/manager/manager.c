@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "driver/registry.h"
 #include "manager/pressure.h"
+#include "manager/simple.h"
 #include "manager/query.h"
 #include "manager/run.h"
 #include "manager/transact.h"
@@ -91,6 +92,7 @@ static void free_parts(struct cenote_manager *manager)
     manager->driver->shared_free(manager->shared);
   }
   observer_free(manager);
+  simple_free(manager);
   query_free(manager);
   transact_free(manager);
   run_free(manager);
@@ -148,6 +150,9 @@ static cenote_status assemble(struct cenote_manager *manager, const char *url, c
   }
   if (status == CENOTE_OK) {
     status = transact_new(manager);
+  }
+  if (status == CENOTE_OK) {
+    status = simple_new(manager);
   }
   if (status == CENOTE_OK) {
     status = query_new(manager, error);
@@ -242,6 +247,7 @@ cenote_status cenote_flush(cenote_manager *manager, cenote_error *error)
   struct pool_wakes wakes = {0};
   pool_flush(&manager->pool, cen_now_ns(), POOL_REASON_FLUSH, &wakes);
   manager_wake(manager, &wakes);
+  housekeeper_kick(manager); /* shared connections are given back */
   return CENOTE_OK;
 }
 
@@ -335,6 +341,7 @@ static int64_t begin_shutdown(struct cenote_manager *manager, int64_t timeout_ms
     struct pool_wakes wakes = {0};
     cen_log_write(&manager->log, CENOTE_LOG_INFO, "shutting down");
     observer_audit(manager, CENOTE_AUDIT_SHUTDOWN, 0, "", "");
+    simple_drain(manager);
     pool_drain(&manager->pool, cen_now_ns(), &wakes);
     manager_wake(manager, &wakes);
     query_drain(manager);

@@ -26,6 +26,7 @@
 #include <pthread.h>
 
 struct cen_pressure;
+struct simple;
 
 /* One connection and what is being done with it. Made and freed by the housekeeper; between that
  * it belongs to whoever holds its slot. */
@@ -113,9 +114,11 @@ struct cenote_manager {
 
   struct runs *runs;           /* run.c */
   struct queries *queries;     /* query_async.c */
-  struct transacts *transacts; /* transact_async.c */
+  struct transacts *transacts; /* transact_turn.c */
   _Atomic bool told_begin;     /* transact_steps.c: the warning was given */
   struct cen_paths *paths;     /* what each path did, paths.c */
+
+  struct simple *simple; /* the shared connections, simple_loop.c; NULL: there are none */
 
   /* breaking.c: of the endpoint, and of the login at it */
   struct cen_breaker breaker, login_breaker;

@@ -2,6 +2,7 @@
 #include "manager/manager.h"
 
 #include "manager/observe.h"
+#include "manager/simple.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -174,10 +175,11 @@ static cenote_status read_leases(struct cenote_manager *manager, cenote_lease_in
     return CENOTE_NO_MEMORY;
   }
   const size_t now_there = pool_views(&manager->pool, views, there);
-  *count = now_there < there ? now_there : there;
-  for (size_t i = 0; i < *count; i++) {
-    infos[i].size = sizeof infos[i];
-    lease_describe(manager, &views[i], &infos[i]);
+  for (size_t i = 0; i < now_there && i < there; i++) {
+    if (!simple_holds(manager, views[i].slot, views[i].generation)) { /* nobody's lease */
+      infos[*count].size = sizeof infos[*count];
+      lease_describe(manager, &views[i], &infos[(*count)++]);
+    }
   }
   qsort(infos, *count, sizeof *infos, older_first);
   free(views);

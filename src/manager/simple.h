@@ -55,14 +55,18 @@ void simple_cancel(struct cenote_manager *manager, struct simple_async *async);
 
 /* ------------------------------------------- where the rest of the manager calls it */
 
-cenote_status simple_new(struct cenote_manager *manager, cenote_error *error); /* cenote_open */
-void simple_free(struct cenote_manager *manager); /* after the loop has ended */
+cenote_status simple_new(struct cenote_manager *manager); /* cenote_open */
+/* The loop has ended: delivers what it did not come to. */
+void simple_finish(struct cenote_manager *manager);
+void simple_free(struct cenote_manager *manager); /* and after that */
 /* The housekeeper's turn: gives back idle connections, serves what nobody drives, delivers
  * outcomes. Answers when to come back. */
 int64_t simple_turn(struct cenote_manager *manager, int64_t now_ns);
 /* Somebody waits for a connection of his own: shared ones that are idle come back now, busy ones
  * when they have answered. Any thread, cheap when there is nothing to give. */
 void simple_yield(struct cenote_manager *manager);
+/* Is this lease one of ours, and nobody's else? */
+bool simple_holds(const struct cenote_manager *manager, uint32_t slot, uint64_t generation);
 /* A shutdown begins: what was not sent is refused, what runs may finish. */
 void simple_drain(struct cenote_manager *manager);
 
