@@ -1,11 +1,13 @@
 /*
- * route.c - see route.h. Verdicts are remembered by text in a table of shards. A shard is read under a read lock, so
- * that callers with the same statement do not wait for each other; it is written when a text is new. Room is made by
- * the clock: what was not asked for since the hand came by last goes first. The hash is seeded, so that nobody outside
- * can aim at one bucket; the text itself is compared.
+ * route.c - see route.h. Verdicts are remembered by text in a table of shards. A shard is read
+ * under a read lock, so that callers with the same statement do not wait for each other; it is
+ * written when a text is new. Room is made by the clock: what was not asked for since the hand came
+ * by last goes first. The hash is seeded, so that nobody outside can aim at one bucket; the text
+ * itself is compared.
  *
- * Corrections (25006) are kept apart, two bits a text in a fixed map: they survive when the text leaves the table. Two
- * texts that share their bits cost the other one its verdict "read-only", never more.
+ * Corrections (25006) are kept apart, two bits a text in a fixed map: they survive when the text
+ * leaves the table. Two texts that share their bits cost the other one its verdict "read-only",
+ * never more.
  */
 #include "manager/route.h"
 
@@ -216,6 +218,18 @@ static bool recall(struct cen_route *route, uint64_t hash, const char *sql, size
   return entry != NULL;
 }
 
+/* A writer that waits lets no new reader in before it: readers alone would never leave a gap. */
+static void init_lock(pthread_rwlock_t *lock)
+{
+  pthread_rwlockattr_t attributes;
+  pthread_rwlockattr_init(&attributes);
+#ifdef PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP
+  pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+#endif
+  pthread_rwlock_init(lock, &attributes);
+  pthread_rwlockattr_destroy(&attributes);
+}
+
 /* ------------------------------------------------------------------ the calls */
 
 cenote_status cen_route_new(enum cen_route_database database, const char *stateless,
@@ -236,7 +250,7 @@ cenote_status cen_route_new(enum cen_route_database database, const char *statel
   }
   make_seed(made->seed);
   for (size_t i = 0; i < SHARDS; i++) {
-    pthread_rwlock_init(&made->shards[i].lock, NULL);
+    init_lock(&made->shards[i].lock);
   }
   *route = made;
   return CENOTE_OK;

@@ -1,6 +1,7 @@
 /*
- * builtin.c - the names of PostgreSQL's own operators and types, and which of the functions in stateless.c write. An
- * operator or a type outside these sets is somebody's own, and what stands behind it can be anything.
+ * builtin.c - the names of PostgreSQL's own operators and types, and which of the functions in
+ * stateless.c write. An operator or a type outside these sets is somebody's own, and what stands
+ * behind it can be anything.
  */
 #include "sql/builtin.h"
 

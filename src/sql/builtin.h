@@ -1,5 +1,5 @@
-/* builtin.h - names that PostgreSQL brings along. Names as the catalogue has them (lower case). Pure functions; any
- * thread. The functions that keep no session state: tokens.h. */
+/* builtin.h - names that PostgreSQL brings along. Names as the catalogue has them (lower case).
+ * Pure functions; any thread. The functions that keep no session state: tokens.h. */
 #ifndef CEN_BUILTIN_H
 #define CEN_BUILTIN_H
 

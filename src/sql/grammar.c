@@ -1,8 +1,9 @@
 /*
- * grammar.c - see grammar.h. The parser is PostgreSQL's C code: it allocates as it goes, jumps out on an error, and
- * ends the process when it is out of memory at the wrong moment. tools/grammar makes it call the functions below
- * instead of the C library's: its memory comes from an arena that goes away as a whole, and whatever it cannot cope
- * with jumps back here. Its thread-local state is put back after each use; nothing of it outlives a call.
+ * grammar.c - see grammar.h. The parser is PostgreSQL's C code: it allocates as it goes, jumps out
+ * on an error, and ends the process when it is out of memory at the wrong moment. tools/grammar
+ * makes it call the functions below instead of the C library's: its memory comes from an arena that
+ * goes away as a whole, and whatever it cannot cope with jumps back here. Its thread-local state is
+ * put back after each use; nothing of it outlives a call.
  */
 #include "sql/grammar.h"
 
@@ -142,7 +143,8 @@ static enum cen_grammar_answer run_parser(struct parse *parse, const char *text,
   return CEN_GRAMMAR_PARSED;
 }
 
-/* The parser takes UTF-8 that ends with NUL, and looks up to three bytes further where a character is cut off. */
+/* The parser takes UTF-8 that ends with NUL, and looks up to three bytes further where a
+ * character is cut off. */
 static bool is_text(const char *sql, size_t size)
 {
   for (size_t at = 0; at < size;) {
@@ -188,9 +190,10 @@ void cen_grammar_close(struct cen_grammar *grammar)
 }
 
 /*
- * How deep a tree can get. Between two commas of the same pair of parentheses each token adds at most one level (what
- * parentheses hold may be the left side of all that follows them); UNION and its kin go on past commas. Names behind a
- * point, constants, AND and OR (lists in the tree, not chains) add none.
+ * How deep a tree can get. Between two commas of the same pair of parentheses each token adds at
+ * most one level (what parentheses hold may be the left side of all that follows them); UNION and
+ * its kin go on past commas. Names behind a point, constants, AND and OR (lists in the tree, not
+ * chains) add none.
  */
 struct level {
   size_t tokens;  /* that nest, since the last comma */

@@ -1,7 +1,7 @@
 /*
- * grammar.h - PostgreSQL's own parser (libpg_query): statement text to its parse tree, as JSON. Any thread; no state
- * stays behind in the thread. A statement that nests too deeply is refused before it is parsed, so that 64 KiB of stack
- * are enough for every statement that is not.
+ * grammar.h - PostgreSQL's own parser (libpg_query): statement text to its parse tree, as JSON. Any
+ * thread; no state stays behind in the thread. A statement that nests too deeply is refused before
+ * it is parsed, so that 64 KiB of stack are enough for every statement that is not.
  */
 #ifndef CEN_GRAMMAR_H
 #define CEN_GRAMMAR_H
@@ -34,8 +34,8 @@ struct cen_grammar {
 enum cen_grammar_answer cen_grammar_open(struct cen_grammar *grammar, const char *sql, size_t size);
 void cen_grammar_close(struct cen_grammar *grammar);
 
-/* At least as deep as the parse tree can get, counted in tokens that nest; more than CEN_GRAMMAR_DEPTH: not counted to
- * the end. */
+/* At least as deep as the parse tree can get, counted in tokens that nest; more than
+ * CEN_GRAMMAR_DEPTH: not counted to the end. */
 size_t cen_grammar_depth(const char *sql, size_t size);
 
 #endif

@@ -1,7 +1,8 @@
 /*
- * verdict.c - see verdict.h. The parse tree comes as JSON; it is walked once, with a stack of our own. Every node must
- * be one that is known here; a list of names that stands where a function, an operator or a type is meant must be known
- * to be harmless. Anything else makes the verdict "unknown".
+ * verdict.c - see verdict.h. The parse tree comes as JSON; it is walked once, with a stack of our
+ * own. Every node must be one that is known here; a list of names that stands where a function, an
+ * operator or a type is meant must be known to be harmless. Anything else makes the verdict
+ * "unknown".
  */
 #include "sql/verdict.h"
 
@@ -485,26 +486,35 @@ struct cen_sql_verdict cen_verdict_postgres(const char *sql, size_t size,
   return verdict;
 }
 
+/* A word, or a quoted name as the word that is in it. */
+static struct cen_token bare_name(struct cen_token token)
+{
+  if (token.kind == CEN_TOKEN_QUOTED_NAME && token.size > 2) {
+    token = (struct cen_token){
+        .kind = CEN_TOKEN_WORD, .start = token.start + 1, .size = token.size - 2};
+  }
+  return token;
+}
+
 /* Functions of SQLite that belong to a connection, and its own schema of temporary tables. */
 static bool belongs_to_connection(const char *sql, size_t size)
 {
-  static const char *const words[] = {"last_insert_rowid",  "changes", "total_changes",
-                                      "load_extension",     "temp",    "sqlite_temp_master",
-                                      "sqlite_temp_schema", NULL};
+  static const char *const functions[] = {"last_insert_rowid", "changes", "total_changes",
+                                          "load_extension", NULL};
+  static const char *const tables[] = {"sqlite_temp_master", "sqlite_temp_schema", NULL};
   struct cen_scanner scanner;
   struct cen_token token;
+  struct cen_token name = {.kind = CEN_TOKEN_END};
   cen_scan_init(&scanner, sql, size, CEN_DIALECT_SQLITE);
   while (cen_scan_word(&scanner, &token) != CEN_TOKEN_END) {
-    struct cen_token name = token;
-    if (token.kind == CEN_TOKEN_QUOTED_NAME && token.size > 2) {
-      name = (struct cen_token){
-          .kind = CEN_TOKEN_WORD, .start = token.start + 1, .size = token.size - 2};
-    }
-    if (cen_token_in(&name, words)) {
+    if ((cen_token_symbol(&token, '(') && cen_token_in(&name, functions)) ||
+        (cen_token_symbol(&token, '.') && cen_token_is(&name, "temp")) ||
+        cen_token_in(&name, tables)) {
       return true;
     }
+    name = bare_name(token);
   }
-  return false;
+  return cen_token_in(&name, tables);
 }
 
 struct cen_sql_verdict cen_verdict_sqlite(const char *sql, size_t size)

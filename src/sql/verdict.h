@@ -1,6 +1,7 @@
 /*
- * verdict.h - PostgreSQL's grammar asked: does a statement leave session state behind, does it change anything? The
- * rules and their limits: docs/routing.md. Any thread; takes some microseconds (manager/route.c remembers).
+ * verdict.h - PostgreSQL's grammar asked: does a statement leave session state behind, does it
+ * change anything? The rules and their limits: docs/routing.md. Any thread; takes some microseconds
+ * (manager/route.c remembers).
  */
 #ifndef CEN_VERDICT_H
 #define CEN_VERDICT_H
@@ -14,7 +15,8 @@ struct cen_sql_verdict {
   const char *why; /* static */
 };
 
-/* `stateless`: further names (of functions, operators, types) that keep no session state; may be NULL. */
+/* `stateless`: further names (of functions, operators, types) that keep no session state; may be
+ * NULL. */
 struct cen_sql_verdict cen_verdict_postgres(const char *sql, size_t size,
                                             const struct cen_names *stateless);
 /* By the scanner alone; the driver asks sqlite3_stmt_readonly() again before it runs anything. */

@@ -1,6 +1,7 @@
 /*
- * fuzz_route.c - any bytes to the router, for both databases: nothing crashes or leaks, a read is always shareable, a
- * remembered verdict is the first one, and no parse tree is deeper than the estimate that protects the stack.
+ * fuzz_route.c - any bytes to the router, for both databases: nothing crashes or leaks, a read is
+ * always shareable, a remembered verdict is the first one, and no parse tree is deeper than the
+ * estimate that protects the stack.
  */
 #include "manager/route.h"
 #include "sql/grammar.h"

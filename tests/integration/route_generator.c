@@ -432,7 +432,8 @@ static void write_change(struct generator *generator, bool returning)
   }
 }
 
-/* What takes the session, dressed as something else where that is possible. Most must be unknown. */
+/* What takes the session, dressed as something else where that is possible. Most must be
+ * unknown. */
 static void write_trap(struct generator *generator)
 {
   static const char *const traps[] = {

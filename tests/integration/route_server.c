@@ -1,8 +1,9 @@
 /*
- * route_server.c - the router's verdicts on a real server. A statement that is called shareable leaves settings, locks,
- * cursors, prepared statements, temporary objects, listeners and the last sequence value of its session as they were. One
- * that is called read-only succeeds in a session that refuses to write wherever it succeeds in one that does not. Every
- * function of the catalogue, and random statements: SEED and SECONDS in the environment.
+ * route_server.c - the router's verdicts on a real server. A statement that is called shareable
+ * leaves settings, locks, cursors, prepared statements, temporary objects, listeners and the last
+ * sequence value of its session as they were. One that is called read-only succeeds in a session
+ * that refuses to write wherever it succeeds in one that does not. Every function of the catalogue,
+ * and random statements: SEED and SECONDS in the environment.
  */
 #include "base/text.h"
 #include "integration/route_generator.h"
@@ -60,7 +61,8 @@ static void must(PGconn *connection, const char *sql)
   }
 }
 
-/* The session's state as a text. The snapshot must not change it, so lastval() is asked for alone. */
+/* The session's state as a text. The snapshot must not change it, so lastval() is asked for
+ * alone. */
 static void look(PGconn *connection, char *state, size_t size)
 {
   static const char sql[] =

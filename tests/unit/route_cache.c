@@ -1,4 +1,5 @@
-/* route_cache.c - verdicts are remembered by text, within a ceiling, and corrections for good; many threads at once. */
+/* route_cache.c - verdicts are remembered by text, within a ceiling, and corrections for good;
+ * many threads at once. */
 #include "manager/route.h"
 #include "sql/grammar.h"
 

@@ -1,5 +1,5 @@
-/* route_stack.c - the deepest statements that are parsed need no more than 64 KiB of stack; deeper ones are refused
- * before the parser sees them, whatever makes them deep. */
+/* route_stack.c - the deepest statements that are parsed need no more than 64 KiB of stack;
+ * deeper ones are refused before the parser sees them, whatever makes them deep. */
 #include "sql/grammar.h"
 #include "sql/verdict.h"
 

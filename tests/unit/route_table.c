@@ -31,7 +31,8 @@ static int read_page(void **state)
   return 0;
 }
 
-/* The next cell of a row, without blanks, backticks and the backslash before a bar; false at the end of the row. */
+/* The next cell of a row, without blanks, backticks and the backslash before a bar; false at the
+ * end of the row. */
 static bool read_cell(const char **at, char *cell, size_t size)
 {
   size_t used = 0;

@@ -1,5 +1,5 @@
-/* route_torture.c - every allocation of the router fails once, the parser's too: the verdict is "unknown" then, nothing
- * leaks, the process lives, and the next time it is known. */
+/* route_torture.c - every allocation of the router fails once, the parser's too: the verdict is
+ * "unknown" then, nothing leaks, the process lives, and the next time it is known. */
 #include "manager/route.h"
 #include "support/alloc_torture.h"
 

@@ -1,5 +1,5 @@
-/* route_verdict.c - the corners of the grammar: what hides a call, a name, a write or a second statement. The plain cases
- * stand in docs/routing.md and are read by route_table.c. */
+/* route_verdict.c - the corners of the grammar: what hides a call, a name, a write or a second
+ * statement. The plain cases stand in docs/routing.md and are read by route_table.c. */
 #include "sql/grammar.h"
 #include "sql/verdict.h"
 
@@ -40,8 +40,8 @@ static void functions_behind_grammar_are_seen(void **state)
       "select * from t tablesample bernoulli (10) repeatable (1)",
       "select * from rows from (generate_series(1, 2), unnest(a)) with ordinality",
       "select * from xmltable('/a' passing x columns b int path 'c' default 1)",
-      "select grouping(a), greatest(a, b), nullif(a, b), array(select 1), case a when 1 then 2 else 3 end from t group by "
-      "rollup (a), cube (b), grouping sets ((a), ())",
+      "select grouping(a), greatest(a, b) from t group by rollup (a), cube (b), grouping sets ((a))",
+      "select nullif(a, b), array(select 1), case a when 1 then 2 else 3 end from t",
       NULL};
   static const char *const unknown[] = {
       "select * from t tablesample mine (10)",
@@ -214,7 +214,8 @@ static void only_the_given_bytes_are_read(void **state)
   assert_true(cen_verdict_postgres("select now()x", 12, NULL).shareable);
 }
 
-/* MultiAssignRef repeats its source in the printed tree, so that nesting it doubles the tree each time. */
+/* MultiAssignRef repeats its source in the printed tree, so that nesting it doubles the tree
+ * each time. */
 static void a_tree_that_explodes_is_given_up(void **state)
 {
   char sql[8192] = "";
@@ -243,6 +244,38 @@ static void a_tree_that_explodes_is_given_up(void **state)
   verdict = cen_verdict_postgres(sql, at, NULL);
   assert_false(verdict.shareable);
   assert_true(judge("select 1").shareable); /* the parser is as good as new */
+}
+
+static void sqlite_s_connection_is_found_under_any_name(void **state)
+{
+  static const char *const unknown[] = {"select Last_Insert_Rowid ()",
+                                        "select \"changes\"()",
+                                        "select [total_changes] ( )",
+                                        "insert into t values (`load_extension`('x'))",
+                                        "select * from \"temp\".t",
+                                        "select * from temp . t",
+                                        "select * from sqlite_temp_master",
+                                        "select 1 from [sqlite_temp_schema] where 1",
+                                        "",
+                                        "select 1; select 2",
+                                        "pragma foreign_keys = on",
+                                        NULL};
+  static const char *const reads[] = {"select changes, temp from last_insert_rowid",
+                                      "select 'changes()', temp from t", "pragma table_list",
+                                      "explain delete from t", NULL};
+  (void)state;
+  for (size_t i = 0; unknown[i]; i++) {
+    struct cen_sql_verdict verdict = cen_verdict_sqlite(unknown[i], strlen(unknown[i]));
+    if (verdict.shareable || verdict.read_only) {
+      fail_msg("%s: %s", unknown[i], verdict.why);
+    }
+  }
+  for (size_t i = 0; reads[i]; i++) {
+    struct cen_sql_verdict verdict = cen_verdict_sqlite(reads[i], strlen(reads[i]));
+    if (!verdict.shareable || !verdict.read_only) {
+      fail_msg("%s: %s", reads[i], verdict.why);
+    }
+  }
 }
 
 static void names_of_one_s_own_are_read_from_a_list(void **state)
@@ -282,6 +315,7 @@ int main(void)
       cmocka_unit_test(bytes_that_are_no_text_are_unknown),
       cmocka_unit_test(only_the_given_bytes_are_read),
       cmocka_unit_test(a_tree_that_explodes_is_given_up),
+      cmocka_unit_test(sqlite_s_connection_is_found_under_any_name),
       cmocka_unit_test(names_of_one_s_own_are_read_from_a_list),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
