@@ -439,6 +439,175 @@ static void the_deadline_cancels_what_runs_and_rolls_back(void **state)
   rig_close(&rig);
 }
 
+/* ------------------------------------------------------------------ without a caller */
+
+/* A list of statements that goes on from callback to callback. */
+struct steps {
+  struct rig *rig;
+  const char *sql[6];
+  cenote_transaction *transaction;
+  cenote_ticket ticket;
+  int next, kill_before; /* its connection, before statement `kill_before` (1 is the first) */
+  char answer[64], pid[32];
+  _Atomic int begun, told, done;
+  cenote_status outcome;
+  cenote_error error;
+};
+
+static void step_on(struct steps *steps);
+
+static void step_told(void *context, cenote_status status, cenote_result *result,
+                      const cenote_error *error)
+{
+  struct steps *steps = context;
+  const char *text = cenote_result_text(result, 0, 0);
+  snprintf(steps->answer, sizeof steps->answer, "%s", text != NULL ? text : "");
+  cenote_result_free(result);
+  atomic_fetch_add(&steps->told, 1);
+  if (status == CENOTE_OK) {
+    step_on(steps);
+  } else {
+    (void)!cenote_tx_finish(steps->transaction, status, error);
+  }
+}
+
+static void step_on(struct steps *steps)
+{
+  const char *sql = steps->sql[steps->next++];
+  cenote_error error = CENOTE_ERROR_INIT;
+  char kill[96];
+  if (steps->next == 2) {
+    memcpy(steps->pid, steps->answer, sizeof steps->pid);
+  }
+  if (steps->kill_before != 0 && steps->next == steps->kill_before) {
+    snprintf(kill, sizeof kill, "select pg_terminate_backend(%.31s, 10000)", steps->pid);
+    admin_run(kill);
+  }
+  const cenote_status status = sql == NULL
+                                   ? cenote_tx_finish(steps->transaction, CENOTE_OK, NULL)
+                                   : cenote_tx_execute_async(steps->transaction, sql, NULL, 0,
+                                                             step_told, steps, NULL, &error);
+  if (status != CENOTE_OK) {
+    (void)!cenote_tx_finish(steps->transaction, status, &error);
+  }
+}
+
+static void step_begin(void *context, cenote_transaction *transaction)
+{
+  struct steps *steps = context;
+  steps->transaction = transaction;
+  steps->next = 0;
+  atomic_fetch_add(&steps->begun, 1);
+  step_on(steps);
+}
+
+static void step_done(void *context, cenote_status status, const cenote_error *error)
+{
+  struct steps *steps = context;
+  steps->outcome = status;
+  steps->error = *error;
+  atomic_fetch_add(&steps->done, 1);
+}
+
+static void start_steps(struct steps *steps, const cenote_transact_options *options)
+{
+  cenote_error error = CENOTE_ERROR_INIT;
+  must(cenote_transact_async(steps->rig->manager, options, step_begin, step_done, steps,
+                             &steps->ticket, &error),
+       &error);
+}
+
+static void wait_for(const _Atomic int *count, int wanted)
+{
+  const int64_t end = cen_deadline_ns(cen_now_ns(), RIG_PATIENCE_MS);
+  while (atomic_load(count) < wanted) {
+    if (cen_now_ns() > end) {
+      fail_msg("never");
+    }
+    rig_nap_ms(2);
+  }
+}
+
+static void run_steps(struct steps *steps, const cenote_transact_options *options)
+{
+  start_steps(steps, options);
+  wait_for(&steps->done, 1);
+}
+
+static void nobody_waits_for_it_and_it_is_the_same(void **state)
+{
+  (void)state;
+  struct rig rig;
+  open_rig(&rig);
+  const cenote_transact_options options = repeating(5);
+  struct steps good = {.rig = &rig,
+                       .sql = {"BEGIN ISOLATION LEVEL REPEATABLE READ",
+                               "update tx set n = n + 1 where id = 1",
+                               "show transaction_isolation"}};
+  run_steps(&good, &options);
+  must(good.outcome, &good.error);
+  assert_string_equal(good.answer, "repeatable read");
+  struct steps bad = {.rig = &rig, .sql = {"update tx set n = 9", "select 1/0"}};
+  run_steps(&bad, &options);
+  failed_with(bad.outcome, &bad.error, "22012");
+  assert_int_equal(read_one(&rig, "select sum(n)::int from tx"), 1);
+  for (int at = 2; at <= 4; at++) { /* 4: before the commit */
+    struct steps dead = {.rig = &rig,
+                         .sql = {"select pg_backend_pid()", "update tx set n = 7", "select 1"},
+                         .kill_before = at};
+    run_steps(&dead, &options);
+    assert_true(dead.outcome == CENOTE_CONNECTION_LOST ||
+                (at == 4 && dead.outcome == CENOTE_OUTCOME_UNKNOWN));
+    assert_int_equal(dead.begun, 1);
+  }
+  assert_int_equal(read_one(&rig, "select sum(n)::int from tx"), 1);
+  rig_close(&rig);
+}
+
+/* All of them read all of it and write a part: serializable, most of them have to come again. */
+static void nobody_waits_and_conflicts_are_repeated(void **state)
+{
+  (void)state;
+  enum { FLOWS = 4, ROUNDS = 5 };
+  struct rig rig;
+  open_rig(&rig);
+  cenote_transact_options options = repeating(1000);
+  options.isolation = CENOTE_SERIALIZABLE;
+  for (int round = 0; round < ROUNDS; round++) {
+    struct steps steps[FLOWS];
+    for (int i = 0; i < FLOWS; i++) {
+      steps[i] = (struct steps){
+          .rig = &rig, .sql = {"select sum(n) from tx", "update tx set n = n + 1 where id = 1"}};
+      start_steps(&steps[i], &options);
+    }
+    for (int i = 0; i < FLOWS; i++) {
+      wait_for(&steps[i].done, 1);
+      must(steps[i].outcome, &steps[i].error);
+    }
+  }
+  assert_int_equal(read_one(&rig, "select n from tx where id = 1"), FLOWS * ROUNDS);
+  rig_close(&rig);
+}
+
+static void a_cancel_stops_what_runs_on_the_server(void **state)
+{
+  (void)state;
+  struct rig rig;
+  open_rig(&rig);
+  struct steps steps = {.rig = &rig, .sql = {"update tx set n = 3", "select pg_sleep(30)"}};
+  start_steps(&steps, NULL);
+  wait_for(&steps.told, 1);
+  assert_true(
+      admin_becomes("select count(*) from pg_stat_activity where wait_event = 'PgSleep'", 1));
+  assert_int_equal(cenote_cancel_query(steps.ticket), CENOTE_OK);
+  wait_for(&steps.done, 1);
+  assert_int_equal(steps.outcome, CENOTE_CANCELLED);
+  assert_true(
+      admin_becomes("select count(*) from pg_stat_activity where wait_event = 'PgSleep'", 0));
+  assert_int_equal(read_one(&rig, "select sum(n)::int from tx"), 0);
+  rig_close(&rig);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -453,6 +622,9 @@ int main(void)
       cmocka_unit_test(
           a_connection_killed_in_the_commit_has_an_unknown_outcome_and_is_not_repeated),
       cmocka_unit_test(the_deadline_cancels_what_runs_and_rolls_back),
+      cmocka_unit_test(nobody_waits_for_it_and_it_is_the_same),
+      cmocka_unit_test(nobody_waits_and_conflicts_are_repeated),
+      cmocka_unit_test(a_cancel_stops_what_runs_on_the_server),
   };
   if (!pg_fixture_start(&rig_server, NULL)) {
     return pg_fixture_skip(&rig_server);

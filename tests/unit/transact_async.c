@@ -1,148 +1,6 @@
 /* transact_async.c - routed transactions that nobody waits for, on the fake database: bodies as
  * lists of statements that go on from callback to callback. */
-#include "manager_help.h"
-
-#include <cenote/loop.h>
-
-#include <poll.h>
-
-enum { MOST = 8 };
-
-struct flow {
-  struct place *place;
-  const char *sql[MOST]; /* up to the first NULL */
-  bool stubborn;         /* goes on after a failure */
-  bool lazy;             /* sends nothing and does not finish: somebody else does */
-  cenote_status answer;
-  /* what happened */
-  cenote_transaction *_Atomic transaction; /* while it is the body's turn */
-  cenote_ticket ticket, statement;
-  int next;
-  _Atomic int begun, told, done;
-  cenote_status status[MOST];
-  char sqlstate[MOST][6];
-  char command[MOST][16];
-  cenote_status outcome;
-  cenote_error error;
-};
-
-static void go_on(struct flow *flow, cenote_transaction *transaction, const cenote_error *failed);
-
-static void on_statement(void *context, cenote_status status, cenote_result *result,
-                         const cenote_error *error)
-{
-  struct flow *flow = context;
-  const int i = flow->next++;
-  flow->status[i] = status;
-  snprintf(flow->sqlstate[i], sizeof flow->sqlstate[i], "%s", error->sqlstate);
-  snprintf(flow->command[i], sizeof flow->command[i], "%s", cenote_result_command(result));
-  assert_true((result != NULL) == (status == CENOTE_OK));
-  cenote_result_free(result);
-  atomic_fetch_add(&flow->told, 1);
-  const bool failed = status != CENOTE_OK && !flow->stubborn;
-  go_on(flow, flow->transaction, failed ? error : NULL);
-}
-
-static void go_on(struct flow *flow, cenote_transaction *transaction, const cenote_error *failed)
-{
-  cenote_error error = CENOTE_ERROR_INIT;
-  if (failed != NULL) {
-    must(cenote_tx_finish(transaction, failed->status, failed), NULL);
-  } else if (flow->sql[flow->next] == NULL) {
-    must(cenote_tx_finish(transaction, flow->answer, NULL), NULL);
-    expect(CENOTE_INVALID, cenote_tx_finish(transaction, CENOTE_OK, NULL), NULL);
-  } else {
-    must(cenote_tx_execute_async(transaction, flow->sql[flow->next], NULL, 0, on_statement, flow,
-                                 &flow->statement, &error),
-         &error);
-    expect(CENOTE_BUSY, cenote_tx_finish(transaction, CENOTE_OK, NULL), NULL);
-    expect(
-        CENOTE_BUSY,
-        cenote_tx_execute_async(transaction, "SELECT 1", NULL, 0, on_statement, flow, NULL, &error),
-        &error);
-  }
-}
-
-static void on_begin(void *context, cenote_transaction *transaction)
-{
-  struct flow *flow = context;
-  flow->next = 0;
-  flow->transaction = transaction;
-  atomic_fetch_add(&flow->begun, 1);
-  if (!flow->lazy) {
-    go_on(flow, transaction, NULL);
-  }
-}
-
-static void on_done(void *context, cenote_status status, const cenote_error *error)
-{
-  struct flow *flow = context;
-  flow->outcome = status;
-  flow->error = *error;
-  atomic_fetch_add(&flow->done, 1);
-}
-
-static void flow_start(struct flow *flow, const cenote_transact_options *options)
-{
-  cenote_error error = CENOTE_ERROR_INIT;
-  must(cenote_transact_async(flow->place->manager, options, on_begin, on_done, flow, &flow->ticket,
-                             &error),
-       &error);
-}
-
-/* Until `done`, driving the loop where it is the test's. */
-static void turn(struct place *place)
-{
-  if (place->options.external_loop) {
-    const int64_t wait = cenote_next_deadline(place->manager);
-    struct pollfd slot = {.fd = cenote_pollfd(place->manager), .events = POLLIN};
-    (void)poll(&slot, 1, wait < 0 || wait > 20 ? 20 : (int)wait);
-    must(cenote_dispatch(place->manager, &place->error), &place->error);
-  } else {
-    pause_ms(1);
-  }
-}
-
-#define drive_until(place, condition)                 \
-  do {                                                \
-    const int64_t drive_end = now_ms() + PATIENCE_MS; \
-    while (!(condition)) {                            \
-      if (now_ms() > drive_end) {                     \
-        fail_msg("never: %s", #condition);            \
-      }                                               \
-      turn(place);                                    \
-    }                                                 \
-  } while (0)
-
-static void flow_run(struct flow *flow, const cenote_transact_options *options)
-{
-  flow->done = flow->begun = flow->told = 0;
-  flow_start(flow, options);
-  drive_until(flow->place, flow->done > 0);
-  assert_int_equal(flow->done, 1);
-}
-
-static void flow_must(struct flow *flow, const cenote_transact_options *options)
-{
-  flow_run(flow, options);
-  must(flow->outcome, &flow->error);
-}
-
-static void flow_fails(struct flow *flow, const cenote_transact_options *options,
-                       cenote_status status, const char *sqlstate)
-{
-  flow_run(flow, options);
-  expect(status, flow->outcome, &flow->error);
-  assert_string_equal(flow->error.sqlstate, sqlstate);
-}
-
-static cenote_transact_options repeating(int64_t retries)
-{
-  cenote_transact_options options = CENOTE_TRANSACT_OPTIONS_INIT;
-  options.retries = retries;
-  options.operation_id = "flow";
-  return options;
-}
+#include "transact_flow.h"
 
 /* Each test runs on three kinds of managers. */
 enum kind { OWN_THREAD, HOSTS_LOOP, BLOCKING, KINDS };
@@ -166,17 +24,17 @@ static void a_body_goes_on_from_callback_to_callback(void **state)
   struct place place;
   ON_EACH(place)
   {
-    struct flow flow = {.place = &place, .sql = {"insert", "SELECT 7", "insert"}};
+    struct flow flow = {.manager = place.manager, .sql = {"insert", "SELECT 7", "insert"}};
     flow_must(&flow, NULL);
     assert_int_equal(flow.told, 3);
     assert_int_equal(started(&place, CENOTE_REQUEST_COMMIT), 1);
     assert_int_equal(place.script.begun_mode, CENOTE_BATCH_WRITE);
-    struct flow nothing = {.place = &place};
+    struct flow nothing = {.manager = place.manager};
     flow_must(&nothing, NULL);
-    struct flow refused = {.place = &place, .sql = {"insert", "error 23505", "insert"}};
+    struct flow refused = {.manager = place.manager, .sql = {"insert", "error 23505", "insert"}};
     flow_fails(&refused, NULL, CENOTE_DATABASE, "23505");
     assert_int_equal(refused.told, 2);
-    struct flow unhappy = {.place = &place, .sql = {"insert"}, .answer = CENOTE_TOO_LARGE};
+    struct flow unhappy = {.manager = place.manager, .sql = {"insert"}, .answer = CENOTE_TOO_LARGE};
     flow_fails(&unhappy, NULL, CENOTE_TOO_LARGE, "");
     assert_string_equal(unhappy.error.message, cenote_status_text(CENOTE_TOO_LARGE));
     assert_int_equal(place.script.rollbacks_of_open_transactions, 2);
@@ -191,12 +49,12 @@ static void conflicts_repeat_it_as_often_as_allowed(void **state)
   ON_EACH(place)
   {
     const cenote_transact_options options = repeating(2);
-    struct flow flow = {.place = &place, .sql = {"insert", "error 40P01"}};
+    struct flow flow = {.manager = place.manager, .sql = {"insert", "error 40P01"}};
     flow_fails(&flow, &options, CENOTE_DATABASE, "40P01");
     assert_int_equal(flow.begun, 3);
     place.script.fail_sqlstate[CENOTE_REQUEST_COMMIT] = "40001";
     fake_fail(&place.script, CENOTE_REQUEST_COMMIT, CENOTE_DATABASE, 1);
-    struct flow late = {.place = &place, .sql = {"insert"}};
+    struct flow late = {.manager = place.manager, .sql = {"insert"}};
     flow_must(&late, &options);
     assert_int_equal(late.begun, 2);
     assert_int_equal(statistics_of(place.manager).transaction_retries, 3);
@@ -209,7 +67,7 @@ static void begins_and_ends_of_the_body_mean_the_same_here(void **state)
   struct place place;
   ON_EACH(place)
   {
-    struct flow flow = {.place = &place,
+    struct flow flow = {.manager = place.manager,
                         .stubborn = true,
                         .sql = {"BEGIN ISOLATION LEVEL SERIALIZABLE", "insert", "BEGIN READ ONLY",
                                 "COMMIT", "insert"}};
@@ -219,7 +77,8 @@ static void begins_and_ends_of_the_body_mean_the_same_here(void **state)
     assert_string_equal(flow.sqlstate[2], "25001");
     assert_string_equal(flow.command[3], "COMMIT");
     assert_string_equal(flow.sqlstate[4], "25P01");
-    struct flow back = {.place = &place, .stubborn = true, .sql = {"insert", "ROLLBACK", "insert"}};
+    struct flow back = {
+        .manager = place.manager, .stubborn = true, .sql = {"insert", "ROLLBACK", "insert"}};
     flow_must(&back, NULL);
     assert_string_equal(back.sqlstate[2], "25P01");
     assert_int_equal(started(&place, CENOTE_REQUEST_EXECUTE), 2);
@@ -234,16 +93,16 @@ static void lost_connections_are_told_as_in_the_blocking_form(void **state)
   ON_EACH(place)
   {
     const cenote_transact_options options = repeating(5);
-    struct flow flow = {.place = &place, .sql = {"insert", "lose"}};
+    struct flow flow = {.manager = place.manager, .sql = {"insert", "lose"}};
     flow_fails(&flow, &options, CENOTE_CONNECTION_LOST, "");
     assert_int_equal(flow.begun, 1);
     fake_fail(&place.script, CENOTE_REQUEST_COMMIT, CENOTE_OUTCOME_UNKNOWN, 1);
-    struct flow unknown = {.place = &place, .sql = {"insert"}};
+    struct flow unknown = {.manager = place.manager, .sql = {"insert"}};
     flow_fails(&unknown, &options, CENOTE_OUTCOME_UNKNOWN, "");
     assert_int_equal(unknown.begun, 1);
     atomic_store(&place.script.break_on_failure, true);
     fake_fail(&place.script, CENOTE_REQUEST_BEGIN, CENOTE_CONNECTION_LOST, 2);
-    struct flow lucky = {.place = &place, .sql = {"insert"}};
+    struct flow lucky = {.manager = place.manager, .sql = {"insert"}};
     flow_must(&lucky, &options);
     assert_int_equal(statistics_of(place.manager).retries, 2);
   }
@@ -257,13 +116,14 @@ static void one_deadline_covers_it(void **state)
   {
     cenote_transact_options options = repeating(5);
     options.timeout_ms = 80;
-    struct flow flow = {.place = &place, .sql = {"insert", "hang"}};
+    struct flow flow = {.manager = place.manager, .sql = {"insert", "hang"}};
     flow_run(&flow, &options);
     expect(CENOTE_STATEMENT_TIMEOUT, flow.outcome, &flow.error);
     assert_int_equal(flow.begun, 1);
     cenote_lease lease;
-    drive_until(&place, cenote_acquire(place.manager, "only one", 0, &lease, NULL) == CENOTE_OK);
-    struct flow waiting = {.place = &place, .sql = {"insert"}};
+    drive_until(place.manager,
+                cenote_acquire(place.manager, "only one", 0, &lease, NULL) == CENOTE_OK);
+    struct flow waiting = {.manager = place.manager, .sql = {"insert"}};
     flow_fails(&waiting, &options, CENOTE_TIMEOUT, "");
     assert_int_equal(waiting.begun, 0);
     must_release(lease);
@@ -283,37 +143,37 @@ static void a_cancel_reaches_it_wherever_it_is(void **state)
   struct place place;
   ON_EACH(place)
   {
-    struct flow flow = {.place = &place, .sql = {"insert", "hang", "insert"}};
+    struct flow flow = {.manager = place.manager, .sql = {"insert", "hang", "insert"}};
     flow_start(&flow, NULL); /* before it began */
     cancel_it(&flow);
-    drive_until(&place, flow.done > 0);
+    drive_until(place.manager, flow.done > 0);
     expect(CENOTE_CANCELLED, flow.outcome, &flow.error);
     assert_int_equal(cenote_cancel_query(flow.ticket), CENOTE_STALE);
 
-    flow = (struct flow){.place = &place, .sql = {"insert", "hang", "insert"}};
+    flow = (struct flow){.manager = place.manager, .sql = {"insert", "hang", "insert"}};
     flow_start(&flow, NULL); /* in a statement */
-    drive_until(&place, flow.told == 1 && started(&place, CENOTE_REQUEST_EXECUTE) >= 2);
+    drive_until(place.manager, flow.told == 1 && started(&place, CENOTE_REQUEST_EXECUTE) >= 2);
     cancel_it(&flow);
-    drive_until(&place, flow.done > 0);
+    drive_until(place.manager, flow.done > 0);
     expect(CENOTE_CANCELLED, flow.outcome, &flow.error);
     expect(CENOTE_CANCELLED, flow.status[1], NULL);
 
     place.script.hang[CENOTE_REQUEST_COMMIT] = true;
-    flow = (struct flow){.place = &place, .sql = {"insert"}};
+    flow = (struct flow){.manager = place.manager, .sql = {"insert"}};
     flow_start(&flow, NULL); /* in the commit */
-    drive_until(&place, started(&place, CENOTE_REQUEST_COMMIT) == 1);
+    drive_until(place.manager, started(&place, CENOTE_REQUEST_COMMIT) == 1);
     cancel_it(&flow);
-    drive_until(&place, flow.done > 0);
+    drive_until(place.manager, flow.done > 0);
     expect(CENOTE_CANCELLED, flow.outcome, &flow.error);
     place.script.hang[CENOTE_REQUEST_COMMIT] = false;
 
     place.script.hang[CENOTE_REQUEST_BEGIN] = true;
-    flow = (struct flow){.place = &place, .sql = {"insert"}};
+    flow = (struct flow){.manager = place.manager, .sql = {"insert"}};
     const uint64_t begins = started(&place, CENOTE_REQUEST_BEGIN);
     flow_start(&flow, NULL); /* in the BEGIN */
-    drive_until(&place, started(&place, CENOTE_REQUEST_BEGIN) == begins + 1);
+    drive_until(place.manager, started(&place, CENOTE_REQUEST_BEGIN) == begins + 1);
     cancel_it(&flow);
-    drive_until(&place, flow.done > 0);
+    drive_until(place.manager, flow.done > 0);
     expect(CENOTE_CANCELLED, flow.outcome, &flow.error);
     assert_int_equal(flow.begun, 0);
     place.script.hang[CENOTE_REQUEST_BEGIN] = false;
@@ -327,24 +187,25 @@ static void a_cancel_while_it_waits_for_a_connection_or_for_its_next_try(void **
   ON_EACH(place)
   {
     cenote_lease lease;
-    drive_until(&place, cenote_acquire(place.manager, "only one", 0, &lease, NULL) == CENOTE_OK);
-    struct flow flow = {.place = &place, .sql = {"insert"}};
+    drive_until(place.manager,
+                cenote_acquire(place.manager, "only one", 0, &lease, NULL) == CENOTE_OK);
+    struct flow flow = {.manager = place.manager, .sql = {"insert"}};
     flow_start(&flow, NULL);
     for (int i = 0; i < 20; i++) {
-      turn(&place);
+      turn(place.manager);
     }
     assert_int_equal(flow.done, 0);
     cancel_it(&flow);
-    drive_until(&place, flow.done > 0);
+    drive_until(place.manager, flow.done > 0);
     expect(CENOTE_CANCELLED, flow.outcome, &flow.error);
     must_release(lease);
 
     const cenote_transact_options options = repeating(1000000);
-    flow = (struct flow){.place = &place, .sql = {"error 40001"}};
+    flow = (struct flow){.manager = place.manager, .sql = {"error 40001"}};
     flow_start(&flow, &options);
-    drive_until(&place, flow.begun >= 5); /* by now it pauses mostly */
+    drive_until(place.manager, flow.begun >= 5); /* by now it pauses mostly */
     cancel_it(&flow);
-    drive_until(&place, flow.done > 0);
+    drive_until(place.manager, flow.done > 0);
     expect(CENOTE_CANCELLED, flow.outcome, &flow.error);
   }
 }
@@ -355,13 +216,13 @@ static void a_cancel_during_the_bodys_turn_rolls_back_at_once_and_waits_for_its_
   struct place place;
   ON_EACH(place)
   {
-    struct flow flow = {.place = &place, .lazy = true, .sql = {"insert"}};
+    struct flow flow = {.manager = place.manager, .lazy = true, .sql = {"insert"}};
     flow_start(&flow, NULL);
-    drive_until(&place, flow.begun == 1);
+    drive_until(place.manager, flow.begun == 1);
     cancel_it(&flow);
-    drive_until(&place, place.script.rollbacks_of_open_transactions == 1);
+    drive_until(place.manager, place.script.rollbacks_of_open_transactions == 1);
     for (int i = 0; i < 5; i++) {
-      turn(&place);
+      turn(place.manager);
     }
     assert_int_equal(flow.done, 0); /* the body still has the handle */
     cenote_error error = CENOTE_ERROR_INIT;
@@ -369,7 +230,7 @@ static void a_cancel_during_the_bodys_turn_rolls_back_at_once_and_waits_for_its_
     must(cenote_tx_execute_async(flow.transaction, "insert", NULL, 0, on_statement, &flow, NULL,
                                  &error),
          &error);
-    drive_until(&place, flow.done > 0);
+    drive_until(place.manager, flow.done > 0);
     expect(CENOTE_CANCELLED, flow.status[0], NULL);
     expect(CENOTE_CANCELLED, flow.outcome, &flow.error);
     assert_int_equal(started(&place, CENOTE_REQUEST_EXECUTE), 0);
@@ -382,11 +243,12 @@ static void a_statement_can_be_cancelled_alone(void **state)
   struct place place;
   ON_EACH(place)
   {
-    struct flow flow = {.place = &place, .stubborn = true, .sql = {"insert", "hang", "ROLLBACK"}};
+    struct flow flow = {
+        .manager = place.manager, .stubborn = true, .sql = {"insert", "hang", "ROLLBACK"}};
     flow_start(&flow, NULL);
-    drive_until(&place, started(&place, CENOTE_REQUEST_EXECUTE) >= 2);
+    drive_until(place.manager, started(&place, CENOTE_REQUEST_EXECUTE) >= 2);
     assert_int_equal(cenote_cancel_query(flow.statement), CENOTE_OK);
-    drive_until(&place, flow.done > 0);
+    drive_until(place.manager, flow.done > 0);
     expect(CENOTE_CANCELLED, flow.status[1], NULL);
     assert_string_equal(flow.command[2], "ROLLBACK");
     must(flow.outcome, &flow.error);
@@ -403,14 +265,14 @@ static void an_expired_lease_is_told_at_the_next_call(void **state)
   place_init(&place);
   place_set(&place, "lease_timeout_ms", "60");
   place_open_with(&place, "0", "1");
-  struct flow flow = {.place = &place, .lazy = true};
+  struct flow flow = {.manager = place.manager, .lazy = true};
   flow_start(&flow, NULL);
   wait_until(statistics_of(place.manager).lease_timeouts == 1);
   assert_int_equal(flow.done, 0);
   must(cenote_tx_finish(flow.transaction, CENOTE_OK, NULL), NULL);
   wait_until(flow.done > 0);
   expect(CENOTE_LEASE_EXPIRED, flow.outcome, &flow.error);
-  flow = (struct flow){.place = &place, .sql = {"hang"}};
+  flow = (struct flow){.manager = place.manager, .sql = {"hang"}};
   flow_run(&flow, NULL);
   expect(CENOTE_LEASE_EXPIRED, flow.status[0], NULL);
   expect(CENOTE_LEASE_EXPIRED, flow.outcome, &flow.error);
@@ -427,10 +289,10 @@ static void a_body_that_never_ends_is_told_by_the_close(void **state)
     struct flow flows[FLOWS] = {{0}};
     place.error = (cenote_error)CENOTE_ERROR_INIT;
     for (int i = 0; i < FLOWS; i++) { /* one has the connection, the others wait for it */
-      flows[i] = (struct flow){.place = &place, .lazy = true};
+      flows[i] = (struct flow){.manager = place.manager, .lazy = true};
       flow_start(&flows[i], NULL);
     }
-    drive_until(&place, flows[0].begun == 1);
+    drive_until(place.manager, flows[0].begun == 1);
     const cenote_status status = cenote_shutdown(place.manager, 50, &place.error);
     expect(CENOTE_TIMEOUT, status, &place.error);
     cenote_close(place.manager);
@@ -448,15 +310,15 @@ static void what_was_begun_before_a_shutdown_may_finish(void **state)
   struct place place;
   ON_EACH(place)
   {
-    struct flow flow = {.place = &place, .sql = {"insert", "sleep 150", "insert"}};
+    struct flow flow = {.manager = place.manager, .sql = {"insert", "sleep 150", "insert"}};
     flow_start(&flow, NULL);
-    drive_until(&place, flow.told == 1);
+    drive_until(place.manager, flow.told == 1);
     must(cenote_shutdown(place.manager, PATIENCE_MS, &place.error), &place.error);
-    drive_until(&place, flow.done > 0);
+    drive_until(place.manager, flow.done > 0);
     must(flow.outcome, &flow.error);
-    struct flow late = {.place = &place};
+    struct flow late = {.manager = place.manager};
     flow_start(&late, NULL);
-    drive_until(&place, late.done > 0);
+    drive_until(place.manager, late.done > 0);
     expect(CENOTE_SHUTTING_DOWN, late.outcome, &late.error);
   }
 }
@@ -481,7 +343,7 @@ static void the_two_forms_do_not_mix(void **state)
   struct place place;
   cenote_error error = CENOTE_ERROR_INIT;
   place_begin(&place, OWN_THREAD);
-  struct flow flow = {.place = &place, .lazy = true};
+  struct flow flow = {.manager = place.manager, .lazy = true};
   must(cenote_transact(place.manager, from_a_blocking_body, &flow, &error), &error);
   flow_start(&flow, NULL);
   wait_until(flow.begun == 1);
@@ -529,7 +391,7 @@ static void *start_many(void *context)
   options.timeout_ms = 2000;
   for (int i = 0; i < FLOWS_EACH; i++) {
     struct flow *flow = &crowd->flows[i];
-    *flow = (struct flow){.place = crowd->place};
+    *flow = (struct flow){.manager = crowd->place->manager};
     memcpy(flow->sql, bodies[i % 6], sizeof bodies[0]);
     flow_start(flow, &options);
     atomic_fetch_add(&crowd->started, 1);

@@ -1,6 +1,7 @@
 /* transact_sqlite.c - routed transactions on SQLite: what is kept, what is not, and what a body may
  * send. */
 #include "sqlite_base.h"
+#include "transact_flow.h"
 #include "transact_help.h"
 
 static void what_the_body_did_is_committed(void **state)
@@ -305,6 +306,36 @@ static void a_conflict_runs_the_body_again_where_that_is_allowed(void **state)
   base_close(&base);
 }
 
+/* Its statements run on worker threads; those that would block are other transactions' writes. */
+static void asynchronous_ones_take_turns_to_write(void **state)
+{
+  (void)state;
+  enum { FLOWS = 6 };
+  struct base base;
+  base_open(&base);
+  struct flow flows[FLOWS];
+  cenote_transact_options options = CENOTE_TRANSACT_OPTIONS_INIT;
+  options.mode = CENOTE_BATCH_WRITE;
+  for (int i = 0; i < FLOWS; i++) {
+    flows[i] = (struct flow){.manager = base.manager,
+                             .sql = {"SELECT count(*) FROM t", "INSERT INTO t (b) VALUES (1)",
+                                     "BEGIN ISOLATION LEVEL READ COMMITTED",
+                                     "INSERT INTO t (b) SELECT count(*) FROM t"}};
+    flow_start(&flows[i], &options);
+  }
+  for (int i = 0; i < FLOWS; i++) {
+    drive_until(base.manager, flows[i].done > 0);
+    must(flows[i].outcome, &flows[i].error);
+    assert_string_equal(flows[i].command[2], "BEGIN");
+  }
+  assert_int_equal(rows_in(base.manager), 2 * FLOWS);
+  struct flow flow = {.manager = base.manager,
+                      .sql = {"INSERT INTO t (b) VALUES (1)", "INSERT INTO nowhere VALUES (1)"}};
+  flow_fails(&flow, NULL, CENOTE_DATABASE, "42P01");
+  assert_int_equal(rows_in(base.manager), 2 * FLOWS);
+  base_close(&base);
+}
+
 static void wrong_arguments_are_told(void **state)
 {
   (void)state;
@@ -342,6 +373,7 @@ int main(void)
       TEST(commit_and_rollback_on_the_handle_of_a_body_do_nothing),
       TEST(meddling_with_the_lease_of_a_body_does_no_harm),
       TEST(a_conflict_runs_the_body_again_where_that_is_allowed),
+      TEST(asynchronous_ones_take_turns_to_write),
       TEST(wrong_arguments_are_told),
   };
   if (!scratch_open()) {
