@@ -267,7 +267,8 @@ static cenote_answer fail(cenote_connection *connection, cenote_status status, c
     return lose(connection, error);
   }
   (void)cenote_error_set(error, status, "%s",
-                         *sqlstate ? "the fake statement was cancelled" : "scripted failure");
+                         strcmp(sqlstate, "57014") == 0 ? "the fake statement was cancelled"
+                                                        : "scripted failure");
   cen_error_sqlstate(error, sqlstate);
   return answered(connection, CENOTE_ANSWER_FAILED, at_ns);
 }
@@ -308,7 +309,8 @@ static cenote_answer conclude(cenote_connection *connection, cenote_error *error
     return answered(connection, CENOTE_ANSWER_REPEAT, at_ns);
   }
   if (head->outcome != CENOTE_OK) {
-    return fail(connection, head->outcome, "", at_ns, error);
+    const char *sqlstate = atomic_load(&script->fail_sqlstate[head->request.kind]);
+    return fail(connection, head->outcome, sqlstate != NULL ? sqlstate : "", at_ns, error);
   }
   cenote_status status = head->request.kind == CENOTE_REQUEST_EXECUTE
                              ? fake_execute(connection, &head->request, &head->failure)
