@@ -194,6 +194,7 @@ void housekeeper_stop(struct cenote_manager *manager)
     nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL); /* they are on their way out */
   }
   simple_finish(manager);
+  async_finish(manager); /* what its callbacks asked for */
   cen_timer_stop(&manager->tick);
   cen_loop_free(manager->loop);
   manager->loop = NULL;

@@ -76,6 +76,11 @@ static cenote_status query_cancel(struct cenote_manager *manager, struct ticket 
   return CENOTE_OK;
 }
 
+static bool is_draining(const struct cenote_manager *manager)
+{
+  return atomic_load_explicit(&manager->queries->draining, memory_order_relaxed);
+}
+
 static bool is_cancelled(const struct query *query)
 {
   return atomic_load_explicit(&query->cancelled, memory_order_relaxed);
@@ -134,7 +139,7 @@ static void judge(struct query *query, cenote_status status, enum cen_fate fate,
     deliver(query, status, result, error);
   } else if (is_cancelled(query)) {
     deliver_cancelled(query);
-  } else if (next == QUERY_WAIT && !query->plan.manager->queries->draining) {
+  } else if (next == QUERY_WAIT && !is_draining(query->plan.manager)) {
     rest(query, STAGE_PAUSE, query->plan.wait_ns);
   } else {
     post(query);
@@ -253,9 +258,10 @@ static void begin_try(struct query *query)
   struct query_plan *plan = &query->plan;
   cenote_error error = CENOTE_ERROR_INIT;
   cenote_status status = CENOTE_OK;
-  if (plan->simple) {
+  const bool draining = is_draining(plan->manager); /* then the pool says so */
+  if (plan->simple && !draining) {
     status = ask_simple(query, &error);
-  } else if (plan->turn && !plan->manager->queries->draining) {
+  } else if (plan->turn && !draining) {
     take_turn(query);
   } else {
     ask(query);
@@ -340,7 +346,7 @@ static void posted(struct query *query)
     stop_resting(query);
     ask(query);
   } else if (query->stage == STAGE_TRY) {
-    if (query->plan.wait_ns > cen_now_ns() && !query->plan.manager->queries->draining) {
+    if (query->plan.wait_ns > cen_now_ns() && !is_draining(query->plan.manager)) {
       rest(query, STAGE_PAUSE, query->plan.wait_ns);
     } else {
       begin_try(query);
@@ -377,7 +383,7 @@ static bool work(struct queries *queries)
   }
   pthread_mutex_unlock(&queries->lock);
   const bool any = !cen_list_empty(&now);
-  if (atomic_load_explicit(&queries->draining, memory_order_relaxed)) {
+  if (is_draining(queries->manager)) {
     rouse(queries);
   }
   for (;;) {
@@ -478,6 +484,10 @@ static void query_dispose(struct query *query)
 static cenote_status query_begin(struct query *query, cenote_error *error)
 {
   struct query_plan *plan = &query->plan;
+  if (is_draining(plan->manager)) {
+    ask(query);
+    return CENOTE_OK;
+  }
   if (plan->simple) {
     const cenote_status status = ask_simple(query, error);
     if (status == CENOTE_OK) {
