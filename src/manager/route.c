@@ -1,9 +1,9 @@
 /*
  * route.c - see route.h. Verdicts are remembered by text in a table of shards. A shard is read
- * under a read lock, so that callers with the same statement do not wait for each other; it is
- * written when a text is new. Room is made by the clock: what was not asked for since the hand came
- * by last goes first. The hash is seeded, so that nobody outside can aim at one bucket; the text
- * itself is compared.
+ * under one of its read locks, so that callers with the same statement do not wait for each other;
+ * it is written, under all of them, when a text is new. Room is made by the clock: what was not
+ * asked for since the hand came by last goes first. The hash is seeded, so that nobody outside can
+ * aim at one bucket; the text itself is compared.
  *
  * Corrections (25006) are kept apart, two bits a text in a fixed map: they survive when the text
  * leaves the table. Two texts that share their bits cost the other one its verdict "read-only",
@@ -12,7 +12,6 @@
 #include "manager/route.h"
 
 #include "base/error.h"
-#include "sql/grammar.h"
 #include "sql/verdict.h"
 
 #include <pthread.h>
@@ -24,6 +23,7 @@
 
 enum {
   SHARDS = 16,
+  LANES = 8,               /* locks of a shard: a reader takes one, a writer all */
   SHARD_ENTRIES = 256,     /* texts of a shard, */
   SHARD_BYTES = 256 << 10, /* and their bytes together */
   BUCKETS = 512,           /* a power of two */
@@ -39,8 +39,12 @@ struct entry {
   char text[];
 };
 
-struct shard {
+struct lane {
   _Alignas(64) pthread_rwlock_t lock;
+};
+
+struct shard {
+  struct lane lanes[LANES];
   struct entry *buckets[BUCKETS];
   struct entry *clock[SHARD_ENTRIES];
   size_t count;
@@ -135,6 +139,35 @@ static struct shard *shard_of(struct cen_route *route, uint64_t hash)
   return &route->shards[hash >> 60 & (SHARDS - 1)];
 }
 
+static atomic_uint threads;
+static _Thread_local unsigned this_thread; /* 0: not numbered yet */
+
+/* A thread's own lane, mostly, so that readers of the same shard do not pass one word around. */
+static pthread_rwlock_t *read_lock(struct shard *shard)
+{
+  pthread_rwlock_t *lock;
+  if (this_thread == 0) {
+    this_thread = atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) + 1;
+  }
+  lock = &shard->lanes[this_thread % LANES].lock;
+  pthread_rwlock_rdlock(lock);
+  return lock;
+}
+
+static void write_lock(struct shard *shard)
+{
+  for (size_t i = 0; i < LANES; i++) {
+    pthread_rwlock_wrlock(&shard->lanes[i].lock);
+  }
+}
+
+static void write_unlock(struct shard *shard)
+{
+  for (size_t i = 0; i < LANES; i++) {
+    pthread_rwlock_unlock(&shard->lanes[i].lock);
+  }
+}
+
 static struct entry **find_link(struct shard *shard, uint64_t hash, const char *sql, size_t size)
 {
   struct entry **link = &shard->buckets[hash & (BUCKETS - 1)];
@@ -184,9 +217,9 @@ static void remember(struct cen_route *route, uint64_t hash, const char *sql, si
   }
   *entry = (struct entry){.hash = hash, .verdict = verdict, .size = size};
   memcpy(entry->text, sql, size);
-  pthread_rwlock_wrlock(&shard->lock);
+  write_lock(shard);
   if (*find_link(shard, hash, sql, size)) { /* somebody was faster */
-    pthread_rwlock_unlock(&shard->lock);
+    write_unlock(shard);
     free(entry);
     return;
   }
@@ -198,7 +231,7 @@ static void remember(struct cen_route *route, uint64_t hash, const char *sql, si
   shard->buckets[hash & (BUCKETS - 1)] = entry;
   shard->clock[shard->count++] = entry;
   shard->bytes += size;
-  pthread_rwlock_unlock(&shard->lock);
+  write_unlock(shard);
 }
 
 static bool recall(struct cen_route *route, uint64_t hash, const char *sql, size_t size,
@@ -206,7 +239,7 @@ static bool recall(struct cen_route *route, uint64_t hash, const char *sql, size
 {
   struct shard *shard = shard_of(route, hash);
   struct entry *entry;
-  pthread_rwlock_rdlock(&shard->lock);
+  pthread_rwlock_t *lock = read_lock(shard);
   entry = *find_link(shard, hash, sql, size);
   if (entry) {
     *verdict = entry->verdict;
@@ -214,7 +247,7 @@ static bool recall(struct cen_route *route, uint64_t hash, const char *sql, size
       atomic_store_explicit(&entry->used, true, memory_order_relaxed);
     }
   }
-  pthread_rwlock_unlock(&shard->lock);
+  pthread_rwlock_unlock(lock);
   return entry != NULL;
 }
 
@@ -250,7 +283,9 @@ cenote_status cen_route_new(enum cen_route_database database, const char *statel
   }
   make_seed(made->seed);
   for (size_t i = 0; i < SHARDS; i++) {
-    init_lock(&made->shards[i].lock);
+    for (size_t j = 0; j < LANES; j++) {
+      init_lock(&made->shards[i].lanes[j].lock);
+    }
   }
   *route = made;
   return CENOTE_OK;
@@ -266,7 +301,9 @@ void cen_route_free(struct cen_route *route)
     for (size_t j = 0; j < shard->count; j++) {
       free(shard->clock[j]);
     }
-    pthread_rwlock_destroy(&shard->lock);
+    for (size_t j = 0; j < LANES; j++) {
+      pthread_rwlock_destroy(&shard->lanes[j].lock);
+    }
   }
   cen_names_free(&route->stateless);
   free(route);
@@ -274,20 +311,18 @@ void cen_route_free(struct cen_route *route)
 
 struct cen_verdict cen_route_judge(struct cen_route *route, const char *sql, size_t size)
 {
+  bool kept = size <= CEN_VERDICT_TEXT;
   struct cen_sql_verdict judged;
   struct cen_verdict verdict;
   uint64_t hash;
   if (route->database == CEN_ROUTE_UNKNOWN) {
     return (struct cen_verdict){.why = "a database whose statements are not understood"};
   }
-  if (size > CEN_GRAMMAR_TEXT) {
-    return (struct cen_verdict){.why = "too long or too deep to be parsed"};
-  }
   if (size == 0) {
     return (struct cen_verdict){.why = "no statement"};
   }
   hash = hash_text(route->seed, sql, size);
-  if (recall(route, hash, sql, size, &verdict)) {
+  if (kept && recall(route, hash, sql, size, &verdict)) {
     return verdict;
   }
   judged = route->database == CEN_ROUTE_SQLITE ? cen_verdict_sqlite(sql, size)
@@ -297,7 +332,7 @@ struct cen_verdict cen_route_judge(struct cen_route *route, const char *sql, siz
   if (is_corrected(route, hash)) {
     apply_correction(&verdict);
   }
-  if (!judged.passing) {
+  if (kept && !judged.passing) {
     remember(route, hash, sql, size, verdict);
   }
   return verdict;
@@ -327,16 +362,16 @@ void cen_route_not_read_only(struct cen_route *route, const char *sql, size_t si
   uint64_t hash;
   struct shard *shard;
   struct entry *entry;
-  if (size == 0 || size > CEN_GRAMMAR_TEXT) {
-    return; /* was never called a read */
+  if (size == 0) {
+    return;
   }
   hash = hash_text(route->seed, sql, size);
   shard = shard_of(route, hash);
   correct(route, hash);
-  pthread_rwlock_wrlock(&shard->lock);
+  write_lock(shard);
   entry = *find_link(shard, hash, sql, size);
   if (entry) {
     apply_correction(&entry->verdict);
   }
-  pthread_rwlock_unlock(&shard->lock);
+  write_unlock(shard);
 }

@@ -12,9 +12,9 @@
 #include <stddef.h>
 
 enum {
-  CEN_GRAMMAR_TEXT = 64 << 10,  /* bytes of text that are parsed */
-  CEN_GRAMMAR_DEPTH = 192,      /* how deep, by the estimate of cen_grammar_depth */
-  CEN_GRAMMAR_MEMORY = 16 << 20 /* bytes that one parse may take */
+  CEN_GRAMMAR_TEXT = 64 << 10, /* bytes of text that are parsed */
+  CEN_GRAMMAR_DEPTH = 192,     /* how deep, by the estimate of cen_grammar_depth */
+  CEN_GRAMMAR_MEMORY = 8 << 20 /* bytes that one parse may take */
 };
 
 enum cen_grammar_answer {

@@ -472,7 +472,7 @@ struct cen_sql_verdict cen_verdict_postgres(const char *sql, size_t size,
   if (size == 0) {
     return unknown("no statement");
   }
-  if (size > CEN_GRAMMAR_TEXT) {
+  if (size > CEN_VERDICT_TEXT) {
     return unknown("too long or too deep to be parsed");
   }
   status = cen_placeholders(sql, size, CEN_DIALECT_POSTGRES, &rewritten, &highest, NULL);

@@ -1,7 +1,7 @@
 /* route_cache.c - verdicts are remembered by text, within a ceiling, and corrections for good;
  * many threads at once. */
 #include "manager/route.h"
-#include "sql/grammar.h"
+#include "sql/verdict.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -79,17 +79,34 @@ static void more_texts_than_there_is_room_for_are_judged_all_the_same(void **sta
 static void large_texts_push_out_small_ones_and_each_other(void **state)
 {
   struct cen_route *route = route_new(CEN_ROUTE_SQLITE);
-  static char sql[CEN_GRAMMAR_TEXT + 100];
+  static char sql[CEN_VERDICT_TEXT + 100];
   (void)state;
   for (int i = 0; i < 400; i++) {
     int at = snprintf(sql, sizeof(sql), "select %d, '", i);
-    memset(sql + at, 'x', (size_t)(CEN_GRAMMAR_TEXT - at - 1));
-    sql[CEN_GRAMMAR_TEXT - 1] = '\'';
-    assert_true(cen_route_judge(route, sql, CEN_GRAMMAR_TEXT).read_only);
+    memset(sql + at, 'x', (size_t)(CEN_VERDICT_TEXT - at - 1));
+    sql[CEN_VERDICT_TEXT - 1] = '\'';
+    assert_true(cen_route_judge(route, sql, CEN_VERDICT_TEXT).read_only);
   }
-  memset(sql, ' ', sizeof(sql));
-  assert_false(cen_route_judge(route, sql, CEN_GRAMMAR_TEXT + 1).shareable);
   cen_route_free(route);
+}
+
+/* Too long for PostgreSQL's grammar; SQLite's are judged, though not remembered. */
+static void texts_too_long_to_be_remembered_are_judged_by_the_scanner_alone(void **state)
+{
+  struct cen_route *postgres = route_new(CEN_ROUTE_POSTGRES);
+  struct cen_route *sqlite = route_new(CEN_ROUTE_SQLITE);
+  static char sql[CEN_VERDICT_TEXT + 1];
+  (void)state;
+  memset(sql, ' ', sizeof(sql));
+  memcpy(sql, "select 1", 8);
+  assert_true(cen_route_judge(postgres, sql, CEN_VERDICT_TEXT).read_only);
+  assert_false(cen_route_judge(postgres, sql, CEN_VERDICT_TEXT + 1).shareable);
+  assert_true(cen_route_judge(sqlite, sql, CEN_VERDICT_TEXT + 1).read_only);
+  cen_route_not_read_only(sqlite, sql, CEN_VERDICT_TEXT + 1);
+  assert_false(cen_route_judge(sqlite, sql, CEN_VERDICT_TEXT + 1).read_only);
+  assert_true(cen_route_judge(sqlite, sql, CEN_VERDICT_TEXT + 1).shareable);
+  cen_route_free(postgres);
+  cen_route_free(sqlite);
 }
 
 static void a_correction_is_for_good(void **state)
@@ -207,6 +224,7 @@ int main(void)
       cmocka_unit_test(texts_are_not_mistaken_for_each_other),
       cmocka_unit_test(more_texts_than_there_is_room_for_are_judged_all_the_same),
       cmocka_unit_test(large_texts_push_out_small_ones_and_each_other),
+      cmocka_unit_test(texts_too_long_to_be_remembered_are_judged_by_the_scanner_alone),
       cmocka_unit_test(a_correction_is_for_good),
       cmocka_unit_test(hints_only_make_things_safer),
       cmocka_unit_test(an_unknown_database_has_no_verdicts),

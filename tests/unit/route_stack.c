@@ -127,7 +127,7 @@ static size_t deepest(const struct form *form, size_t most)
     size_t n = low + (high - low + 1) / 2;
     char *text = write_form(form, n);
     size_t size = strlen(text);
-    if (size <= CEN_GRAMMAR_TEXT && cen_grammar_depth(text, size) <= CEN_GRAMMAR_DEPTH) {
+    if (size <= CEN_VERDICT_TEXT && cen_grammar_depth(text, size) <= CEN_GRAMMAR_DEPTH) {
       low = n;
     } else {
       high = n - 1;
@@ -188,7 +188,7 @@ static void absurdly_deep_statements_are_unknown(void **state)
 {
   (void)state;
   for (size_t i = 0; i < sizeof(forms) / sizeof(*forms); i++) {
-    char *text = write_form(&forms[i], 60000 / (strlen(forms[i].open) + strlen(forms[i].close)));
+    char *text = write_form(&forms[i], 16000 / (strlen(forms[i].open) + strlen(forms[i].close)));
     struct cen_sql_verdict verdict = cen_verdict_postgres(text, strlen(text), NULL);
     if (cen_grammar_depth(text, strlen(text)) > CEN_GRAMMAR_DEPTH) {
       assert_false(verdict.shareable);
@@ -209,7 +209,7 @@ static void wide_statements_are_parsed(void **state)
   };
   (void)state;
   for (size_t i = 0; i < sizeof(wide) / sizeof(*wide); i++) {
-    char *text = write_form(&wide[i], 3000);
+    char *text = write_form(&wide[i], 1400);
     struct cen_sql_verdict verdict = cen_verdict_postgres(text, strlen(text), NULL);
     if (!verdict.shareable) {
       fail_msg("%s: %.60s", verdict.why, text);
