@@ -3,7 +3,8 @@
  * long ago does not.
  *
  *     unhealthy   callers cannot be served: shutting down, or nothing is open and the last
- *                 attempt to connect has just failed, or a probe got no answer
+ *                 attempt to connect has just failed, or the circuit breaker refuses them, or a
+ *                 probe got no answer
  *     degraded    there is any other issue
  *     healthy     there is none; also before the first connect
  */
@@ -77,6 +78,12 @@ static void judge_connecting(const struct cen_figures *figures, struct cen_healt
   if (none && figures->connect_error != NULL && figures->probe != CEN_PROBE_GOOD) {
     add_issue(health, fresh ? CEN_ISSUE_CANNOT_CONNECT : CEN_ISSUE_LOST_CONNECTIONS,
               figures->connect_error);
+  }
+  if (figures->breaker.state != CENOTE_BREAKER_CLOSED) {
+    add_issue(health, CEN_ISSUE_BREAKER_OPEN, figures->breaker.why);
+  }
+  if (figures->login_breaker.state != CENOTE_BREAKER_CLOSED) {
+    add_issue(health, CEN_ISSUE_LOGIN_BREAKER_OPEN, figures->login_breaker.why);
   }
   if (figures->probe == CEN_PROBE_FAILED) {
     add_issue(health, CEN_ISSUE_PROBE_FAILED, figures->probe_error);

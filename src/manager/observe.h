@@ -29,6 +29,9 @@
   X(statements)          \
   X(statement_errors)    \
   X(slow_statements)     \
+  X(fallbacks)           \
+  X(retries)             \
+  X(breaker_rejections)  \
   X(memory_pressure_events)
 
 struct cen_recent {
@@ -55,6 +58,15 @@ void cen_recent_read(struct cen_recent_windows *windows, int64_t now_ns, struct 
 /* ----------------------------------------------------------------- figures */
 
 enum cen_probe { CEN_PROBE_NONE, CEN_PROBE_GOOD, CEN_PROBE_FAILED };
+
+/* One circuit breaker. */
+struct cen_breaker_figure {
+  cenote_breaker_state state;
+  int64_t not_closed_ms; /* for so long it has not been closed; 0 while it is */
+  int64_t next_ms;       /* until the next attempt; 0 while it is closed, or one is under way */
+  uint64_t opened, rejected;
+  const char *why; /* the last failure, without secrets; NULL or "": none yet */
+};
 
 /* Everything the words are made from. Texts are borrowed. */
 struct cen_figures {
@@ -83,7 +95,8 @@ struct cen_figures {
   enum cen_probe probe;
   const char *probe_error; /* or NULL */
 
-  bool simple_path; /* statements can also go over HTTP */
+  bool simple_path; /* single statements may share connections */
+  struct cen_breaker_figure breaker, login_breaker;
 };
 
 void cen_figures_settings(struct cen_figures *figures, const struct cen_settings *settings);
@@ -119,6 +132,8 @@ enum {
   CEN_WAIT_SAMPLES = 20,       /* waits before that is said */
   CEN_SLOW_MANY = 5,           /* percent of the statements of 15 min; above */
   CEN_SLOW_SAMPLES = 20,
+  CEN_RETRIES_MANY = 5,              /* percent of the statements of 15 min; above */
+  CEN_FALLBACKS_MANY = 20,           /* the same */
   CEN_CHURN_SHARE = 20,              /* new connections in percent of the leases of 15 min; above */
   CEN_CHURN_CREATED = 10,            /* connections before that is said */
   CEN_CONNECT_ERROR_FRESH_MS = 60000 /* a failed connect older than this is history */
@@ -135,6 +150,8 @@ enum {
   X(CANNOT_CONNECT, true, "No connection, and the last attempt failed")     \
   X(PROBE_FAILED, true, "The database did not answer")                      \
   X(LOST_CONNECTIONS, false, "No connection since the last attempt failed") \
+  X(BREAKER_OPEN, true, "The circuit breaker is open")                      \
+  X(LOGIN_BREAKER_OPEN, false, "The login circuit breaker is open")         \
   X(LOGIN_REFUSED, false, "The database refuses the login")                 \
   X(ACQUIRE_TIMEOUTS, false, "Callers timed out waiting for a connection")  \
   X(QUEUE, false, "The waiting queue is nearly full")                       \

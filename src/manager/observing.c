@@ -86,6 +86,24 @@ static void read_waits(struct pool *pool, uint64_t grants, cenote_percentiles *o
   out->count = grants;
 }
 
+static uint64_t less(uint64_t a, uint64_t b)
+{
+  return a > b ? a - b : 0; /* the two were not read at the same moment */
+}
+
+/* The leases behind shared connections are the manager's own, not anybody's. */
+static void set_shared_aside(struct cenote_manager *manager, cenote_statistics *out)
+{
+  struct simple_figures shared;
+  simple_look(manager, &shared);
+  out->pipelines = shared.pipelines;
+  out->in_flight = shared.in_flight;
+  out->reruns += shared.reruns;
+  out->active_leases = (int64_t)less((uint64_t)out->active_leases, (uint64_t)shared.pipelines);
+  out->leases_granted = less(out->leases_granted, shared.grants);
+  out->leases_released = less(out->leases_released, shared.releases);
+}
+
 static void read_counts(struct cenote_manager *manager, const struct pool_picture *picture,
                         cenote_statistics *out)
 {
@@ -123,12 +141,12 @@ static void read_counts(struct cenote_manager *manager, const struct pool_pictur
   };
   paths_read_counts(manager, out);
   breaking_read(manager, out);
+  set_shared_aside(manager, out);
 }
 
-static void read_latencies(struct cenote_manager *manager, const struct pool_picture *picture,
-                           cenote_statistics *out)
+static void read_latencies(struct cenote_manager *manager, cenote_statistics *out)
 {
-  read_waits(&manager->pool, picture->grants, &out->acquire_wait);
+  read_waits(&manager->pool, out->leases_granted, &out->acquire_wait);
   cen_hist_read(&manager->pool.hold, &out->hold);
   cen_hist_read(&manager->pool.connect, &out->connect);
   paths_read(manager, out);
@@ -146,7 +164,7 @@ cenote_status cenote_pool_statistics(cenote_manager *manager, cenote_statistics 
   struct pool_picture picture;
   pool_look(&manager->pool, cen_now_ns(), &picture);
   read_counts(manager, &picture, statistics);
-  read_latencies(manager, &picture, statistics);
+  read_latencies(manager, statistics);
   return CENOTE_OK;
 }
 
@@ -239,6 +257,7 @@ struct observation {
   struct cen_figures figures;
   struct pool_failure failure;
   uint64_t closed_by[POOL_REASON_COUNT];
+  struct cen_breaker_view breaker, login_breaker;
   struct probe probe;
   cenote_lease_info *leases;
 };
@@ -284,6 +303,20 @@ static void redact_leases(struct cenote_manager *manager, cenote_lease_info *lea
   }
 }
 
+static void read_breaker(struct cen_breaker *breaker, int64_t now_ns, struct cen_breaker_view *view,
+                         struct cen_breaker_figure *figure)
+{
+  cen_breaker_look(breaker, view);
+  *figure = (struct cen_breaker_figure){
+      .state = view->state, .opened = view->opened, .rejected = view->rejected, .why = view->why};
+  if (view->state != CENOTE_BREAKER_CLOSED) {
+    figure->not_closed_ms = (now_ns - view->opened_ns) / CEN_NS_PER_MS;
+  }
+  if (view->state == CENOTE_BREAKER_IS_OPEN && view->next_ns > now_ns) {
+    figure->next_ms = (view->next_ns - now_ns) / CEN_NS_PER_MS;
+  }
+}
+
 static void observe(struct cenote_manager *manager, bool probe, struct observation *seen)
 {
   memset(seen, 0, sizeof *seen);
@@ -300,7 +333,7 @@ static void observe(struct cenote_manager *manager, bool probe, struct observati
   figures->longest_wait_ms = picture.longest_wait_ns / CEN_NS_PER_MS;
   figures->statistics.size = sizeof figures->statistics;
   read_counts(manager, &picture, &figures->statistics);
-  read_latencies(manager, &picture, &figures->statistics);
+  read_latencies(manager, &figures->statistics);
   cen_figures_settings(figures, &manager->settings);
   figures->unix_ms = cen_wall_ms();
   figures->uptime_ms = (now - manager->observer->born_ns) / CEN_NS_PER_MS;
@@ -319,6 +352,9 @@ static void observe(struct cenote_manager *manager, bool probe, struct observati
     figures->connect_error = seen->failure.message;
     figures->connect_error_age_ms = (now - seen->failure.at_ns) / CEN_NS_PER_MS;
   }
+  figures->simple_path = simple_is_there(manager);
+  read_breaker(&manager->breaker, now, &seen->breaker, &figures->breaker);
+  read_breaker(&manager->login_breaker, now, &seen->login_breaker, &figures->login_breaker);
   figures->probe = seen->probe.outcome;
   figures->probe_error = seen->probe.error.message[0] != '\0' ? seen->probe.error.message : NULL;
 }

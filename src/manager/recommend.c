@@ -134,6 +134,36 @@ static void advise_on_errors(const struct cen_figures *figures, struct cen_advic
   }
 }
 
+/* What is made good without anybody noticing should not become a habit. */
+static void advise_on_paths(const struct cen_figures *figures, struct cen_advice *advice)
+{
+  const struct cen_recent *minute = &figures->minute, *quarter = &figures->quarter;
+  const bool enough = quarter->statements >= CEN_SLOW_SAMPLES;
+  if (minute->breaker_rejections > 0) {
+    add(advice, "warning", CEN_HIGH,
+        figures->login_breaker.state != CENOTE_BREAKER_CLOSED
+            ? "Check user and password; the next login is tried by itself."
+            : "See why the database fails; when it answers again callers are let through by "
+              "themselves.",
+        "The circuit breaker refused %" PRIu64 " callers in the last minute.",
+        minute->breaker_rejections);
+  }
+  if (enough && quarter->retries * 100 > quarter->statements * CEN_RETRIES_MANY) {
+    add(advice, "info", CEN_MEDIUM,
+        "Look at what ends the connections: the server's log, a proxy or firewall in between.",
+        "%" PRIu64 " statements of the last 15 minutes were tried again after a lost connection.",
+        quarter->retries);
+  }
+  if (enough && quarter->fallbacks * 100 > quarter->statements * CEN_FALLBACKS_MANY) {
+    add(advice, "info", CEN_LOW,
+        "Give such statements the hint CENOTE_HINT_TRANSACTION, which saves the first try.",
+        "%" PRIu64
+        " statements of the last 15 minutes were tried on a shared connection first and needed one "
+        "of their own.",
+        quarter->fallbacks);
+  }
+}
+
 static void advise_on_waiting(const struct cen_figures *figures, struct cen_advice *advice)
 {
   const cenote_statistics *now = &figures->statistics;
@@ -187,6 +217,7 @@ void cen_advise(const struct cen_figures *figures, const struct cen_health *heal
   advise_on_shares(figures, advice);
   advise_on_connections(figures, advice);
   advise_on_errors(figures, advice);
+  advise_on_paths(figures, advice);
   advise_on_waiting(figures, advice);
   advise_on_the_oldest(figures, advice);
 }

@@ -85,6 +85,20 @@ static void put_percentiles(struct cen_json *json, const char *key, const cenote
   cen_json_object_end(json);
 }
 
+/* Plain counts in a struct that is made for times. */
+static void put_spread(struct cen_json *json, const char *key, const cenote_percentiles *counts)
+{
+  cen_json_key(json, key);
+  cen_json_object(json);
+  put_count(json, "count", counts->count);
+  put_real(json, "mean", counts->mean_us);
+  put_count(json, "p50", counts->p50_us);
+  put_count(json, "p95", counts->p95_us);
+  put_count(json, "p99", counts->p99_us);
+  put_count(json, "max", counts->max_us);
+  cen_json_object_end(json);
+}
+
 /* -------------------------------------------------------------- statistics */
 
 static void write_config(struct cen_json *json, const struct cen_figures *figures)
@@ -202,6 +216,9 @@ static void write_recent(struct cen_json *json, const struct cen_recent *recent)
   put_count(json, "statements", recent->statements);
   put_count(json, "statementErrors", recent->statement_errors);
   put_count(json, "slowStatements", recent->slow_statements);
+  put_count(json, "fallbacks", recent->fallbacks);
+  put_count(json, "retries", recent->retries);
+  put_count(json, "breakerRejections", recent->breaker_rejections);
   put_count(json, "memoryPressureEvents", recent->memory_pressure_events);
   cen_json_object_end(json);
 }
@@ -222,6 +239,60 @@ static void write_latency(struct cen_json *json, const cenote_statistics *all)
   put_percentiles(json, "hold", &all->hold);
   put_percentiles(json, "statement", &all->statement);
   put_percentiles(json, "connect", &all->connect);
+  cen_json_object_end(json);
+}
+
+static void put_path(struct cen_json *json, const cenote_path_statistics *path)
+{
+  put_count(json, "statements", path->statements);
+  put_count(json, "errors", path->errors);
+  put_percentiles(json, "wait", &path->wait);
+  put_percentiles(json, "statement", &path->statement);
+}
+
+static void write_paths(struct cen_json *json, const struct cen_figures *figures)
+{
+  const cenote_statistics *all = &figures->statistics;
+  cen_json_object(json);
+  cen_json_key(json, "simple");
+  cen_json_object(json);
+  put_bool(json, "available", figures->simple_path);
+  put_path(json, &all->simple);
+  put_int(json, "connections", all->pipelines);
+  put_int(json, "inFlight", all->in_flight);
+  put_spread(json, "depth", &all->depth);
+  put_spread(json, "batch", &all->batch);
+  cen_json_object_end(json);
+  cen_json_key(json, "exclusive");
+  cen_json_object(json);
+  put_path(json, &all->exclusive);
+  cen_json_object_end(json);
+  put_count(json, "fallbacks", all->fallbacks);
+  put_count(json, "retries", all->retries);
+  put_count(json, "reruns", all->reruns);
+  put_count(json, "transactionRetries", all->transaction_retries);
+  cen_json_object_end(json);
+}
+
+static void write_breaker(struct cen_json *json, const struct cen_breaker_figure *breaker)
+{
+  cen_json_object(json);
+  put_text(json, "state", cenote_breaker_name(breaker->state));
+  put_int(json, "notClosedMs", breaker->not_closed_ms);
+  put_int(json, "nextAttemptMs", breaker->next_ms);
+  put_count(json, "opened", breaker->opened);
+  put_count(json, "rejected", breaker->rejected);
+  put_text(json, "lastFailure", breaker->why != NULL ? breaker->why : "");
+  cen_json_object_end(json);
+}
+
+static void write_breakers(struct cen_json *json, const struct cen_figures *figures)
+{
+  cen_json_object(json);
+  cen_json_key(json, "endpoint");
+  write_breaker(json, &figures->breaker);
+  cen_json_key(json, "login");
+  write_breaker(json, &figures->login_breaker);
   cen_json_object_end(json);
 }
 
@@ -246,6 +317,10 @@ void cen_write_statistics(struct cen_json *json, const struct cen_figures *figur
   write_check(json, figures);
   cen_json_key(json, "latency");
   write_latency(json, all);
+  cen_json_key(json, "paths");
+  write_paths(json, figures);
+  cen_json_key(json, "breakers");
+  write_breakers(json, figures);
   cen_json_key(json, "lastMinute");
   write_recent(json, &figures->minute);
   cen_json_key(json, "last15Minutes");
@@ -326,26 +401,35 @@ char *cen_statistics_json(const struct cen_figures *figures)
   return take_text(&buf);
 }
 
+/* What health and status have in common, as members of an object that is open; only the names of
+ * two of them differ. */
+static void put_verdict(struct cen_json *json, const struct cen_figures *figures,
+                        const struct cen_health *health, const char *status_key,
+                        const char *statistics_key)
+{
+  struct cen_advice advice;
+  cen_advise(figures, health, &advice);
+  put_text(json, status_key, cenote_health_name(health->status));
+  put_text(json, "state", cenote_state_name(figures->statistics.state));
+  cen_json_key(json, statistics_key);
+  cen_write_statistics(json, figures);
+  cen_json_key(json, "issues");
+  cen_write_issues(json, health);
+  cen_json_key(json, "recommendations");
+  cen_write_advice(json, &advice);
+  cen_json_key(json, "derivedMetrics");
+  cen_write_derived(json, figures);
+}
+
 char *cen_health_json(const struct cen_figures *figures)
 {
   struct cen_buf buf;
   struct cen_json json;
   struct cen_health health;
-  struct cen_advice advice;
   cen_health_judge(figures, &health);
-  cen_advise(figures, &health, &advice);
   start(&buf, &json);
   cen_json_object(&json);
-  put_text(&json, "status", cenote_health_name(health.status));
-  put_text(&json, "state", cenote_state_name(figures->statistics.state));
-  cen_json_key(&json, "poolStatistics");
-  cen_write_statistics(&json, figures);
-  cen_json_key(&json, "issues");
-  cen_write_issues(&json, &health);
-  cen_json_key(&json, "recommendations");
-  cen_write_advice(&json, &advice);
-  cen_json_key(&json, "derivedMetrics");
-  cen_write_derived(&json, figures);
+  put_verdict(&json, figures, &health, "status", "poolStatistics");
   put_time(&json, figures);
   cen_json_object_end(&json);
   return take_text(&buf);
@@ -375,25 +459,14 @@ char *cen_status_json(const struct cen_figures *figures)
   struct cen_buf buf;
   struct cen_json json;
   struct cen_health health;
-  struct cen_advice advice;
   cen_health_judge(figures, &health);
-  cen_advise(figures, &health, &advice);
   start(&buf, &json);
   cen_json_object(&json);
   put_text(&json, "status", cenote_health_name(health.status));
   put_time(&json, figures);
   cen_json_key(&json, "connectionPool");
   cen_json_object(&json);
-  put_text(&json, "health", cenote_health_name(health.status));
-  put_text(&json, "state", cenote_state_name(figures->statistics.state));
-  cen_json_key(&json, "issues");
-  cen_write_issues(&json, &health);
-  cen_json_key(&json, "statistics");
-  cen_write_statistics(&json, figures);
-  cen_json_key(&json, "derivedMetrics");
-  cen_write_derived(&json, figures);
-  cen_json_key(&json, "recommendations");
-  cen_write_advice(&json, &advice);
+  put_verdict(&json, figures, &health, "health", "statistics");
   cen_json_object_end(&json);
   cen_json_object_end(&json);
   return take_text(&buf);

@@ -167,6 +167,40 @@ static void slow_statements_above_5_percent_are_an_info(void **state)
   assert_false(advises(&figures, "info", CEN_MEDIUM, "slower than"));
 }
 
+static void callers_refused_by_a_breaker_are_a_warning(void **state)
+{
+  (void)state;
+  struct cen_figures figures = good_figures();
+  figures.quarter.breaker_rejections = 7;
+  assert_int_equal(advice_count(&figures), 0);
+  figures.minute.breaker_rejections = 1;
+  assert_true(advises(&figures, "warning", CEN_HIGH, "refused 1 callers"));
+}
+
+static void many_retries_are_an_info(void **state)
+{
+  (void)state;
+  struct cen_figures figures = good_figures();
+  figures.quarter.statements = 20;
+  figures.quarter.retries = 1;
+  assert_false(advises(&figures, "info", CEN_MEDIUM, "tried again"));
+  figures.quarter.retries = 2;
+  assert_true(advises(&figures, "info", CEN_MEDIUM, "2 statements"));
+  figures.quarter.statements = 19;
+  assert_false(advises(&figures, "info", CEN_MEDIUM, "tried again"));
+}
+
+static void many_fallbacks_are_an_info(void **state)
+{
+  (void)state;
+  struct cen_figures figures = good_figures();
+  figures.quarter.statements = 20;
+  figures.quarter.fallbacks = 4;
+  assert_false(advises(&figures, "info", CEN_LOW, "shared connection first"));
+  figures.quarter.fallbacks = 5;
+  assert_true(advises(&figures, "info", CEN_LOW, "shared connection first"));
+}
+
 static void memory_pressure_is_an_info(void **state)
 {
   (void)state;
@@ -249,6 +283,9 @@ int main(void)
       cmocka_unit_test(failed_acquires_are_a_warning),
       cmocka_unit_test(errors_of_the_database_get_their_own_advice),
       cmocka_unit_test(slow_statements_above_5_percent_are_an_info),
+      cmocka_unit_test(callers_refused_by_a_breaker_are_a_warning),
+      cmocka_unit_test(many_retries_are_an_info),
+      cmocka_unit_test(many_fallbacks_are_an_info),
       cmocka_unit_test(memory_pressure_is_an_info),
       cmocka_unit_test(lease_past_its_deadline_is_named_and_escaped),
       cmocka_unit_test(most_urgent_comes_first),

@@ -164,6 +164,33 @@ static void refused_login_is_an_issue(void **state)
   assert_int_equal(status_of(&figures), CENOTE_DEGRADED);
 }
 
+static void a_breaker_that_refuses_callers_is_unhealthy(void **state)
+{
+  (void)state;
+  static const cenote_breaker_state states[] = {CENOTE_BREAKER_IS_OPEN, CENOTE_BREAKER_HALF_OPEN};
+  for (size_t i = 0; i < 2; i++) {
+    struct cen_figures figures = good_figures();
+    assert_false(has_issue(&figures, CEN_ISSUE_BREAKER_OPEN));
+    figures.breaker.state = states[i];
+    figures.breaker.why = "connection refused";
+    struct cen_health health;
+    cen_health_judge(&figures, &health);
+    assert_int_equal(health.status, CENOTE_UNHEALTHY);
+    assert_string_equal(health.text[0], "The circuit breaker is open: connection refused");
+  }
+}
+
+/* Sessions that are in go on working: that nobody can log in is not the end yet. */
+static void a_login_breaker_is_an_issue(void **state)
+{
+  (void)state;
+  struct cen_figures figures = good_figures();
+  assert_false(has_issue(&figures, CEN_ISSUE_LOGIN_BREAKER_OPEN));
+  figures.login_breaker.state = CENOTE_BREAKER_IS_OPEN;
+  assert_true(has_issue(&figures, CEN_ISSUE_LOGIN_BREAKER_OPEN));
+  assert_int_equal(status_of(&figures), CENOTE_DEGRADED);
+}
+
 static void manager_that_shuts_down_is_unhealthy(void **state)
 {
   (void)state;
@@ -214,6 +241,8 @@ static void every_issue_fits_at_once(void **state)
   figures.connect_error = text;
   figures.probe = CEN_PROBE_FAILED;
   figures.probe_error = text;
+  figures.breaker.state = figures.login_breaker.state = CENOTE_BREAKER_IS_OPEN;
+  figures.breaker.why = figures.login_breaker.why = text;
   figures.statistics.state = CENOTE_STATE_DRAINING;
   cen_health_judge(&figures, &health);
   assert_int_equal(health.count, CEN_ISSUE_COUNT - 1); /* LOST and CANNOT_CONNECT exclude */
@@ -248,6 +277,8 @@ int main(void)
       cmocka_unit_test(failed_connect_without_any_connection_is_unhealthy_while_fresh),
       cmocka_unit_test(probe_decides_when_there_was_one),
       cmocka_unit_test(refused_login_is_an_issue),
+      cmocka_unit_test(a_breaker_that_refuses_callers_is_unhealthy),
+      cmocka_unit_test(a_login_breaker_is_an_issue),
       cmocka_unit_test(manager_that_shuts_down_is_unhealthy),
       cmocka_unit_test(lease_that_does_not_let_go_is_an_issue),
       cmocka_unit_test(every_issue_fits_at_once),

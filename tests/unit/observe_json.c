@@ -83,6 +83,30 @@ static void check_statistics(json_t *root)
   assert_true(json_is_true(get(root, "healthCheck.enabled")));
   assert_number(root, "latency.acquireWait.count", 42);
   assert_number(root, "last15Minutes.leasesGranted", 500);
+  assert_number(root, "last15Minutes.breakerRejections", 0);
+  assert_true(json_is_true(get(root, "paths.simple.available")));
+  assert_number(root, "paths.simple.statements", 31);
+  assert_number(root, "paths.simple.errors", 3);
+  assert_number(root, "paths.simple.wait.count", 30);
+  assert_number(root, "paths.simple.connections", 2);
+  assert_number(root, "paths.simple.inFlight", 9);
+  assert_number(root, "paths.simple.depth.p95", 16);
+  assert_number(root, "paths.simple.batch.max", 12);
+  assert_number(root, "paths.exclusive.statements", 32);
+  assert_number(root, "paths.exclusive.statement.count", 0);
+  assert_number(root, "paths.fallbacks", 33);
+  assert_number(root, "paths.retries", 34);
+  assert_number(root, "paths.reruns", 35);
+  assert_number(root, "paths.transactionRetries", 36);
+  assert_text(root, "breakers.endpoint.state", "closed");
+  assert_text(root, "breakers.endpoint.lastFailure", "");
+  assert_number(root, "breakers.endpoint.opened", 0);
+  assert_text(root, "breakers.login.state", "half-open");
+  assert_text(root, "breakers.login.lastFailure", "no \"such\" user");
+  assert_number(root, "breakers.login.notClosedMs", 5000);
+  assert_number(root, "breakers.login.nextAttemptMs", 700);
+  assert_number(root, "breakers.login.opened", 2);
+  assert_number(root, "breakers.login.rejected", 44);
   assert_text(root, "timestamp", "2024-01-15T10:30:00.000Z");
   json_t *lease = json_array_get(get(root, "activeLeases"), 0);
   assert_text(lease, "id", "1-2-18446744073709551615");
@@ -104,6 +128,18 @@ static struct cen_figures sample_figures(const cenote_lease_info *lease)
   figures.statistics.lease_timeouts = 12;
   figures.statistics.check_failures = 13;
   figures.statistics.acquire_wait.count = 42;
+  figures.simple_path = true;
+  figures.statistics.simple =
+      (cenote_path_statistics){.statements = 31, .errors = 3, .wait.count = 30};
+  figures.statistics.exclusive.statements = 32;
+  figures.statistics.pipelines = 2;
+  figures.statistics.in_flight = 9;
+  figures.statistics.depth.p95_us = 16;
+  figures.statistics.batch.max_us = 12;
+  figures.statistics.fallbacks = 33;
+  figures.statistics.retries = 34;
+  figures.statistics.reruns = 35;
+  figures.statistics.transaction_retries = 36;
   figures.closed_by = closed_by;
   return figures;
 }
@@ -113,6 +149,12 @@ static void pool_statistics_have_the_documented_shape(void **state)
   (void)state;
   cenote_lease_info lease = sample_lease();
   struct cen_figures figures = sample_figures(&lease);
+  figures.login_breaker = (struct cen_breaker_figure){.state = CENOTE_BREAKER_HALF_OPEN,
+                                                      .not_closed_ms = 5000,
+                                                      .next_ms = 700,
+                                                      .opened = 2,
+                                                      .rejected = 44,
+                                                      .why = "no \"such\" user"};
   json_t *root = parse(cen_statistics_json(&figures));
   check_statistics(root);
   json_decref(root);
