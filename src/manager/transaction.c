@@ -2,6 +2,7 @@
 #include "manager/transact.h"
 
 #include "base/error.h"
+#include "base/result.h"
 #include "sql/scan.h"
 
 #include <stdio.h>
@@ -54,13 +55,20 @@ static cenote_status control(struct entry *entry, cenote_request_kind kind, ceno
   return status;
 }
 
+static cenote_status run_own(struct entry *entry, const char *sql, cenote_sink *sink,
+                             cenote_error *error)
+{
+  cenote_request request = {
+      .size = sizeof request, .kind = CENOTE_REQUEST_EXECUTE, .sql = sql, .sink = sink};
+  return call_run(entry->session, &request, statement_deadline(entry), error);
+}
+
 static cenote_status savepoint(struct entry *entry, const char *verb, unsigned number,
                                cenote_error *error)
 {
   char sql[64];
   snprintf(sql, sizeof sql, "%s cenote_%u", verb, number);
-  cenote_request request = {.size = sizeof request, .kind = CENOTE_REQUEST_EXECUTE, .sql = sql};
-  return call_run(entry->session, &request, statement_deadline(entry), error);
+  return run_own(entry, sql, NULL, error);
 }
 
 /* Less is open than the caller thinks: because the session died since, or by his own statement. */
@@ -340,6 +348,76 @@ static cenote_status run_all(struct entry *entry, const cenote_statement *statem
   return CENOTE_OK;
 }
 
+/* SQLite: does its transaction refuse to write already? */
+static cenote_status read_query_only(struct entry *entry, bool *on, cenote_error *error)
+{
+  cenote_sink sink;
+  cenote_status status = statement_sink(entry->manager, &sink, error);
+  if (status != CENOTE_OK) {
+    return status;
+  }
+  status = run_own(entry, "PRAGMA query_only", &sink, error);
+  cenote_result *result = cen_sink_take(&sink);
+  *on = cenote_result_integer(result, 0, 0) != 0;
+  cenote_result_free(result);
+  cen_sink_deinit(&sink);
+  return status;
+}
+
+/* A savepoint that refuses to write. On PostgreSQL that ends with it; *undo: on SQLite it does not. A
+ * driver of the caller's own knows it for whole transactions only. */
+static cenote_status refuse_writes(struct entry *entry, bool *undo, cenote_error *error)
+{
+  const char *name = entry->manager->driver->name;
+  bool on = false;
+  if (strcmp(name, "postgres") == 0) {
+    return run_own(entry, "SET TRANSACTION READ ONLY", NULL, error);
+  }
+  if (strcmp(name, "sqlite") != 0) {
+    return CENOTE_OK;
+  }
+  cenote_status status = read_query_only(entry, &on, error);
+  if (status == CENOTE_OK && !on) {
+    status = run_own(entry, "PRAGMA query_only=1", NULL, error);
+    *undo = true; /* also when that failed: nobody knows how far it came */
+  }
+  return status;
+}
+
+/* The savepoint has ended, or the whole transaction with it; then the driver has seen to it. */
+static void allow_writes(struct entry *entry)
+{
+  if (run_own(entry, "PRAGMA query_only=0", NULL, NULL) != CENOTE_OK) {
+    entry->manager->driver->abort(entry->session->connection);
+  }
+}
+
+static cenote_status run_batch(struct entry *entry, const cenote_statement *statements, size_t n,
+                               cenote_batch_mode mode, cenote_result **results, cenote_error *error)
+{
+  cenote_status status = transaction_begin(entry, mode, error);
+  if (status != CENOTE_OK) {
+    return status;
+  }
+  const unsigned depth = entry->session->depth;
+  bool undo = false;
+  if (mode == CENOTE_BATCH_READ && depth > 1) {
+    status = refuse_writes(entry, &undo, error);
+  }
+  if (status == CENOTE_OK) {
+    status = run_all(entry, statements, n, results, error);
+  }
+  if (status == CENOTE_OK) {
+    status = transaction_commit(entry, error);
+  } else {
+    roll_back_to(entry, depth);
+  }
+  if (undo) {
+    allow_writes(entry);
+  }
+  return status;
+}
+
 /* Its own BEGIN or COMMIT would end the one transaction that makes it all or nothing. */
 static bool ends_transaction(const char *sql)
 {
@@ -402,16 +480,7 @@ cenote_status cenote_batch(cenote_lease lease, const cenote_statement *statement
   if (status != CENOTE_OK) {
     goto done;
   }
-  status = transaction_begin(&entry, mode, error);
-  if (status == CENOTE_OK) {
-    const unsigned depth = entry.session->depth;
-    status = run_all(&entry, statements, n, collected, error);
-    if (status == CENOTE_OK) {
-      status = transaction_commit(&entry, error);
-    } else {
-      roll_back_to(&entry, depth);
-    }
-  }
+  status = run_batch(&entry, statements, n, mode, collected, error);
   status = lease_leave(&entry, status, error);
 
 done:

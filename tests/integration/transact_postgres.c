@@ -196,6 +196,31 @@ static void a_failed_transaction_is_not_committed_by_anybody(void **state)
   rig_close(&rig);
 }
 
+static void a_batch_that_only_reads_does_so_inside_a_transaction_too(void **state)
+{
+  (void)state;
+  struct rig rig;
+  cenote_transaction *tx;
+  cenote_result **results;
+  cenote_error error = CENOTE_ERROR_INIT;
+  const cenote_statement write = {"update tx set n = 4", NULL, 0};
+  const cenote_statement read = {"select sum(n)::int from tx", NULL, 0};
+  open_rig(&rig);
+  cenote_lease lease = rig_acquire(rig.manager, "reader");
+  must(cenote_begin(lease, 0, &tx, &error), &error);
+  must(run(tx, "update tx set n = 1", &error), &error);
+  failed_with(cenote_batch(lease, &write, 1, CENOTE_BATCH_READ, &results, &error), &error, "25006");
+  must(cenote_batch(lease, &read, 1, CENOTE_BATCH_READ, &results, &error), &error);
+  assert_int_equal(cenote_result_integer(results[0], 0, 0), 2);
+  cenote_results_free(results, 1);
+  must(run(tx, "update tx set n = n + 1", &error), &error);
+  must(cenote_commit(tx, &error), &error);
+  assert_int_equal(rig_integer(lease, "select sum(n)::int from tx"), 4);
+  rig_must_run(lease, "update tx set n = 0");
+  rig_release(lease);
+  rig_close(&rig);
+}
+
 /* -------------------------------------------------------------------------- conflicts */
 
 struct rival {
@@ -615,6 +640,7 @@ int main(void)
       cmocka_unit_test(a_begin_inside_sets_what_it_says),
       cmocka_unit_test(ends_sent_by_the_body_hold_on_the_server),
       cmocka_unit_test(a_failed_transaction_is_not_committed_by_anybody),
+      cmocka_unit_test(a_batch_that_only_reads_does_so_inside_a_transaction_too),
       cmocka_unit_test(a_serialization_failure_is_repeated_where_that_is_allowed),
       cmocka_unit_test(a_deadlock_is_repeated_where_that_is_allowed),
       cmocka_unit_test(a_connection_killed_in_the_body_or_before_the_commit_commits_nothing),

@@ -411,6 +411,31 @@ static void a_batch_that_only_reads_refuses_to_write(void **state)
   base_close(&base);
 }
 
+static void a_batch_that_only_reads_refuses_to_write_inside_a_transaction_too(void **state)
+{
+  (void)state;
+  struct base base;
+  cenote_result **results;
+  base_open(&base);
+  cenote_lease lease = must_acquire(base.manager, "reader");
+  const cenote_statement write = {"INSERT INTO t VALUES (1, 1)", NULL, 0};
+  const cenote_statement read = {"SELECT count(*) FROM t", NULL, 0};
+  cenote_transaction *tx = must_begin(lease, 0);
+  must_tx(tx, "INSERT INTO t VALUES (5, 5)");
+  expect(CENOTE_DATABASE, cenote_batch(lease, &write, 1, CENOTE_BATCH_READ, &results, &base.error),
+         &base.error);
+  assert_string_equal(base.error.sqlstate, "25006");
+  must(cenote_batch(lease, &read, 1, CENOTE_BATCH_READ, &results, &base.error), &base.error);
+  assert_int_equal(cenote_result_integer(results[0], 0, 0), 1);
+  cenote_results_free(results, 1);
+  must_tx(tx, "INSERT INTO t VALUES (9, 9)"); /* the mode ended with the batch */
+  must_commit(tx);
+  must_run(lease, "INSERT INTO t VALUES (10, 10)");
+  must_release(lease);
+  assert_int_equal(rows_in(base.manager), 3);
+  base_close(&base);
+}
+
 static void a_wrong_batch_changes_nothing(void **state)
 {
   (void)state;
@@ -463,6 +488,7 @@ int main(void)
       TEST(a_batch_is_all_or_nothing_and_names_the_failing_one),
       TEST(a_batch_in_a_transaction_undoes_only_itself),
       TEST(a_batch_that_only_reads_refuses_to_write),
+      TEST(a_batch_that_only_reads_refuses_to_write_inside_a_transaction_too),
       TEST(a_wrong_batch_changes_nothing),
   };
   if (!scratch_open()) {
