@@ -258,7 +258,7 @@ static void every_function_keeps_its_verdict(void **state)
 static void random_statements_keep_their_verdicts(void **state)
 {
   struct bench *bench = *state;
-  int64_t until = now_ms() + number("SECONDS", 6) * 1000;
+  int64_t until = now_ms() + number("SECONDS", 5) * 1000;
   size_t count = 0;
   bench->shareable = bench->reads = bench->succeeded = 0;
   for (; now_ms() < until; count++) {
