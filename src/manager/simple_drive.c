@@ -278,7 +278,7 @@ static bool sleep_on(struct pipeline_call *call, int64_t until_ns)
 int64_t simple_drive(struct simple *simple, struct pipeline_hand *hand, struct pipeline_todo *todo,
                      struct pipeline_wakes *wakes)
 {
-  const bool is_loop = hand->call == NULL;
+  const bool is_loop = hand == &simple->set.loop; /* a call that rests may be gone already */
   for (;;) {
     simple_wake(simple, wakes, is_loop);
     switch (todo->kind) {
