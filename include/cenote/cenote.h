@@ -574,7 +574,7 @@ typedef enum cenote_isolation {
 typedef struct cenote_transact_options {
   size_t size;
   const char *operation_id;
-  cenote_batch_mode mode; /* CENOTE_BATCH_READ: read only */
+  cenote_batch_mode mode; /* CENOTE_BATCH_READ: read only; without options: CENOTE_BATCH_WRITE */
   cenote_isolation isolation;
   bool deferrable;
   int64_t timeout_ms; /* one deadline for all of it, repetitions too; 0 or negative: the lease's */
@@ -601,7 +601,8 @@ typedef cenote_status (*cenote_transact_callback)(void *context, cenote_transact
  * nothing but warn once: its isolation level, READ ONLY and DEFERRABLE are applied when nothing has run
  * yet, else it is refused (25001). A COMMIT or ROLLBACK sent by it ends the transaction: nothing
  * is run again after it, and what it executes later is refused (25P01). Retries wait, exponentially
- * with jitter, within the deadline.
+ * with jitter, within the deadline. CENOTE_OUTCOME_UNKNOWN: the connection was lost during the
+ * commit, which is not repeated. Blocks like cenote_acquire. All of it: docs/manager.md.
  */
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_transact(cenote_manager *manager,
                                                          cenote_transact_callback callback,
@@ -612,7 +613,10 @@ cenote_transact_with(cenote_manager *manager, const cenote_transact_options *opt
 
 /* The asynchronous form. `begin` is called when the transaction is open, again for each
  * repetition; it starts statements with cenote_tx_execute_async, one at a time, and in the end
- * something calls cenote_tx_finish. `done` comes exactly once, after the commit or rollback. */
+ * something calls cenote_tx_finish. `done` comes exactly once, after the commit or rollback, and
+ * never between `begin` and cenote_tx_finish, so that the handle stays good: what was cancelled or
+ * lost its lease tells so at the next call. Only cenote_close does not wait for it. The ticket is
+ * for cenote_cancel_query. */
 typedef void (*cenote_transact_begin)(void *context, cenote_transaction *transaction);
 typedef void (*cenote_transact_done)(void *context, cenote_status status,
                                      const cenote_error *error);

@@ -13,11 +13,10 @@ enum { FIRST_PAUSE_MS = 5 };
 /* ------------------------------------------------------------------------ both forms */
 
 cenote_status transact_check(const cenote_manager *manager, const cenote_transact_options *options,
-                             bool has_callback, cenote_error *error)
+                             cenote_error *error)
 {
-  if (manager == NULL || !has_callback) {
-    return cenote_error_set(error, CENOTE_INVALID, "%s: NULL",
-                            manager == NULL ? "manager" : "callback");
+  if (manager == NULL) {
+    return cenote_error_set(error, CENOTE_INVALID, "manager: NULL");
   }
   if (options != NULL && options->size < sizeof *options) {
     return cenote_error_set(error, CENOTE_INVALID,
@@ -211,7 +210,10 @@ cenote_status cenote_transact_with(cenote_manager *manager, const cenote_transac
                                    cenote_transact_callback callback, void *context,
                                    cenote_error *error)
 {
-  cenote_status status = transact_check(manager, options, callback != NULL, error);
+  if (callback == NULL) {
+    return cenote_error_set(error, CENOTE_INVALID, "callback: NULL");
+  }
+  cenote_status status = transact_check(manager, options, error);
   if (status != CENOTE_OK) {
     return status;
   }

@@ -126,7 +126,7 @@ struct transact {
 
 /* `now_ns`: where time counts, it is an argument. */
 cenote_status transact_check(const cenote_manager *manager, const cenote_transact_options *options,
-                             bool has_callback, cenote_error *error);
+                             cenote_error *error);
 void transact_init(struct transact *transact, cenote_manager *manager,
                    const cenote_transact_options *options, int64_t now_ns);
 enum transact_step transact_start(struct transact *transact, int64_t now_ns);

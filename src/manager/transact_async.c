@@ -145,8 +145,10 @@ cenote_status cenote_transact_async(cenote_manager *manager, const cenote_transa
   if (ticket != NULL) {
     *ticket = (cenote_ticket){0};
   }
-  const cenote_status status =
-      transact_check(manager, options, begin != NULL && done != NULL, error);
+  if (begin == NULL || done == NULL) {
+    return cenote_error_set(error, CENOTE_INVALID, "callback: NULL");
+  }
+  const cenote_status status = transact_check(manager, options, error);
   if (status != CENOTE_OK) {
     return status;
   }

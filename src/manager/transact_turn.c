@@ -34,10 +34,14 @@ static void deliver(struct routed *routed)
   }
   routed_unlock(routed);
   routed->done(routed->context, transact->status, &transact->error);
+  free(routed->statement);
   free(routed);
 }
 
-/* The body's statement is over, if one was under way: a cancel ends in nobody's. */
+static void serve(struct routed *routed);
+
+/* The body's statement is over. A rollback of ours, after a cancel, was nobody's: what the body asked
+ * for meanwhile is next. */
 static void tell(struct routed *routed, cenote_status status, cenote_result *result,
                  const cenote_error *error)
 {
@@ -46,6 +50,7 @@ static void tell(struct routed *routed, cenote_status status, cenote_result *res
   const bool asked = routed->turn == TURN_RUNS;
   routed_unlock(routed);
   if (!asked) {
+    serve(routed);
     return;
   }
   ticket_end(routed_manager(routed), &routed->statement_ticket);

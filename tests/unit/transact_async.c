@@ -237,6 +237,35 @@ static void a_cancel_during_the_bodys_turn_rolls_back_at_once_and_waits_for_its_
   }
 }
 
+static void a_body_that_ends_while_its_cancel_rolls_back_is_told(void **state)
+{
+  (void)state;
+  struct place place;
+  ON_EACH(place)
+  {
+    place.script.delay_ns[CENOTE_REQUEST_ROLLBACK] = 60 * 1000000;
+    for (int statement = 0; statement < 2; statement++) {
+      struct flow flow = {.manager = place.manager, .lazy = true};
+      flow_start(&flow, NULL);
+      drive_until(place.manager, flow.begun == 1);
+      const uint64_t before = started(&place, CENOTE_REQUEST_ROLLBACK);
+      cancel_it(&flow);
+      drive_until(place.manager, started(&place, CENOTE_REQUEST_ROLLBACK) > before);
+      if (statement != 0) {
+        cenote_error error = CENOTE_ERROR_INIT;
+        must(cenote_tx_execute_async(flow.transaction, "insert", NULL, 0, on_statement, &flow, NULL,
+                                     &error),
+             &error);
+      } else {
+        must(cenote_tx_finish(flow.transaction, CENOTE_OK, NULL), NULL);
+      }
+      drive_until(place.manager, flow.done > 0);
+      expect(CENOTE_CANCELLED, flow.outcome, &flow.error);
+      assert_int_equal(flow.told, statement);
+    }
+  }
+}
+
 static void a_statement_can_be_cancelled_alone(void **state)
 {
   (void)state;
@@ -460,6 +489,7 @@ int main(void)
       TEST(a_cancel_reaches_it_wherever_it_is),
       TEST(a_cancel_while_it_waits_for_a_connection_or_for_its_next_try),
       TEST(a_cancel_during_the_bodys_turn_rolls_back_at_once_and_waits_for_its_end),
+      TEST(a_body_that_ends_while_its_cancel_rolls_back_is_told),
       TEST(a_statement_can_be_cancelled_alone),
       TEST(an_expired_lease_is_told_at_the_next_call),
       TEST(a_body_that_never_ends_is_told_by_the_close),
