@@ -101,10 +101,14 @@ static bool work(struct pipeline_set *set, struct pipeline_hand *hand, int64_t n
   struct pipeline *pipeline = hand->in;
   todo->pipeline = pipeline;
   pipeline_mind(set, pipeline, now_ns, wakes);
+  /* Before anything is held against the oldest one: its answer may have come. */
+  const int64_t due = pipeline_due(set, pipeline);
+  const bool look = due <= now_ns && pipeline->looked_ns < due;
   if (!pipeline->dead &&
-      (pipeline->revents != 0 || pipeline->more || pipeline->wants.deadline_ns <= now_ns)) {
+      (pipeline->revents != 0 || pipeline->more || look || pipeline->wants.deadline_ns <= now_ns)) {
     todo->kind = PIPELINE_READ;
     todo->revents = pipeline->revents;
+    todo->look = look && pipeline->revents == 0;
     pipeline->revents = 0;
     pipeline->more = false;
     return true;
@@ -150,7 +154,7 @@ static struct pipeline *next_for_caller(struct pipeline_set *set, struct pipelin
   if (call->place != PIPELINE_QUEUED) {
     return NULL;
   }
-  struct pipeline *pipeline = pipeline_choose(set, call->role, now_ns);
+  struct pipeline *pipeline = pipeline_choose(set, call->role);
   (void)pipeline_make_way(set, call->role, now_ns);
   for (unsigned i = 0; pipeline == NULL && i < set->top; i++) {
     struct pipeline *other = set->pipeline[i];
@@ -171,7 +175,7 @@ static struct pipeline *next_for_loop(struct pipeline_set *set, struct pipeline 
       continue;
     }
     if (pipeline_is_due(set, pipeline, &set->loop, now_ns) ||
-        (set->queued[pipeline->role] > 0 && pipeline_is_open(set, pipeline, now_ns)) ||
+        (set->queued[pipeline->role] > 0 && pipeline_is_open(set, pipeline)) ||
         (pipeline_is_idle(set, pipeline, now_ns) && pipeline_can_return(pipeline, &set->loop))) {
       return pipeline;
     }
@@ -191,8 +195,8 @@ static void alert_loop(struct pipeline_set *set, int64_t now_ns, struct pipeline
 {
   for (enum pipeline_role role = 0; role < PIPELINE_ROLES && !wakes->loop; role++) {
     if (set->queued[role] > 0) {
-      wakes->loop = pipeline_choose(set, role, now_ns) != NULL ||
-                    pipeline_may_ask(set, role, now_ns) || pipeline_make_way(set, role, now_ns);
+      wakes->loop = pipeline_choose(set, role) != NULL || pipeline_may_ask(set, role, now_ns) ||
+                    pipeline_make_way(set, role, now_ns);
     }
   }
 }
@@ -212,6 +216,7 @@ static void wait_for_input(const struct pipeline_set *set, struct pipeline_call 
   call->hand.away = true;
   todo->kind = PIPELINE_POLL;
   todo->pipeline = pipeline;
+  todo->depth = pipeline_in_flight(pipeline);
   todo->wants = pipeline->wants;
   todo->until_ns = until_ns < due ? until_ns : due;
 }
@@ -512,6 +517,9 @@ static void take_report(struct pipeline_set *set, struct pipeline_hand *hand,
   case PIPELINE_READ_SOME:
     see(hand->in, did);
     hand->in->more = did->more;
+    if (!did->more) {
+      hand->in->looked_ns = now_ns;
+    }
     pipeline_answered(set, hand->in, did, now_ns, wakes);
     break;
   case PIPELINE_CANCELLED:
@@ -566,6 +574,7 @@ void pipeline_submit(struct pipeline_set *set, struct pipeline_call *call, bool 
   call->result = NULL;
   call->submitted_ns = now_ns;
   pool_lock_take(&set->lock);
+  call->id = set->ids++;
   const uint32_t most = set->limits.queue > 0 ? set->limits.queue : 1;
   const uint32_t queued = set->queued[PIPELINE_READER] + set->queued[PIPELINE_WRITER];
   if (set->shut) {

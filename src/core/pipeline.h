@@ -129,6 +129,7 @@ struct pipeline_call {
   cenote_error *error;     /* written where the end says so; not NULL */
 
   _Atomic uint32_t signal; /* the word to sleep on */
+  uint32_t id;             /* in the order of submission */
 
   /* guarded by the set's lock */
   struct pipeline_hand hand;
@@ -197,6 +198,7 @@ struct pipeline {
   int64_t head_since_ns;       /* since when the oldest one is */
   int64_t idle_since_ns;
   int64_t proven_ns; /* last answer */
+  int64_t looked_ns; /* until then everything that had arrived was read */
 
   bool served;          /* something was pushed since it was granted */
   bool proving;         /* a check is in flight: feed no more */
@@ -218,6 +220,7 @@ struct pipeline_wakes {
   bool more; /* did not fit: see pipeline_refuse_more */
   struct pipeline *nudge;
   _Atomic uint32_t *word[PIPELINE_WAKES];
+  uint32_t id[PIPELINE_WAKES]; /* of the calls whose words they are */
 };
 
 /* ------------------------------------------------------------------- steps */
@@ -244,8 +247,9 @@ struct pipeline_todo {
   struct pipeline *pipeline;
   enum pipeline_role role;     /* ASK, WITHDRAW */
   uint32_t first, count;       /* FEED: pipeline_flight_at(pipeline, first …) */
-  uint32_t depth;              /* FEED: in flight before these */
+  uint32_t depth;              /* FEED: in flight before these; POLL: in flight */
   short revents;               /* READ: for the first call; 0: nothing new has arrived */
+  bool look;                   /* READ: nobody waited for it, but there may be something */
   struct pipeline_wants wants; /* POLL, WATCH */
   int64_t until_ns;            /* POLL, WATCH, PARK, REST (the loop's next turn at the latest) */
 };
@@ -316,7 +320,8 @@ struct pipeline_set {
   struct pipeline_limits limits;
   struct pipeline_hand loop;
   struct pipeline *pipeline[PIPELINE_MOST];
-  uint32_t live; /* of those */
+  uint32_t ids;
+  uint32_t live; /* of pipelines */
   uint32_t top;  /* none at this index or above */
   struct cen_link queue[PIPELINE_ROLES];
   uint32_t queued[PIPELINE_ROLES];

@@ -9,6 +9,7 @@ void pipeline_rouse(struct pipeline_call *call, struct pipeline_wakes *wakes)
 {
   if (atomic_load_explicit(&call->signal, memory_order_relaxed) == PIPELINE_PARKED) {
     assert(wakes->count < PIPELINE_WAKES);
+    wakes->id[wakes->count] = call->id;
     wakes->word[wakes->count++] = &call->signal;
     POOL_STEP();
     atomic_store_explicit(&call->signal, PIPELINE_AWAKE, memory_order_release);
@@ -28,6 +29,7 @@ static void tell(struct pipeline_call *call, struct pipeline_wakes *wakes)
   }
   if (atomic_load_explicit(&call->signal, memory_order_relaxed) == PIPELINE_PARKED) {
     assert(wakes->count < PIPELINE_WAKES);
+    wakes->id[wakes->count] = call->id;
     wakes->word[wakes->count++] = &call->signal;
   }
   POOL_STEP();

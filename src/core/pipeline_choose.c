@@ -3,13 +3,12 @@
 
 /* The fullest that can take more: one deep pipeline answers more with each read than several
  * shallow ones. NULL: none, or somebody is inside it who will do it. */
-struct pipeline *pipeline_choose(const struct pipeline_set *set, enum pipeline_role role,
-                                 int64_t now_ns)
+struct pipeline *pipeline_choose(const struct pipeline_set *set, enum pipeline_role role)
 {
   struct pipeline *best = NULL;
   for (unsigned i = 0; set->queued[role] > 0 && i < set->top; i++) {
     struct pipeline *pipeline = set->pipeline[i];
-    if (pipeline != NULL && pipeline->role == role && pipeline_is_open(set, pipeline, now_ns) &&
+    if (pipeline != NULL && pipeline->role == role && pipeline_is_open(set, pipeline) &&
         (best == NULL || pipeline->count > best->count)) {
       best = pipeline;
     }
@@ -62,11 +61,11 @@ static uint32_t asks(const struct pipeline_set *set)
   return count;
 }
 
-static bool has_usable(const struct pipeline_set *set, enum pipeline_role role, int64_t now_ns)
+static bool has_usable(const struct pipeline_set *set, enum pipeline_role role)
 {
   for (unsigned i = 0; i < set->top; i++) {
     const struct pipeline *pipeline = set->pipeline[i];
-    if (pipeline != NULL && pipeline->role == role && pipeline_is_usable(set, pipeline, now_ns)) {
+    if (pipeline != NULL && pipeline->role == role && pipeline_is_usable(pipeline)) {
       return true;
     }
   }
@@ -84,7 +83,7 @@ static bool needs_more(const struct pipeline_set *set, enum pipeline_role role, 
       CEN_CONTAINER(set->queue[role].next, struct pipeline_call, link);
   const int64_t granted = set->granted_ns[role];
   const int64_t since = first->queued_ns > granted ? first->queued_ns : granted;
-  return now_ns - since >= set->limits.slow_ns || !has_usable(set, role, now_ns);
+  return now_ns - since >= set->limits.slow_ns || !has_usable(set, role);
 }
 
 bool pipeline_may_ask(const struct pipeline_set *set, enum pipeline_role role, int64_t now_ns)

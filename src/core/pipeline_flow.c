@@ -3,20 +3,15 @@
 
 #include <assert.h>
 
-bool pipeline_is_usable(const struct pipeline_set *set, const struct pipeline *pipeline,
-                        int64_t now_ns)
+bool pipeline_is_usable(const struct pipeline *pipeline)
 {
-  const bool old = pipeline->aged || (pipeline_in_flight(pipeline) > 0 &&
-                                      now_ns - pipeline->head_since_ns >= set->limits.slow_ns);
   return pipeline->live && !pipeline->dead && !pipeline->condemned && !pipeline->draining &&
-         !pipeline->cancelling && !old;
+         !pipeline->cancelling && !pipeline->aged;
 }
 
-bool pipeline_is_open(const struct pipeline_set *set, const struct pipeline *pipeline,
-                      int64_t now_ns)
+bool pipeline_is_open(const struct pipeline_set *set, const struct pipeline *pipeline)
 {
-  return pipeline->count < set->limits.depth && !pipeline->proving &&
-         pipeline_is_usable(set, pipeline, now_ns);
+  return pipeline->count < set->limits.depth && !pipeline->proving && pipeline_is_usable(pipeline);
 }
 
 /* -------------------------------------------------------------------- pushing */
@@ -50,7 +45,7 @@ bool pipeline_feed(struct pipeline_set *set, struct pipeline *pipeline, int64_t 
 {
   struct cen_link *queue = &set->queue[pipeline->role];
   assert(pipeline->taken == 0);
-  if (cen_list_empty(queue) || !pipeline_is_open(set, pipeline, now_ns)) {
+  if (cen_list_empty(queue) || !pipeline_is_open(set, pipeline)) {
     return false;
   }
   const uint32_t depth = pipeline->count;
@@ -355,8 +350,7 @@ int64_t pipeline_due(const struct pipeline_set *set, const struct pipeline *pipe
 }
 
 /* Might a call of this role run on another connection? */
-static bool is_room_elsewhere(const struct pipeline_set *set, const struct pipeline *pipeline,
-                              int64_t now_ns)
+static bool is_room_elsewhere(const struct pipeline_set *set, const struct pipeline *pipeline)
 {
   if (set->live < set->limits.most) {
     return true;
@@ -364,7 +358,7 @@ static bool is_room_elsewhere(const struct pipeline_set *set, const struct pipel
   for (unsigned i = 0; i < set->top; i++) {
     const struct pipeline *other = set->pipeline[i];
     if (other != NULL && other != pipeline && other->role == pipeline->role &&
-        pipeline_is_open(set, other, now_ns)) {
+        pipeline_is_open(set, other)) {
       return true;
     }
   }
@@ -376,7 +370,7 @@ static bool is_room_elsewhere(const struct pipeline_set *set, const struct pipel
 static void rescue(struct pipeline_set *set, struct pipeline *pipeline, int64_t now_ns,
                    struct pipeline_wakes *wakes)
 {
-  if (pipeline->role != PIPELINE_READER || !is_room_elsewhere(set, pipeline, now_ns)) {
+  if (pipeline->role != PIPELINE_READER || !is_room_elsewhere(set, pipeline)) {
     return;
   }
   for (uint32_t i = pipeline_in_flight(pipeline); i-- > 1;) {
@@ -394,12 +388,12 @@ static void rescue(struct pipeline_set *set, struct pipeline *pipeline, int64_t 
   }
 }
 
-static void mind_head(struct pipeline_set *set, struct pipeline *pipeline, int64_t now_ns)
+static void mind_head(struct pipeline_set *set, struct pipeline *pipeline)
 {
   struct pipeline_flight *head = pipeline_head(pipeline);
-  const int64_t age = now_ns - pipeline->head_since_ns;
+  const int64_t age = pipeline->looked_ns - pipeline->head_since_ns;
   if (waits_for_cancel(pipeline, head)) {
-    if (now_ns - pipeline->cancelled_ns >= set->limits.cancel_ns) {
+    if (pipeline->looked_ns - pipeline->cancelled_ns >= set->limits.cancel_ns) {
       pipeline->condemned = true;
     }
   } else if (head->check) {
@@ -424,9 +418,9 @@ void pipeline_mind(struct pipeline_set *set, struct pipeline *pipeline, int64_t 
     }
     return;
   }
-  if (!pipeline->aged && now_ns - pipeline->head_since_ns >= set->limits.slow_ns) {
+  if (!pipeline->aged && pipeline->looked_ns - pipeline->head_since_ns >= set->limits.slow_ns) {
     pipeline->aged = true;
     rescue(set, pipeline, now_ns, wakes);
   }
-  mind_head(set, pipeline, now_ns);
+  mind_head(set, pipeline);
 }

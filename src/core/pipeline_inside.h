@@ -46,11 +46,9 @@ static inline bool pipeline_is_busy(const struct pipeline *pipeline)
 }
 
 /* It could take more when there is room. */
-bool pipeline_is_usable(const struct pipeline_set *set, const struct pipeline *pipeline,
-                        int64_t now_ns);
+bool pipeline_is_usable(const struct pipeline *pipeline);
 /* It can take more now. */
-bool pipeline_is_open(const struct pipeline_set *set, const struct pipeline *pipeline,
-                      int64_t now_ns);
+bool pipeline_is_open(const struct pipeline_set *set, const struct pipeline *pipeline);
 /* When something has to be done about its oldest flight. */
 int64_t pipeline_due(const struct pipeline_set *set, const struct pipeline *pipeline);
 /* What time has brought: an oldest flight that is slow, or to be stopped, or does not stop. */
@@ -82,8 +80,7 @@ static inline bool pipeline_is_blocking(const struct pipeline_hand *hand)
 
 /* The fullest that can take more: one deep pipeline answers more with each read than several
  * shallow ones. NULL: none, or somebody is inside it who will do it. */
-struct pipeline *pipeline_choose(const struct pipeline_set *set, enum pipeline_role role,
-                                 int64_t now_ns);
+struct pipeline *pipeline_choose(const struct pipeline_set *set, enum pipeline_role role);
 /* Nothing on it, nobody at it: its connection can be taken off. */
 bool pipeline_can_return(const struct pipeline *pipeline, const struct pipeline_hand *hand);
 bool pipeline_must_return(const struct pipeline_set *set, const struct pipeline *pipeline);

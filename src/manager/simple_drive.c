@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -124,9 +125,8 @@ static void read_answers(struct simple *simple, const struct pipeline_todo *todo
                          cenote_error *error)
 {
   const cenote_pipelining *pipelining = simple->manager->driver->pipelining;
-  struct line *line = line_of(todo->pipeline);
-  short revents = todo->revents;
-  *did = (struct pipeline_did){
+  struct line *line = line_of(todo->pipeline);  short revents = todo->look ? POLLIN : todo->revents;
+*did = (struct pipeline_did){
       .what = PIPELINE_READ_SOME, .answers = answers, .error = error, .more = true};
   while (did->count < ANSWERS_AT_ONCE) {
     const cenote_answer answer = pipelining->read(line->connection, revents, error);
@@ -177,6 +177,9 @@ static void wait_for_input(const struct pipeline_todo *todo, struct pipeline_did
                             {.fd = todo->wants.done_fd, .events = POLLIN}};
   const nfds_t count = todo->wants.done_fd >= 0 ? 3 : 2;
   *did = (struct pipeline_did){.what = PIPELINE_POLLED};
+  if (todo->depth > 1) {
+    sched_yield();
+  }
   if (poll(slots, count, cen_poll_timeout_ms(cen_now_ns(), todo->until_ns)) <= 0) {
     return;
   }
