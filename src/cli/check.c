@@ -18,12 +18,17 @@ struct check {
 
 /* -------------------------------------------------------------------- output */
 
-enum { PATH, STATUS, STATE, OPEN, LEASED, MAXIMUM, COLUMNS };
+enum { PATH, STATUS, STATE, BREAKER, OPEN, USED, MAXIMUM, COLUMNS };
+enum { POOL }; /* the first row; the second are the shared connections */
 
-static void count_add(struct cen_buf *buf, const json_t *document, const char *member)
+static const json_t *inside(const json_t *object, const char *first, const char *second)
 {
-  const json_t *pool = json_object_get(json_object_get(document, "poolStatistics"), "pool");
-  cen_buf_format(buf, "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(pool, member)));
+  return json_object_get(json_object_get(object, first), second);
+}
+
+static json_int_t whole(const json_t *object, const char *member)
+{
+  return json_integer_value(json_object_get(object, member));
 }
 
 static void text_add(struct cen_buf *buf, const json_t *object, const char *member)
@@ -32,14 +37,45 @@ static void text_add(struct cen_buf *buf, const json_t *object, const char *memb
   cen_buf_text(buf, text ? text : "-");
 }
 
-/* One row for each path to the database; so far there is one. */
+static void count_add(struct cen_buf *buf, json_int_t count)
+{
+  cen_buf_format(buf, "%" JSON_INTEGER_FORMAT, count);
+}
+
+static json_int_t shared_maximum(const json_t *statistics)
+{
+  const json_t *config = json_object_get(statistics, "config");
+  const json_int_t shared = whole(config, "simpleConnections");
+  const json_int_t all = whole(config, "maxConnections");
+  return shared < all ? shared : all;
+}
+
+/* Of the pool connections and leases, of the shared ones connections and statements. */
+static void number_add(struct cen_buf *buf, const json_t *statistics, size_t row, size_t column)
+{
+  const json_t *pool = json_object_get(statistics, "pool");
+  const json_t *simple = inside(statistics, "paths", "simple");
+  switch (column) {
+  case OPEN:
+    count_add(buf, row == POOL ? whole(pool, "totalConnections") : whole(simple, "connections"));
+    break;
+  case USED:
+    count_add(buf, row == POOL ? whole(pool, "activeLeases") : whole(simple, "inFlight"));
+    break;
+  default:
+    count_add(buf, row == POOL ? whole(pool, "maxConnections") : shared_maximum(statistics));
+    break;
+  }
+}
+
+/* One row for each path to the database. */
 static void cell(void *context, size_t row, size_t column, struct cen_buf *buf)
 {
   const json_t *document = context;
-  (void)row;
+  const json_t *statistics = json_object_get(document, "poolStatistics");
   switch (column) {
   case PATH:
-    cen_buf_text(buf, "pool");
+    cen_buf_text(buf, row == POOL ? "pool" : "shared");
     break;
   case STATUS:
     text_add(buf, document, "status");
@@ -47,14 +83,11 @@ static void cell(void *context, size_t row, size_t column, struct cen_buf *buf)
   case STATE:
     text_add(buf, document, "state");
     break;
-  case OPEN:
-    count_add(buf, document, "totalConnections");
-    break;
-  case LEASED:
-    count_add(buf, document, "activeLeases");
+  case BREAKER:
+    text_add(buf, inside(statistics, "breakers", "endpoint"), "state");
     break;
   default:
-    count_add(buf, document, "maxConnections");
+    number_add(buf, statistics, row, column);
     break;
   }
 }
@@ -95,11 +128,12 @@ static void remarks_print(struct cli_output *output, const json_t *document)
 
 static void table_print(struct cli_output *output, json_t *document)
 {
-  static const char *const headers[COLUMNS] = {"path", "status", "state",
-                                               "open", "leased", "maximum"};
-  static const bool right[COLUMNS] = {[OPEN] = true, [LEASED] = true, [MAXIMUM] = true};
+  static const char *const headers[COLUMNS] = {"path", "status", "state",  "breaker",
+                                               "open", "in use", "maximum"};
+  static const bool right[COLUMNS] = {[OPEN] = true, [USED] = true, [MAXIMUM] = true};
+  const json_t *simple = inside(json_object_get(document, "poolStatistics"), "paths", "simple");
   struct cli_table table = {.columns = COLUMNS,
-                            .rows = 1,
+                            .rows = json_is_true(json_object_get(simple, "available")) ? 2 : 1,
                             .headers = headers,
                             .right = right,
                             .cell = cell,
@@ -175,6 +209,7 @@ const struct cli_command cli_check = {
     .help =
         "Connects, asks the database for a sign of life and prints how the pool is: healthy, degraded\n"
         "or unhealthy, with issues and recommendations. Exit status 1 when it is unhealthy.\n"
+        "Where single statements may share connections these have a row of their own.\n"
         "--connect-timeout-ms bounds the wait. It speaks of a pool of its own: what another process\n"
         "does with its pool is not seen here.\n\n"
         "--json prints {\"status\", \"state\", \"poolStatistics\", \"issues\", \"recommendations\",\n"

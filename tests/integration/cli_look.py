@@ -13,6 +13,7 @@ def check_of_a_database_that_answers_is_healthy():
         url = ["--url", f"sqlite:{folder}/a.db"]
         result = ok(run("check", *url))
         true("healthy" in result.out and "unhealthy" not in result.out, result)
+        true("closed" in result.out and "shared" not in result.out, result)
         document = json.loads(ok(run("check", *url, "--json")).out)
         same(document["status"], "healthy")
         for member in ("state", "poolStatistics", "issues", "timestamp"):

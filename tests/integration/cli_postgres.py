@@ -54,7 +54,8 @@ def a_wrong_password_is_an_answer_without_it():
 
 
 def check_tells_whether_the_server_answers():
-    true("healthy" in ok(run("check", "--url", TCP_URL)).out)
+    out = ok(run("check", "--url", TCP_URL)).out
+    true("healthy" in out and "closed" in out and "shared" in out, out)
     same(json.loads(ok(run("check", "--url", TCP_URL, "--json")).out)["status"], "healthy")
 
 
