@@ -2,9 +2,11 @@
  * notices what time and the pool bring, and calls the asynchronous callers back. */
 #include "manager/simple_inside.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int64_t turn(struct simple *simple, struct pipeline_did *did, int64_t now_ns);
 
@@ -49,18 +51,38 @@ static void on_timer(struct cen_timer *timer)
   arm(simple, turn(simple, &did, cen_now_ns()));
 }
 
+static void unwatch_cancel(struct line *line)
+{
+  const int fd = line->done_watch.fd;
+  cen_watch_stop(&line->done_watch);
+  if (fd >= 0) {
+    close(fd);
+  }
+}
+
+/* A copy of the descriptor: whoever is inside meanwhile may close the driver's, and the number would
+ * be a stranger's then. */
+static cenote_status watch_cancel(struct line *line, struct cen_loop *loop, int done_fd)
+{
+  unwatch_cancel(line);
+  const int copy = done_fd >= 0 ? fcntl(done_fd, F_DUPFD_CLOEXEC, 0) : -1;
+  if (copy < 0) {
+    return CENOTE_OK; /* none, or it was closed by now: then there is news */
+  }
+  const cenote_status status = cen_watch_set(loop, &line->done_watch, copy, POLLIN);
+  if (status != CENOTE_OK) {
+    cen_watch_stop(&line->done_watch);
+    close(copy);
+  }
+  return status;
+}
+
 void simple_watch(struct simple *simple, struct line *line, const struct pipeline_wants *wants)
 {
   struct cen_loop *loop = simple->manager->loop;
   line->watch.ready = on_ready;
   line->done_watch.ready = on_cancel_done;
-  cenote_status status = CENOTE_OK;
-  if (line->done_watch.fd != wants->done_fd) {
-    cen_watch_stop(&line->done_watch);
-    if (wants->done_fd >= 0) {
-      status = cen_watch_set(loop, &line->done_watch, wants->done_fd, POLLIN);
-    }
-  }
+  cenote_status status = watch_cancel(line, loop, wants->done_fd);
   if (status == CENOTE_OK && wants->fd >= 0) {
     status = cen_watch_set(loop, &line->watch, wants->fd, wants->events);
   } else {
@@ -77,7 +99,7 @@ void simple_watch(struct simple *simple, struct line *line, const struct pipelin
 void simple_forget(struct line *line)
 {
   cen_watch_stop(&line->watch);
-  cen_watch_stop(&line->done_watch);
+  unwatch_cancel(line);
 }
 
 /* ----------------------------------------------------------------------- delivering */
