@@ -39,9 +39,12 @@ static void add_issue(struct cen_health *health, enum cen_issue issue, const cha
   bool more = detail != NULL && detail[0] != '\0';
   snprintf(health->text[health->count], CEN_ISSUE_SIZE, "%s%s%s", issues[issue].text,
            more ? ": " : "", more ? detail : "");
+  if (status > health->status) {
+    health->status = status;
+    health->worst = health->count;
+  }
   health->count++;
   health->has[issue] = true;
-  health->status = status > health->status ? status : health->status;
 }
 
 static void judge_load(const struct cen_figures *figures, struct cen_health *health)

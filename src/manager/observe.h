@@ -170,6 +170,7 @@ struct cen_health {
   cenote_health_status status;
   bool has[CEN_ISSUE_COUNT];
   size_t count;
+  size_t worst; /* of the texts: the first that made the status what it is */
   char text[CEN_ISSUE_COUNT][CEN_ISSUE_SIZE]; /* `count` of them */
 };
 

@@ -209,7 +209,7 @@ void cen_advise(const struct cen_figures *figures, const struct cen_health *heal
         health->has[CEN_ISSUE_SHUTTING_DOWN]
             ? "Send no new work here; start another instance if this was not meant."
             : "Check the database and the network; the issues say what was seen.",
-        "The pool is unhealthy: %s.", health->text[0]);
+        "The pool is unhealthy: %s.", health->text[health->worst]);
   }
   if (health->has[CEN_ISSUE_SHUTTING_DOWN]) {
     return; /* it will not serve again: nothing to tune */

@@ -76,6 +76,9 @@ static void unhealthy_is_critical(void **state)
   struct cen_figures figures = good_figures();
   figures.probe = CEN_PROBE_FAILED;
   assert_true(advises(&figures, "error", CEN_CRITICAL, "unhealthy"));
+  /* What made it so is named, not what came first. */
+  figures.statistics.active_leases = figures.statistics.max_connections;
+  assert_true(advises(&figures, "error", CEN_CRITICAL, "unhealthy: The database did not answer"));
   figures = good_figures();
   figures.statistics.state = CENOTE_STATE_DRAINING;
   figures.statistics.total_connections = 0;
