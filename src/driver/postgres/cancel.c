@@ -116,7 +116,7 @@ void pg_cancel(cenote_connection *c)
   pthread_mutex_lock(&c->guard);
   if (c->running && !c->cancelled) {
     c->cancelled = true; /* with a job of the one before: pg_cancel_going_on starts the next */
-    if (c->canceller && !c->job) {
+    if (c->canceller && !c->job && !c->shielded) {
       job_begin(c);
     } else if (!c->canceller && c->fd >= 0) {
       (void)shutdown(c->fd, SHUT_RDWR); /* still connecting */
@@ -150,6 +150,14 @@ bool pg_cancel_pending(cenote_connection *c)
   return !cen_job_done(&c->job->job);
 }
 
+void pg_cancel_shield(cenote_connection *c, bool shielded)
+{
+  c->shielded = shielded;
+  if (!shielded && c->cancelled && c->canceller && !c->job) {
+    job_begin(c);
+  }
+}
+
 void pg_cancel_over(cenote_connection *c)
 {
   c->cancelled = false;
@@ -165,7 +173,7 @@ bool pg_cancel_going_on(cenote_connection *c)
 {
   struct pg_cancel_job *done = NULL;
   pthread_mutex_lock(&c->guard);
-  bool going_on = c->job != NULL;
+  bool going_on = c->job != NULL || (c->shielded && c->cancelled);
   if (c->job && cen_job_done(&c->job->job)) {
     going_on = false; /* nothing of it is on its way */
     if (atomic_load(&c->job->over)) {
@@ -175,7 +183,8 @@ bool pg_cancel_going_on(cenote_connection *c)
       done = c->job;
       c->job = NULL;
       c->cancel_arrived = false;
-      if (c->cancelled && c->running) { /* asked for while the one before was under way */
+      if (c->cancelled && c->running &&
+          !c->shielded) { /* asked for while the one before was under way */
         job_begin(c);
         going_on = c->job != NULL;
       }

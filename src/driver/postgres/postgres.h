@@ -8,7 +8,7 @@
  *   exchange.c   one command to the server and back: send, flush, read, results
  *   args.c       arguments as libpq takes them
  *   execute.c    EXECUTE: preparing, rows into the sink
- *   pipeline.c   many requests in flight
+ *   pipeline.c   many requests in flight; answers.c reads what comes back (pipe.h: what they share)
  *   session.c    BEGIN, COMMIT, ROLLBACK, RESET, CHECK and what makes a session dirty
  *   statements.c the cache of statements: what the scanner said, and which are prepared
  *   types.c      values to and from PostgreSQL's text
@@ -226,6 +226,7 @@ struct cenote_connection {
   int fd;         /* of the running request, or -1 */
   bool running;   /* between start and DONE or FAILED */
   bool cancelled; /* cancel() asked the running request to stop */
+  bool shielded;  /* pipelining: something of our own runs first, the cancel waits for its end */
   struct pg_canceller *canceller;
   struct pg_cancel_job *job;
   _Atomic bool aborted; /* also read without it */
@@ -331,6 +332,8 @@ void pg_cancel_free(cenote_connection *c);
 void pg_cancel(cenote_connection *c);
 void pg_abort(cenote_connection *c);
 bool pg_cancel_pending(cenote_connection *c); /* tells the job that the request is over */
+/* Pipelining, under guard: what runs now is the driver's own and not to be cancelled; or no more. */
+void pg_cancel_shield(cenote_connection *c, bool shielded);
 /* Pipelining: the request that was the oldest is answered (under guard). */
 void pg_cancel_over(cenote_connection *c);
 /* Drops a cancel that nothing is left to do for; true: it, or one to come, is still under way. */

@@ -1,0 +1,326 @@
+/* answers.c - what comes back while requests are in flight: whose it is, and what it means. */
+#include "base/error.h"
+#include "driver/postgres/pipe.h"
+#include "net/clock.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  REFUSED_MOST = 1 << 12
+}; /* uses of a statement that could not be prepared, until the next try */
+
+/* ---------------------------------------------------------------------- the oldest flight */
+
+void pg_pipe_drop_failure(cenote_connection *c)
+{
+  free(c->failure);
+  c->failure = NULL;
+  c->failed = CENOTE_OK;
+}
+
+void pg_pipe_drop_flights(cenote_connection *c)
+{
+  struct pg_pipe *pipe = c->pipe;
+  for (; pipe->count > 0; pipe->count--) {
+    pg_statement_unpin(pg_flight_at(pipe, 0)->statement);
+    pipe->first++;
+  }
+  pipe->visible = 0;
+  c->statement = NULL;
+  c->request = NULL;
+}
+
+/* libpq takes the single-row mode only now, when the query is its current one and nothing of its
+ * answer was looked at. */
+void pg_pipe_head(cenote_connection *c)
+{
+  struct pg_pipe *pipe = c->pipe;
+  const struct pg_flight *head = pg_flight_at(pipe, 0);
+  pipe->ended = 0;
+  pipe->nulls = 0;
+  pipe->told_enough = pipe->is_read_only = false;
+  pipe->request = (cenote_request){.size = sizeof(pipe->request),
+                                   .kind = CENOTE_REQUEST_EXECUTE,
+                                   .flags = head->flags,
+                                   .sink = head->sink};
+  c->request = &pipe->request;
+  c->statement = head->statement;
+  c->columns_told = c->retry = false;
+  c->use_prepared = head->prepared;
+  pg_cancel_shield(c, pg_flight_is_hidden(head));
+  if (head->commands == 1) {
+    (void)PQsetSingleRowMode(c->conn);
+  }
+}
+
+/* ---------------------------------------------------------------------------- what came */
+
+static cenote_answer lose(cenote_connection *c, cenote_error *error)
+{
+  struct pg_pipe *pipe = c->pipe;
+  pipe->dead = true;
+  atomic_store(&c->broken, true);
+  if (pipe->fatal && c->failure) {
+    cen_error_copy(error, c->failure);
+    if (error) {
+      error->status = CENOTE_CONNECTION_LOST;
+      error->retryable = cen_status_retryable(CENOTE_CONNECTION_LOST);
+    }
+    pg_tidy_message(c->failure->message, c->goodbye, sizeof(c->goodbye)); /* for those to come */
+    snprintf(c->goodbye_state, sizeof(c->goodbye_state), "%s", c->failure->sqlstate);
+  } else {
+    pg_lost_words(c, CENOTE_CONNECTION_LOST, error);
+  }
+  pg_pipe_drop_failure(c);
+  pg_pipe_drop_flights(c);
+  pthread_mutex_lock(&c->guard);
+  c->running = c->cancelled = c->shielded = false;
+  pthread_mutex_unlock(&c->guard);
+  pg_cancel_drop(c);
+  return CENOTE_ANSWER_LOST;
+}
+
+/* libpq and we no longer agree on which answer is whose: nothing can be trusted. */
+static void lose_sync(cenote_connection *c, const char *what)
+{
+  c->pipe->dead = true;
+  if (!c->goodbye[0]) {
+    snprintf(c->goodbye, sizeof(c->goodbye), "%s", what);
+    snprintf(c->goodbye_state, sizeof(c->goodbye_state), "08P01");
+  }
+}
+
+/* The prepared form is of no use any more; whoever comes first here has it prepared anew. */
+static void forget_plan(cenote_connection *c, const struct pg_flight *head, bool on_server)
+{
+  struct pg_statement *statement = head->statement;
+  if (statement->prepared && statement->number == head->number && !statement->dead) {
+    pg_statement_unprepare(c->statements, statement, on_server);
+    if (!on_server && !head->prepares) {
+      pg_vanished(c);
+    }
+  }
+}
+
+static void run_failed(cenote_connection *c, const PGresult *result)
+{
+  struct pg_pipe *pipe = c->pipe;
+  const struct pg_flight *head = pg_flight_at(pipe, 0);
+  if (head->prepares && pipe->ended == 0) {
+    struct pg_statement *statement = head->statement;
+    statement->refused = statement->refused * 8 + 14;
+    statement->refused = statement->refused < REFUSED_MOST ? statement->refused : REFUSED_MOST;
+    statement->uses = 0;
+    forget_plan(c, head, false);
+  } else if (pg_is_stale(c, result)) {
+    forget_plan(c, head, strcmp(pg_field(result, PG_DIAG_SQLSTATE), "0A000") == 0);
+    c->retry = true;
+  }
+  pg_execute_error(c, result);
+}
+
+static void got_error(cenote_connection *c, const PGresult *result)
+{
+  struct pg_pipe *pipe = c->pipe;
+  const char *sqlstate = pg_field(result, PG_DIAG_SQLSTATE);
+  const char *severity = pg_field(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+  if (!*sqlstate && PQstatus(c->conn) != CONNECTION_OK) {
+    pipe->dead = true; /* libpq's words for a lost connection */
+    return;
+  }
+  if (*sqlstate && severity[0] != 'E') { /* FATAL, PANIC: whatever it was about, all is over */
+    pg_pipe_drop_failure(c);
+    pipe->dead = pipe->fatal = true;
+  }
+  pg_note_error(c, result);
+  if (!pipe->dead) {
+    run_failed(c, result);
+  }
+}
+
+static void got_result(cenote_connection *c, PGresult *result)
+{
+  struct pg_pipe *pipe = c->pipe;
+  const struct pg_flight *head = pg_flight_at(pipe, 0);
+  switch (PQresultStatus(result)) {
+  case PGRES_FATAL_ERROR:
+    got_error(c, result);
+    break;
+  case PGRES_PIPELINE_ABORTED: /* behind a preparation that failed */
+    break;
+  case PGRES_COPY_IN:
+  case PGRES_COPY_OUT:
+  case PGRES_COPY_BOTH:
+    lose_sync(c, "COPY cannot be pipelined");
+    break;
+  default:
+    if (head->kind == FLIGHT_READ_ONLY) {
+      pipe->is_read_only = pipe->is_read_only || PQntuples(result) > 0;
+    } else if (head->kind == FLIGHT_EXECUTE && !(head->prepares && pipe->ended == 0)) {
+      pg_execute_result(c, result);
+    }
+    break;
+  }
+}
+
+/* The results of one command are all read. */
+static void command_ended(cenote_connection *c)
+{
+  struct pg_pipe *pipe = c->pipe;
+  pipe->ended++;
+  if (pipe->nulls++ > 0 || pipe->count == 0) {
+    lose_sync(c, "the connection is out of step with the server");
+  } else if (pg_flight_at(pipe, 0)->prepares && pipe->ended == 1) {
+    (void)PQsetSingleRowMode(c->conn);
+  }
+}
+
+static void read_only_answered(cenote_connection *c)
+{
+  if (c->failed) {
+    c->pipe->fatal = c->pipe->dead = true;
+    return;
+  }
+  if (!c->pipe->is_read_only && !atomic_exchange(&c->shared->not_read_only, true)) {
+    pg_log(c, CENOTE_LOG_INFO,
+           "something stands between us and PostgreSQL's sessions: no session is made read-only");
+  }
+  if (!c->pipe->is_read_only) {
+    lose_sync(c, "the session is not the one that we logged in to");
+  }
+}
+
+/* The sync's answer: the oldest flight is over. NONE: it was a hidden one. */
+static cenote_answer head_ended(cenote_connection *c, cenote_error *error)
+{
+  struct pg_pipe *pipe = c->pipe;
+  struct pg_flight head = *pg_flight_at(pipe, 0);
+  cenote_answer answer = CENOTE_ANSWER_DONE;
+  if (pipe->ended < head.commands) {
+    lose_sync(c, "an answer of the server is missing");
+  } else if (head.kind == FLIGHT_READ_ONLY) {
+    read_only_answered(c);
+  }
+  if (pipe->dead) {
+    return lose(c, error);
+  }
+  if (c->failed && !pg_flight_is_hidden(&head)) {
+    answer = c->retry ? CENOTE_ANSWER_REPEAT : CENOTE_ANSWER_FAILED;
+    (void)cenote_error_set(error, c->failed, "%s", cenote_status_text(c->failed));
+    if (c->failure) {
+      cen_error_copy(error, c->failure);
+    }
+  }
+  pg_pipe_drop_failure(c);
+  c->statement = NULL;
+  c->request = NULL;
+  pipe->first++;
+  pipe->count--;
+  pthread_mutex_lock(&c->guard);
+  if (!pg_flight_is_hidden(&head)) { /* a cancel is meant for the first that is not hidden */
+    pipe->visible--;
+    c->running = pipe->visible > 0;
+    pg_cancel_over(c);
+  }
+  if (pipe->count > 0) {
+    pg_pipe_head(c);
+  }
+  pthread_mutex_unlock(&c->guard);
+  pg_statement_unpin(head.statement);
+  return pg_flight_is_hidden(&head) ? CENOTE_ANSWER_NONE : answer;
+}
+
+static bool enough(cenote_connection *c)
+{
+  struct pg_pipe *pipe = c->pipe;
+  const struct pg_flight *head = pg_flight_at(pipe, 0);
+  return !pipe->told_enough && head->kind == FLIGHT_EXECUTE;
+}
+
+/* The next result that tells something. NULL: nothing more now, or the connection is dead. */
+static PGresult *next_result(cenote_connection *c)
+{
+  struct pg_pipe *pipe = c->pipe;
+  PGresult *result = NULL;
+  pthread_mutex_lock(&c->guard);
+  /* Asked also with nothing in flight: it is what finds the server's goodbye. */
+  while (!pipe->dead && PQisBusy(c->conn) == 0 && pipe->count > 0) {
+    result = PQgetResult(c->conn);
+    if (result) {
+      pipe->nulls = 0;
+      break;
+    }
+    command_ended(c);
+  }
+  pthread_mutex_unlock(&c->guard);
+  return result;
+}
+
+static cenote_answer read_results(cenote_connection *c, cenote_error *error)
+{
+  struct pg_pipe *pipe = c->pipe;
+  PGresult *result;
+  int rows = 0;
+  while ((result = next_result(c)) != NULL) {
+    ExecStatusType status = PQresultStatus(result);
+    bool was_fine = c->failed == CENOTE_OK;
+    if (status != PGRES_PIPELINE_SYNC) {
+      got_result(c, result);
+    }
+    PQclear(result);
+    if (pipe->dead) {
+      break;
+    }
+    if (status == PGRES_PIPELINE_SYNC) {
+      cenote_answer answer = head_ended(c, error);
+      if (answer != CENOTE_ANSWER_NONE) {
+        return answer;
+      }
+    } else if (was_fine && c->failed && status != PGRES_FATAL_ERROR && enough(c)) {
+      pipe->told_enough = true;
+      return CENOTE_ANSWER_ENOUGH;
+    } else if (status == PGRES_SINGLE_TUPLE && ++rows >= PG_ROWS_A_STEP) {
+      c->more = true; /* others get their turn on the same thread */
+      return CENOTE_ANSWER_NONE;
+    }
+  }
+  bool gone = pipe->dead || PQstatus(c->conn) != CONNECTION_OK;
+  return gone ? lose(c, error) : CENOTE_ANSWER_NONE;
+}
+
+cenote_answer pg_pipe_read(cenote_connection *c, short revents, cenote_error *error)
+{
+  struct pg_pipe *pipe = c->pipe;
+  if (!pipe) {
+    (void)cenote_error_set(error, CENOTE_INVALID, "the connection does not pipeline");
+    return CENOTE_ANSWER_LOST;
+  }
+  if (pipe->dead || atomic_load(&c->aborted)) {
+    return lose(c, error);
+  }
+  bool pending = pipe->tls && SSL_pending(pipe->tls) > 0;
+  c->more = false;
+  if (revents || pending) {
+    pthread_mutex_lock(&c->guard);
+    if (revents & (POLLIN | POLLHUP | POLLERR) || pending) {
+      /* What failed shows in the status, after what did arrive. */
+      (void)PQconsumeInput(c->conn);
+      pipe->answered_ns = cen_now_ns();
+    }
+    if (c->flushing) {
+      c->flushing = PQflush(c->conn) > 0;
+    }
+    pthread_mutex_unlock(&c->guard);
+  }
+  cenote_answer answer = read_results(c, error);
+  if (answer == CENOTE_ANSWER_NONE && pipe->count == 0) {
+    PGnotify *notify;
+    while ((notify = PQnotifies(c->conn)) != NULL) {
+      PQfreemem(notify); /* nobody to tell */
+    }
+  }
+  return answer;
+}
