@@ -68,7 +68,9 @@ static void care(struct pipeline_set *set, struct pipeline *pipeline, struct pip
     if (pipeline->poller == &set->loop) {
       pipeline->poller = NULL;
     }
-    if (pipeline_must_return(set, pipeline) && !pipeline_is_loop(hand)) {
+    const int64_t end = pipeline->idle_since_ns + PIPELINE_IDLE_NS;
+    if (!pipeline_is_loop(hand) &&
+        (pipeline_must_return(set, pipeline) || end < set->loop_until_ns)) {
       wakes->loop = true;
     }
   } else if (pipeline->poller == NULL || pipeline->poller == &set->loop) {
@@ -195,7 +197,9 @@ static void alert_loop(struct pipeline_set *set, int64_t now_ns, struct pipeline
 {
   for (enum pipeline_role role = 0; role < PIPELINE_ROLES && !wakes->loop; role++) {
     if (set->queued[role] > 0) {
-      wakes->loop = pipeline_choose(set, role) != NULL || pipeline_may_ask(set, role, now_ns) ||
+      const int64_t again = set->ask_again_ns[role];
+      wakes->loop = (again > now_ns && again < set->loop_until_ns) ||
+                    pipeline_choose(set, role) != NULL || pipeline_may_ask(set, role, now_ns) ||
                     pipeline_make_way(set, role, now_ns);
     }
   }

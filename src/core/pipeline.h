@@ -267,6 +267,7 @@ struct pipeline_answer {
   enum pipeline_verdict verdict;
   void *result;              /* taken (made NULL) when a call got it; else the hand's to free */
   const cenote_error *error; /* copied under the lock */
+  bool ours; /* ERRED: it was not the server that failed it, so it may have been executed */
 };
 
 enum pipeline_what {

@@ -171,11 +171,12 @@ static void rerun(struct pipeline_set *set, struct pipeline_call *call, int64_t 
   pipeline_requeue(set, call, now_ns, wakes);
 }
 
+/* `answered`: by the server, so that nothing of it remains. */
 static void fail(struct pipeline_set *set, struct pipeline_call *call,
-                 const struct pipeline_answer *answer, enum pipeline_end end, int64_t now_ns,
-                 struct pipeline_wakes *wakes)
+                 const struct pipeline_answer *answer, enum pipeline_end end, bool answered,
+                 int64_t now_ns, struct pipeline_wakes *wakes)
 {
-  call->answered = true;
+  call->answered = answered;
   if (answer->error != NULL) {
     *call->error = *answer->error;
   }
@@ -197,20 +198,21 @@ static void conclude(struct pipeline_set *set, const struct pipeline_flight *fli
     if (call->repeats++ < PIPELINE_REPEATS) {
       rerun(set, call, now_ns, wakes);
     } else {
-      fail(set, call, answer, PIPELINE_FAILED, now_ns, wakes);
+      fail(set, call, answer, PIPELINE_FAILED, true, now_ns, wakes);
     }
     break;
   case PIPELINE_ASKED_TO_STOP:
     if (flight->stop != PIPELINE_STOP_NONE) {
-      fail(set, call, answer, stopped_end(flight->stop), now_ns, wakes);
+      fail(set, call, answer, stopped_end(flight->stop), true, now_ns, wakes);
     } else if (flight->exposed) {
       rerun(set, call, now_ns, wakes); /* it was hit by a cancel that was meant for another */
     } else {
-      fail(set, call, answer, set->shut ? PIPELINE_SHUT : PIPELINE_FAILED, now_ns, wakes);
+      fail(set, call, answer, set->shut ? PIPELINE_SHUT : PIPELINE_FAILED, true, now_ns, wakes);
     }
     break;
-  default:
-    fail(set, call, answer, PIPELINE_FAILED, now_ns, wakes);
+  default: /* where our own sink refused its rows, it may have come to its end all the same */
+    fail(set, call, answer, PIPELINE_FAILED, !answer->ours && flight->stop != PIPELINE_STOP_ENOUGH,
+         now_ns, wakes);
   }
 }
 

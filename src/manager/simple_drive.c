@@ -125,8 +125,9 @@ static void read_answers(struct simple *simple, const struct pipeline_todo *todo
                          cenote_error *error)
 {
   const cenote_pipelining *pipelining = simple->manager->driver->pipelining;
-  struct line *line = line_of(todo->pipeline);  short revents = todo->look ? POLLIN : todo->revents;
-*did = (struct pipeline_did){
+  struct line *line = line_of(todo->pipeline);
+  short revents = todo->look ? POLLIN : todo->revents;
+  *did = (struct pipeline_did){
       .what = PIPELINE_READ_SOME, .answers = answers, .error = error, .more = true};
   while (did->count < ANSWERS_AT_ONCE) {
     const cenote_answer answer = pipelining->read(line->connection, revents, error);
@@ -151,6 +152,8 @@ static void read_answers(struct simple *simple, const struct pipeline_todo *todo
     if (answer != CENOTE_ANSWER_DONE) {
       told->verdict = verdict_of(answer, error);
       told->error = error;
+      told->ours = error->status == CENOTE_TOO_LARGE || error->status == CENOTE_NO_MEMORY ||
+                   error->status == CENOTE_INTERNAL;
       break;
     }
   }
