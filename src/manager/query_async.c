@@ -523,6 +523,7 @@ cenote_status cenote_query_async(cenote_manager *manager, const char *sql, const
   if (status != CENOTE_OK) {
     return status;
   }
+  cenote_ticket handle = {0};
   struct query *query = query_make(sql, args, count, error);
   if (query == NULL) {
     return CENOTE_NO_MEMORY;
@@ -534,11 +535,15 @@ cenote_status cenote_query_async(cenote_manager *manager, const char *sql, const
   query->callback = callback;
   query->context = context;
   if (ticket != NULL) {
-    ticket_issue(manager, &query->ticket, ticket);
+    query->ticket.starting = true;
+    ticket_issue(manager, &query->ticket, &handle);
+    *ticket = handle;
   }
   cenote_error local = CENOTE_ERROR_INIT;
   status = query_begin(query, &local);
-  if (status != CENOTE_OK) {
+  if (status == CENOTE_OK && handle.number != 0) {
+    ticket_started(manager, handle); /* *ticket may be gone, by the callback */
+  } else if (status != CENOTE_OK) {
     query_dispose(query);
     cen_error_copy(error, &local);
     if (ticket != NULL) {

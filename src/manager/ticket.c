@@ -98,6 +98,18 @@ void ticket_end(struct cenote_manager *manager, struct ticket *ticket)
   }
 }
 
+void ticket_started(struct cenote_manager *manager, cenote_ticket handle)
+{
+  manager_visit(manager); /* nothing of the caller's holds a close back any more */
+  pthread_mutex_lock(&manager->async_lock);
+  struct ticket *ticket = find(&manager->tickets, handle.number);
+  if (ticket != NULL) {
+    ticket->starting = false;
+  }
+  pthread_mutex_unlock(&manager->async_lock);
+  manager_unvisit(manager);
+}
+
 /* `manager` is visited: nothing of it goes away meanwhile. */
 static cenote_status cancel_visited(struct cenote_manager *manager, uint64_t number,
                                     enum ticket_kind kind)
@@ -106,7 +118,7 @@ static cenote_status cancel_visited(struct cenote_manager *manager, uint64_t num
   struct pool_wakes wakes = {0};
   pthread_mutex_lock(&manager->async_lock);
   struct ticket *ticket = find(&manager->tickets, number);
-  if (ticket != NULL && ticket->kind == kind) {
+  if (ticket != NULL && ticket->kind == kind && !ticket->starting) {
     status = ticket->cancel(manager, ticket, &wakes);
   }
   pthread_mutex_unlock(&manager->async_lock);

@@ -223,6 +223,43 @@ static void invented_tickets_cancel_nothing(void **state)
   place_close(&place);
 }
 
+struct guesser {
+  struct place *place;
+  _Atomic bool stop;
+  _Atomic uint64_t hits;
+};
+
+static void *guess(void *context)
+{
+  struct guesser *guesser = context;
+  for (uint64_t number = 1; !atomic_load(&guesser->stop); number = number % 2000 + 1) {
+    /* the first place of the table: this program's only manager */
+    guesser->hits += cenote_cancel_query((cenote_ticket){1, 0, number}) == CENOTE_OK;
+  }
+  return NULL;
+}
+
+static void guessed_tickets_do_no_harm_to_what_is_just_being_asked(void **state)
+{
+  (void)state;
+  enum { ASKS = 500 };
+  struct place place;
+  struct guesser guesser = {.place = &place};
+  routed_place(&place, "2");
+  place_open(&place);
+  pthread_t thread = start_thread(guess, &guesser);
+  for (int i = 0; i < ASKS; i++) {
+    struct answer answer = {0};
+    ask(place.manager, "SELECT 1", NULL, &answer);
+    wait_for(&answer);
+    assert_int_equal(answer.calls, 1);
+    assert_true(answer.status == CENOTE_OK || answer.status == CENOTE_CANCELLED);
+  }
+  atomic_store(&guesser.stop, true);
+  pthread_join(thread, NULL);
+  place_close(&place);
+}
+
 /* ---------------------------------------------------------- a shutdown at each stage */
 
 static void a_shutdown_settles_every_stage_once(void **state)
@@ -435,6 +472,7 @@ int main(void)
       TEST(a_cancel_while_it_runs),
       TEST(a_cancel_while_it_pauses),
       TEST(invented_tickets_cancel_nothing),
+      TEST(guessed_tickets_do_no_harm_to_what_is_just_being_asked),
       TEST(a_shutdown_settles_every_stage_once),
       TEST(a_query_after_the_shutdown_is_refused_by_its_callback),
       TEST(a_close_right_after_asking_answers_all),

@@ -1,6 +1,9 @@
 /* query_blocking.c - cenote_query: what is tried again, until when, and what is left behind. */
 #include "query_help.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 static cenote_status query(struct place *place, const char *sql,
                            const cenote_query_options *options)
 {
@@ -316,6 +319,32 @@ static void a_host_loop_must_not_be_blocked_by_a_query(void **state)
   place_close(&place);
 }
 
+static void a_forked_child_is_told_so(void **state)
+{
+  (void)state;
+  struct place place;
+  struct answer answer = {0};
+  routed_place(&place, "1");
+  place_open(&place);
+  ask(place.manager, "hang", NULL, &answer);
+  const pid_t child = fork();
+  if (child == 0) {
+    const bool told =
+        cenote_query(place.manager, "SELECT 1", NULL, 0, NULL, NULL, NULL) == CENOTE_FORKED &&
+        cenote_query_async(place.manager, "SELECT 1", NULL, 0, NULL, on_answer, NULL, NULL, NULL) ==
+            CENOTE_FORKED &&
+        cenote_cancel_query(answer.ticket) == CENOTE_FORKED;
+    _exit(told ? 0 : 1);
+  }
+  int status;
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_int_equal(status, 0);
+  assert_int_equal(answer.calls, 0);
+  assert_int_equal(cenote_cancel_query(answer.ticket), CENOTE_OK);
+  wait_for(&answer);
+  place_close(&place);
+}
+
 /* -------------------------------------------------------------------- under load */
 
 enum { CROWD = 6, ROUNDS = 100 };
@@ -372,6 +401,7 @@ int main(void)
       TEST(a_shutdown_ends_a_pause),
       TEST(a_shutdown_takes_a_running_statement_back),
       TEST(a_host_loop_must_not_be_blocked_by_a_query),
+      TEST(a_forked_child_is_told_so),
       TEST(many_callers_share_few_connections),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,8 @@
 #include "query_help.h"
 #include "sqlite_base.h"
 
+#include "manager/query.h"
+
 #include <dirent.h>
 
 /* A database with a table t (a INTEGER PRIMARY KEY, b), in write-ahead mode. */
@@ -294,6 +296,49 @@ static void sqlite_has_the_last_word_on_what_is_a_read(void **state)
   base_close(&base);
 }
 
+static void what_is_sent_as_a_read_and_writes_is_refused_unrun(void **state)
+{
+  (void)state;
+  struct base base;
+  struct entry entry;
+  open_base(&base, "1", false);
+  cenote_lease lease = must_acquire(base.manager, "x");
+  must(lease_enter(lease, &entry, &base.error), &base.error);
+  expect(CENOTE_DATABASE,
+         statement_run(&entry, "INSERT INTO t(b) VALUES (1)", NULL, 0, NULL, CENOTE_REQUEST_READ,
+                       &base.error),
+         &base.error);
+  assert_string_equal(base.error.sqlstate, "25006");
+  must(statement_run(&entry, "SELECT * FROM t", NULL, 0, NULL, CENOTE_REQUEST_READ, &base.error),
+       &base.error);
+  must(lease_leave(&entry, CENOTE_OK, &base.error), &base.error);
+  assert_int_equal(must_read(lease, "SELECT count(*) FROM t"), 0);
+  must_run(lease, "INSERT INTO t(b) VALUES (1)"); /* nobody's turn is left taken */
+  must_release(lease);
+  base_close(&base);
+}
+
+static void a_read_that_was_refused_takes_its_turn_and_is_remembered_as_a_write(void **state)
+{
+  (void)state;
+  struct base base;
+  struct query_plan plan;
+  const cenote_statement statement = {.sql = "SELECT 1"};
+  open_base(&base, "1", false);
+  must(query_plan_init(&plan, base.manager, &statement, NULL, &base.error), &base.error);
+  assert_true(plan.verdict.read_only && !plan.turn && !plan.simple);
+  memcpy(base.error.sqlstate, "25006", 6);
+  assert_int_equal(query_plan_judge(&plan, CENOTE_DATABASE, CEN_FATE_ANSWERED, false, &base.error),
+                   QUERY_AGAIN);
+  assert_true(plan.turn && !plan.verdict.read_only);
+  assert_int_equal(query_plan_judge(&plan, CENOTE_DATABASE, CEN_FATE_ANSWERED, false, &base.error),
+                   QUERY_OVER); /* once */
+  must(query_plan_init(&plan, base.manager, &statement, NULL, &base.error), &base.error);
+  assert_true(!plan.verdict.read_only && plan.turn);
+  assert_int_equal(must_query(base.manager, "SELECT 1"), 1);
+  base_close(&base);
+}
+
 static int open_scratch(void **state)
 {
   (void)state;
@@ -320,6 +365,8 @@ int main(void)
       TEST(a_slow_statement_ends_at_its_deadline),
       TEST(it_works_on_a_host_loop),
       TEST(sqlite_has_the_last_word_on_what_is_a_read),
+      TEST(what_is_sent_as_a_read_and_writes_is_refused_unrun),
+      TEST(a_read_that_was_refused_takes_its_turn_and_is_remembered_as_a_write),
   };
   return cmocka_run_group_tests(tests, open_scratch, close_scratch);
 }
