@@ -12,16 +12,32 @@ import subprocess
 import sys
 import tempfile
 
+import mutants_pipeline
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 CC = os.environ.get("CC", "cc").split()
 EVENTS = "500000"
 FLAGS = ["-std=c17", "-O1", "-D_GNU_SOURCE", "-DCEN_SIM", "-w", "-include", os.path.join(HERE, "stepped_atomics.h")]
-WORLD = ["client", "housekeeper", "ledger", "quiet", "server", "sim", "world"]
-POOL = ["history", "runner", "sim_pool"]
-SCENARIOS = ["scenarios", "scenarios_leases", "scenarios_life", "scenarios_server", "scenarios_waiting", "sim_scenarios"]
-CORE = ["actions", "janitor", "life", "look", "take", "wait"]
-BASE = ["hist", "rng", "status"]
+BASE = ["error", "hist", "redact", "rng", "status", "text"]
+
+
+class Suite:
+    """A part of the core, and what looks at it."""
+
+    def __init__(self, core, world, histories, scenarios):
+        self.core, self.world, self.histories, self.scenarios = core, world, histories, scenarios
+
+
+POOL = Suite(["actions", "janitor", "life", "look", "take", "wait"],
+             ["client", "housekeeper", "ledger", "quiet", "server", "sim", "world"],
+             ["history", "runner", "sim_pool"],
+             ["scenarios", "scenarios_leases", "scenarios_life", "scenarios_server", "scenarios_waiting", "sim_scenarios"])
+PIPELINE = Suite(["pipeline", "pipeline_call", "pipeline_choose", "pipeline_flow", "pipeline_look"],
+                 ["pipe_client", "pipe_hand", "pipe_ledger", "pipe_lender", "pipe_loop", "pipe_server", "pipe_world", "sim"],
+                 ["pipe_history", "runner", "sim_pipeline"],
+                 ["pipe_scenarios", "pipe_scenarios_fate", "pipe_scenarios_flow", "pipe_scenarios_leader",
+                  "sim_pipeline_scenarios"])
 
 QUICK = {"no_rearm_after_handing_to_a_woken_one", "leave_drops_the_mark", "janitor_without_cas", "janitor_ignores_the_stamp",
          "release_ignores_generation", "leave_ignores_revoked", "check_is_skipped", "fill_over_maximum"}
@@ -166,6 +182,14 @@ EQUIVALENT = {
     "grown_shrink_is_not_taken_back": "the retired connections are closed and opened again: slower, and right",
 }
 
+QUICK |= mutants_pipeline.QUICK
+MUTANTS |= mutants_pipeline.MUTANTS
+EQUIVALENT |= mutants_pipeline.EQUIVALENT
+
+
+def suite_of(name):
+    return PIPELINE if name in mutants_pipeline.MUTANTS else POOL
+
 
 def compile_all(sources, folder, include):
     """Objects of the sources, in the folder; two compilers at a time."""
@@ -191,21 +215,26 @@ def link(objects, target, libraries):
 class Bench:
     """The unbroken objects, and what a mutant changes of them."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, suites):
         self.folder = folder
         self.plain = os.path.join(folder, "plain")
         os.mkdir(self.plain)
         self.source = os.path.join(folder, "src")  # as it is now: somebody may be editing the other
         shutil.copytree(os.path.join(ROOT, "src", "core"), os.path.join(self.source, "core"))
-        self.build(self.plain, self.source, CORE, True)
+        self.build(self.plain, os.path.join(ROOT, "src", "base"), BASE)
+        for suite in suites:
+            self.build(self.plain, os.path.join(self.source, "core"), suite.core)
+            self.build(self.plain, HERE, set(suite.world + suite.histories + suite.scenarios))
 
-    def build(self, target, include, core, everything):
-        sources = [os.path.join(include, "core", name + ".c") for name in core]
-        if everything:
-            sources += [os.path.join(HERE, name + ".c") for name in WORLD + POOL + SCENARIOS]
-            if include == self.source:
-                sources += [os.path.join(ROOT, "src", "base", name + ".c") for name in BASE]
-        compile_all(sources, target, include)
+    def build(self, target, folder, names):
+        """Files of a folder; headers of the core come from beside it, if it is a copy."""
+        sources = [os.path.join(folder, name + ".c") for name in sorted(names)]
+        compile_all([source for source in sources if not os.path.exists(self.object(target, source))], target,
+                    os.path.dirname(folder) if os.path.basename(folder) == "core" else self.source)
+
+    @staticmethod
+    def object(target, source):
+        return os.path.join(target, os.path.basename(source)[:-2] + ".o")
 
     def objects(self, target, names):
         found = []
@@ -216,12 +245,14 @@ class Bench:
 
     def judge(self, name):
         """None when the mutant lives, else who caught it."""
+        suite = suite_of(name)
         target = os.path.join(self.folder, name)
         os.makedirs(os.path.join(target, "src"))
-        shutil.copytree(os.path.join(self.source, "core"), os.path.join(target, "src", "core"))
+        core = os.path.join(target, "src", "core")
+        shutil.copytree(os.path.join(self.source, "core"), core)
         changed = set()
         for file, text, replacement in MUTANTS[name]:
-            path = os.path.join(target, "src", "core", file)
+            path = os.path.join(core, file)
             with open(path, encoding="utf-8") as source:
                 before = source.read()
             if before.count(text) != 1:
@@ -230,16 +261,22 @@ class Bench:
                 source.write(before.replace(text, replacement))
             changed.add(file)
         header = any(file.endswith(".h") for file in changed)
-        core = CORE if header else sorted(file[:-2] for file in changed)
-        self.build(target, os.path.join(target, "src"), core, header)
-        return self.run(target)
+        self.build(target, core, suite.core if header else {file[:-2] for file in changed})
+        if header:
+            self.build_world(target, suite, os.path.dirname(core))
+        return self.run(target, suite)
 
-    def run(self, target):
+    @staticmethod
+    def build_world(target, suite, include):
+        compile_all([os.path.join(HERE, name + ".c") for name in sorted(set(suite.world + suite.histories + suite.scenarios))],
+                    target, include)
+
+    def run(self, target, suite):
         for kind, names, arguments, libraries in (
-                ("histories", POOL, ["--events", EVENTS, "--no-shrink"], []),
-                ("scenarios", SCENARIOS, [], ["-lcmocka"])):
+                ("histories", suite.histories, ["--events", EVENTS, "--no-shrink"], []),
+                ("scenarios", suite.scenarios, [], ["-lcmocka"])):
             program = os.path.join(target, kind)
-            link(self.objects(target, names + WORLD + CORE + BASE), program, libraries)
+            link(self.objects(target, names + suite.world + suite.core + BASE), program, libraries)
             try:
                 result = subprocess.run([program] + arguments, capture_output=True, text=True, errors="replace",
                                         timeout=180)
@@ -258,9 +295,11 @@ def main():
         names = [name for name in MUTANTS if name in QUICK or "--quick" not in sys.argv]
     survivors = []
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(folder)
-        if "--quick" not in sys.argv and (caught := bench.run(bench.plain)) is not None:
-            raise SystemExit(f"the unbroken core fails: {caught}")
+        suites = [suite for suite in (POOL, PIPELINE) if suite in {suite_of(name) for name in names}]
+        bench = Bench(folder, suites)
+        for suite in suites if "--quick" not in sys.argv else ():
+            if (caught := bench.run(bench.plain, suite)) is not None:
+                raise SystemExit(f"the unbroken core fails: {caught}")
         print(f"1..{len(names)}", flush=True)
         for number, name in enumerate(names, 1):
             caught = bench.judge(name)

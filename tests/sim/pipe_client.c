@@ -34,6 +34,7 @@ static struct caller *new_caller(struct order *order, enum pipeline_role role, b
   caller->call.asynchronous = asynchronous;
   caller->call.deadline_ns = order->deadline_ns;
   caller->call.error = &caller->error;
+  order->caller = caller;
   order->asynchronous = asynchronous;
   order->reads = role == PIPELINE_READER;
   order->submitted_ns = sim_now();

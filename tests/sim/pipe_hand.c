@@ -50,7 +50,7 @@ int64_t hand_ready(struct pipe *pipe)
 {
   struct wire *wire = pipe->wire;
   const int64_t ready_ns = wire_ready(wire);
-  if (ready_ns > sim_now() || wire->lost || sim_now() >= wire->end_ns) {
+  if (ready_ns > sim_now() || wire->lost || wire->garbled || sim_now() >= wire->end_ns) {
     return ready_ns;
   }
   for (unsigned i = 0; i < wire->count && wire->sent[i].finished; i++) {
@@ -148,6 +148,9 @@ static void feed(const struct pipeline_todo *todo, struct pipeline_did *did, cen
                             (void *)(uintptr_t)(todo->first + i + 1));
     if (did->status == CENOTE_OK) {
       did->pushed++;
+      if (caller != NULL) {
+        caller->order->again_seq = 0;
+      }
       pipe->feeding = pipe->feeding || caller != NULL;
       sim_note("push order %llu on connection %u",
                (unsigned long long)(caller != NULL ? caller->order->tag : 0), pipe->wire->id);
@@ -198,6 +201,7 @@ static void tell_error(cenote_error *error, const struct sent *sent)
 struct reading {
   struct pipeline_answer answers[PIPE_ANSWERS];
   cenote_error errors[PIPE_ANSWERS];
+  struct order *orders[PIPE_ANSWERS];
   cenote_error lost;
 };
 
@@ -232,6 +236,8 @@ static void read_answers(const struct pipeline_todo *todo, struct pipeline_did *
     struct pipeline_answer *said = &reading->answers[did->count];
     memset(said, 0, sizeof *said);
     said->verdict = verdict_of(answer, &sent);
+    reading->orders[did->count] = sent.order;
+    said->ours = sent.outcome == OUTCOME_ENOUGH;
     tell_error(&reading->errors[did->count], &sent);
     said->error = said->verdict == PIPELINE_SUCCEEDED ? NULL : &reading->errors[did->count];
     if (said->verdict == PIPELINE_SUCCEEDED && sent.order != NULL) {
@@ -349,7 +355,7 @@ static void withdraw(const struct pipeline_todo *todo, struct pipeline_did *did)
 /* ------------------------------------------------------------------------ steps */
 
 /* What the core decides is judged by what it had been told before. */
-static void judge(const struct pipeline_todo *todo, uint64_t seq, int64_t now_ns)
+static void judge(const struct pipeline_todo *todo, uint64_t seq)
 {
   if (todo->kind != PIPELINE_FEED) {
     return;
@@ -379,9 +385,11 @@ static void judge(const struct pipeline_todo *todo, uint64_t seq, int64_t now_ns
     sim_fail("connection %u: %u in flight, %u are allowed", wire->id, todo->depth + todo->count,
              pipe_world->config.limits.depth);
   }
-  if (todo->depth > 0 && now_ns - pipe->head_since_ns > pipe_world->config.limits.slow_ns) {
+  /* Old is a head that was still there when somebody looked. */
+  const int64_t age_ns = pipe->looked_ns - pipe->head_since_ns;
+  if (todo->depth > 0 && age_ns > pipe_world->config.limits.slow_ns) {
     sim_fail("connection %u is fed behind a head that is %lld us old", wire->id,
-             (long long)(now_ns - pipe->head_since_ns) / SIM_US);
+             (long long)age_ns / SIM_US);
   }
 }
 
@@ -391,9 +399,14 @@ static void keep_head(const struct pipeline_did *did, struct pipeline *pipeline,
   struct pipe *pipe = (struct pipe *)pipeline;
   if (did->what == PIPELINE_FED && pipe->wire->count == did->pushed) {
     pipe->head_since_ns = now_ns;
-  } else if (did->what == PIPELINE_READ_SOME && did->count > 0 &&
-             did->answers[did->count - 1].verdict != PIPELINE_ENOUGH) {
-    pipe->head_since_ns = now_ns;
+  }
+  for (uint32_t i = 0; did->what == PIPELINE_READ_SOME && i < did->count; i++) {
+    if (did->answers[i].verdict != PIPELINE_ENOUGH) {
+      pipe->head_since_ns = now_ns;
+    }
+  }
+  if (did->what == PIPELINE_READ_SOME && !did->more) {
+    pipe->looked_ns = now_ns;
   }
 }
 
@@ -412,7 +425,44 @@ static void note_step(const char *done, const struct pipeline_todo *todo)
   }
 }
 
-static void step(struct pipeline_hand *hand, struct pipeline_did *did, struct pipeline_todo *todo)
+/* Who was rolled back by a cancel that was not meant for it, or had a stale plan, goes first. */
+static void mark_again(const struct pipeline_did *did, const struct reading *reading)
+{
+  for (uint32_t i = 0; i < did->count; i++) {
+    struct order *order = reading->orders[i];
+    if (order != NULL && (did->answers[i].verdict == PIPELINE_ASKED_TO_STOP ||
+                          did->answers[i].verdict == PIPELINE_STALE)) {
+      order->again_seq = ++pipe_world->seq;
+    }
+  }
+}
+
+static bool is_queued(const struct order *order)
+{
+  return !order->settled && order->caller->call.place == PIPELINE_QUEUED;
+}
+
+/* No newcomer is sent while somebody waits who had been sent before. */
+static void judge_turn(const struct pipeline_todo *todo, uint64_t seq)
+{
+  for (uint32_t i = 0; i < todo->count; i++) {
+    const struct pipeline_flight *flight = pipeline_flight_at(todo->pipeline, todo->first + i);
+    if (flight->check || ((struct caller *)flight->call)->order->pushed > 0) {
+      continue;
+    }
+    const struct order *newcomer = ((struct caller *)flight->call)->order;
+    for (struct order *order = pipe_world->orders; order != NULL; order = order->next) {
+      if (order->again_seq != 0 && order->again_seq <= seq && order->reads == newcomer->reads &&
+          is_queued(order)) {
+        sim_fail("order %llu is sent, and order %llu waits to be sent again",
+                 (unsigned long long)newcomer->tag, (unsigned long long)order->tag);
+      }
+    }
+  }
+}
+
+static void step(struct pipeline_hand *hand, struct pipeline_did *did, struct pipeline_todo *todo,
+                 const struct reading *reading)
 {
   struct pipeline_wakes wakes;
   memset(&wakes, 0, sizeof wakes);
@@ -440,11 +490,15 @@ static void step(struct pipeline_hand *hand, struct pipeline_did *did, struct pi
     pipe_ring_loop(); /* it looks after the wait from now on */
   }
   if (did->what == PIPELINE_READ_SOME) {
+    mark_again(did, reading);
     end_reading(did);
   } else if (did->what == PIPELINE_RETURNED) {
     ((struct pipe *)in)->granted = false;
   }
-  judge(todo, seq, now_ns);
+  judge(todo, seq);
+  if (todo->kind == PIPELINE_FEED) {
+    judge_turn(todo, seq);
+  }
   pipe_deliver(&wakes);
 }
 
@@ -502,7 +556,7 @@ static int64_t go_on(struct pipeline_hand *hand, struct pipeline_todo *todo, str
   struct reading *reading = calloc(1, sizeof *reading);
   struct pipeline_did did;
   while (perform(todo, &did, caller, reading)) {
-    step(hand, &did, todo);
+    step(hand, &did, todo, reading);
   }
   free(reading);
   return todo->until_ns;
@@ -512,7 +566,7 @@ int64_t hand_run(struct pipeline_hand *hand, struct pipeline_did *did, struct ca
 {
   struct pipeline_todo todo;
   memset(&todo, 0, sizeof todo);
-  step(hand, did, &todo);
+  step(hand, did, &todo, NULL);
   return go_on(hand, &todo, caller);
 }
 
@@ -527,7 +581,10 @@ void hand_submit(struct caller *caller, bool drive)
   struct pipeline_hand *hand = &caller->call.hand;
   pipeline_submit(&pipe_world->set, &caller->call, drive, now_ns, &todo, &wakes);
   note_step("submitted", &todo);
-  judge(&todo, seq, now_ns);
+  judge(&todo, seq);
+  if (todo.kind == PIPELINE_FEED) {
+    judge_turn(&todo, seq);
+  }
   pipe_deliver(&wakes);
   go_on(hand, &todo, caller);
 }

@@ -114,6 +114,13 @@ static unsigned waiting(void)
 
 static struct pipe *lend(struct wire *wire, enum pipeline_role role)
 {
+  unsigned shared = 1;
+  for (int i = 0; i < PIPE_PIPES; i++) {
+    shared += pipe_world->pipe[i].wire != NULL;
+  }
+  if (shared > pipe_world->most) {
+    sim_fail("%u connections are shared, %u are allowed", shared, pipe_world->most);
+  }
   for (int i = 0; i < PIPE_PIPES; i++) {
     struct pipe *pipe = &pipe_world->pipe[i];
     if (pipe->wire != NULL || pipe->granted) {
@@ -125,8 +132,9 @@ static struct pipe *lend(struct wire *wire, enum pipeline_role role)
     pipe->watched = pipe->nudged = pipe->condemned = pipe->wanted = false;
     pipe->condemn_told = pipe->feeding = pipe->fed = false;
     pipe->broken_seq = 0;
+    pipe->done_told_ns = 0;
     pipe->want_seq = 0;
-    pipe->taken_in_ns = pipe->head_since_ns = 0;
+    pipe->taken_in_ns = pipe->head_since_ns = pipe->looked_ns = 0;
     wire->entered = true;
     wire->read_only = role == PIPELINE_READER;
     pipe->wanted = waiting() > opening(); /* somebody else goes on waiting */
@@ -219,7 +227,7 @@ void lender_give_back(struct pipe *pipe)
     sim_fail("connection %u goes back with %u in flight", wire->id, wire->count);
   }
   sim_note("connection %u goes back", wire->id);
-  take_back(wire, !wire->lost && !wire->broken && !pipe->condemned);
+  take_back(wire, !wire->lost && !wire->garbled && !wire->broken && !pipe->condemned);
   pipe->wire = NULL;
   pipe->wanted = false;
 }
@@ -275,7 +283,7 @@ struct wire *lender_take_exclusive(int client, int64_t deadline_ns)
 
 void lender_release_exclusive(struct wire *wire)
 {
-  take_back(wire, !wire->dead && !wire->lost && !wire->broken);
+  take_back(wire, !wire->dead && !wire->garbled && !wire->broken);
 }
 
 /* -------------------------------------------------------------------------- turn */
@@ -314,7 +322,7 @@ static int64_t finish_opens(void)
       continue;
     }
     idle->opening = false;
-    if (pipe_world->lender_shut || idle->wire->dead) {
+    if (pipe_world->lender_shut || idle->wire->dead || idle->wire->garbled) {
       close_wire(idle->wire);
       idle->wire = NULL;
     }

@@ -312,8 +312,11 @@ static void killer(void *unused)
 void flushed_write_never_repeated(void **state)
 {
   (void)state;
-  pipe_scenario_play(&(struct pipe_scenario){
-      .name = __func__, .set = one_connection, .body = {killed_write, killer}, .runs = 240, .prompt = true});
+  pipe_scenario_play(&(struct pipe_scenario){.name = __func__,
+                                             .set = one_connection,
+                                             .body = {killed_write, killer},
+                                             .runs = 240,
+                                             .prompt = true});
 }
 
 /* ---------------------------------------------------------------------- read_only_fallback */

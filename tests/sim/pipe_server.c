@@ -266,6 +266,10 @@ cenote_answer wire_read(struct wire *wire, struct sent *answer)
   wire_catch_up(wire);
   memset(answer, 0, sizeof *answer);
   flush(wire);
+  if (wire->lost || wire->garbled) {
+    wire->lost = true;
+    return CENOTE_ANSWER_LOST;
+  }
   if (sim_now() < wire->mute_ns) {
     return CENOTE_ANSWER_NONE;
   }
@@ -274,7 +278,7 @@ cenote_answer wire_read(struct wire *wire, struct sent *answer)
     wire->mute_ns = sim_now() + (int64_t)sim_random(SIM_MS);
     return CENOTE_ANSWER_NONE;
   }
-  if (!wire->lost && wire->count > 0) {
+  if (wire->count > 0) {
     struct sent *head = &wire->sent[0];
     if (head->finished && is_there(wire, head->answer_ns)) {
       return take_answer(wire, answer);
@@ -295,7 +299,7 @@ cenote_answer wire_read(struct wire *wire, struct sent *answer)
 int64_t wire_ready(struct wire *wire)
 {
   wire_catch_up(wire);
-  if (wire->lost) {
+  if (wire->lost || wire->garbled) {
     return sim_now();
   }
   if (wire->mute_ns != 0) {
@@ -356,17 +360,31 @@ void wire_cancel(struct wire *wire)
   pipe_wire_changed(wire);
 }
 
+static void hang_up(struct wire *wire)
+{
+  wire_catch_up(wire);
+  if (!wire->dead) {
+    wire->stop_ns = sim_now() + (int64_t)sim_random(4 * (uint64_t)pipe_world->config.statement_ns);
+  }
+  pipe_wire_changed(wire);
+}
+
 /* The client hangs up. The backend has what it has, and goes on with it until it notices. */
 void wire_abort(struct wire *wire)
 {
-  wire_catch_up(wire);
   if (wire->closed) {
     sim_fail("an abort for connection %u, which was given back", wire->id);
   }
   sim_note("abort connection %u", wire->id);
   wire->lost = true;
-  if (!wire->dead) {
-    wire->stop_ns = sim_now() + (int64_t)sim_random(4 * (uint64_t)pipe_world->config.statement_ns);
+  hang_up(wire);
+}
+
+void wire_garble(struct wire *wire)
+{
+  if (!wire->closed) {
+    sim_note("connection %u answers rubbish", wire->id);
+    wire->garbled = true;
+    hang_up(wire);
   }
-  pipe_wire_changed(wire);
 }

@@ -15,6 +15,8 @@
 
 enum { WIRE_SENT = 64, WIRE_CANCELS = 8 };
 
+struct caller;
+
 /* What a statement comes to when nothing disturbs it. */
 enum plan {
   PLAN_GOOD,
@@ -38,16 +40,18 @@ struct order {
   int64_t duration_ns;
   int64_t submitted_ns, deadline_ns;
   /* the truth, by the server */
-  unsigned pushed;   /* so often it was sent (or may have been) */
-  unsigned executed; /* committed */
-  unsigned stopped;  /* rolled back by a cancel */
+  unsigned pushed;       /* so often it was sent (or may have been) */
+  unsigned executed;     /* committed */
+  unsigned stopped;      /* rolled back by a cancel */
+  struct caller *caller; /* until it is settled */
   /* what the caller was told */
   bool settled;
   int end; /* enum pipeline_end */
   bool sent, answered;
-  bool told;      /* asynchronous: the loop has */
-  bool cancelled; /* its caller asked for it */
-  bool undone;    /* its caller may believe that it did nothing */
+  bool told;          /* asynchronous: the loop has */
+  bool cancelled;     /* its caller asked for it */
+  uint64_t again_seq; /* since when the core has known that it must be sent again; 0: need not */
+  bool undone;        /* its caller may believe that it did nothing */
   int64_t settled_ns;
   int64_t overdue_ns; /* first seen to be late; 0: is not */
   struct order *next;
@@ -89,9 +93,10 @@ struct wire {
   int64_t free_ns; /* the backend has finished what came before */
   bool dead;       /* the backend is */
   bool unread_lost;
-  int64_t end_ns;                  /* when the client can see the end; INT64_MAX: it cannot */
-  bool lost;                       /* it has seen it (or has hung up itself) */
-  int64_t stop_ns;                 /* the client hung up: the backend goes on until here */
+  bool garbled;    /* what comes makes no sense: the driver hangs up when it reads */
+  int64_t end_ns;  /* when the client can see the end; INT64_MAX: it cannot */
+  bool lost;       /* it has seen it (or has hung up itself) */
+  int64_t stop_ns; /* the client hung up: the backend goes on until here */
   int64_t cancel_ns[WIRE_CANCELS]; /* cancels under way: when each one arrives */
   unsigned cancels;
   int64_t quiet_ns; /* until then the driver says that a cancel is under way */
@@ -124,6 +129,7 @@ void wire_cancel(struct wire *wire);
 void wire_abort(struct wire *wire);
 /* Fate. */
 void wire_kill(struct wire *wire, enum death how);
+void wire_garble(struct wire *wire);
 void wire_catch_up(struct wire *wire); /* the backend does what it has had the time for */
 
 #endif

@@ -33,10 +33,6 @@ void pipe_wire_changed(struct wire *wire)
 
 bool pipe_allows(unsigned fault, unsigned one_in)
 {
-#ifdef TOLERATE
-  if (fault == PIPE_FAULT_REFUSE)
-    return false;
-#endif
   return (pipe_world->config.faults & fault) != 0 && sim_chance(one_in);
 }
 
@@ -89,6 +85,8 @@ void pipe_begin(const struct pipe_config *config)
   pipe_world->config = *config;
   pipe_world->clients_left = config->clients;
   pipe_world->largest = config->maximum;
+  pipe_world->most =
+      (config->faults & PIPE_FAULT_RESIZE) != 0 ? config->maximum : config->limits.most;
   sim_begin(&config->sim);
   for (int i = 0; i < PIPE_PIPES; i++) {
     struct pipe *pipe = &pipe_world->pipe[i];

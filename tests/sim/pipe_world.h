@@ -55,9 +55,10 @@ struct pipe {
   struct pipeline pipeline; /* first: a pipeline is its pipe */
   struct pipeline_flight flight[PIPELINE_RING];
   struct wire *wire; /* NULL: free */
-  bool granted;      /* the core has it */
-  uint64_t serial;   /* of the grant */
-  bool watched;      /* by the loop */
+  int64_t done_told_ns;
+  bool granted;    /* the core has it */
+  uint64_t serial; /* of the grant */
+  bool watched;    /* by the loop */
   struct pipeline_todo watch;
   bool nudged;
   bool condemned, condemn_told;
@@ -66,7 +67,7 @@ struct pipe {
   uint64_t broken_seq; /* since when the core has known that it is broken */
   uint64_t want_seq;   /* since when the core has known that it is wanted; 0: does not */
   int64_t taken_in_ns; /* what arrived before was read from the socket */
-  int64_t head_since_ns;
+  int64_t head_since_ns, looked_ns;
 };
 
 struct ask {
@@ -113,6 +114,7 @@ struct pipe_world {
   struct idle idle[PIPE_PIPES * 4];
   unsigned total;   /* connections that exist */
   unsigned largest; /* maximum there was */
+  unsigned most;    /* of shared ones, the largest there was */
   uint64_t asks, serials;
   int64_t back_off_ns;
   bool lender_shut;
@@ -120,6 +122,8 @@ struct pipe_world {
   unsigned wire_ids;
   /* loop */
   _Atomic uint32_t bell;
+  unsigned turns; /* since then */
+  int64_t turns_since_ns;
   uint64_t rings; /* of the bell that meant the loop */
   bool finished;
   bool loop_waits; /* for somebody who is in a call about what it has to tell */
