@@ -95,6 +95,7 @@ bool pipeline_may_ask(const struct pipeline_set *set, enum pipeline_role role, i
 bool pipeline_make_way(struct pipeline_set *set, enum pipeline_role role, int64_t now_ns)
 {
   struct pipeline *victim = NULL;
+  bool one_goes = false; /* when it has done what it has */
   if (!needs_more(set, role, now_ns) || set->live + asks(set) < set->limits.most) {
     return false;
   }
@@ -103,16 +104,19 @@ bool pipeline_make_way(struct pipeline_set *set, enum pipeline_role role, int64_
     if (pipeline == NULL) {
       continue;
     }
-    if (pipeline->role == role || pipeline_must_return(set, pipeline)) {
-      return false; /* what it has must do; or one is on its way already */
+    const bool goes = pipeline_must_return(set, pipeline);
+    if (goes ? pipeline->count == 0 : pipeline->role == role) {
+      return false; /* one is on its way already; or what the role has must do */
     }
+    one_goes = one_goes || goes;
     const bool unused = !pipeline->served && set->queued[pipeline->role] > 0;
-    if (!unused && (victim == NULL || pipeline->count < victim->count)) {
+    if (!goes && !unused && (victim == NULL || pipeline->count < victim->count)) {
       victim = pipeline;
     }
   }
-  if (victim != NULL) {
-    victim->draining = true;
+  if (victim == NULL || (one_goes && victim->count > 0)) {
+    return false;
   }
-  return victim != NULL;
+  victim->draining = true;
+  return true;
 }
