@@ -229,6 +229,7 @@ static void a_cancel_ends_the_oldest_and_the_rest_goes_on(void **state)
     for (int i = 0; i < 3; i++) {
       push_tag(&pipe, bench, &behind[i], i);
     }
+    rig_pipe_send(&pipe);
     nap(50 * CEN_NS_PER_MS);
     bench->rig.driver->cancel(bench->connection);
     assert_ptr_equal(rig_pipe_next(&pipe), &slow);
@@ -346,6 +347,7 @@ static void an_abort_loses_all_that_is_in_flight(void **state)
   begin(&pipe, bench, false);
   push(&pipe, &slow, bench->subject->slow);
   push_tag(&pipe, bench, &behind, 1);
+  rig_pipe_send(&pipe);
   nap(20 * CEN_NS_PER_MS);
   bench->rig.driver->abort(bench->connection);
   assert_ptr_equal(rig_pipe_next(&pipe), &slow);

@@ -31,6 +31,7 @@ int main(void)
 {
   int failed;
   fake_script_init(&script);
+  script.holds_back = true;
   failed = conformance_run(&subject);
   if (script.created != script.destroyed || script.open_now != 0) {
     print_error("connections are left\n");

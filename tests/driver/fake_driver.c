@@ -1,3 +1,4 @@
+/* Life of a fake connection, and one request at a time; fake_pipeline.c has many in flight. */
 #include "driver/fake_inside.h"
 
 #include "base/error.h"

@@ -61,6 +61,7 @@ struct fake_script {
   _Atomic int lose_after_push;        /* … or it dies with that push on its way */
   _Atomic int lose_before_answer;     /* the n-th answer from now is LOST, for it and all behind */
   _Atomic int stray_at_answer;        /* before the n-th answer comes one that nobody asked for */
+  _Atomic bool holds_back; /* what was pushed is sent when wants() is asked, as libpq 17 does */
 
   /* virtual time: NULL for real time. With it wants() has no descriptor. Set before use. */
   int64_t (*now_ns)(void *clock);

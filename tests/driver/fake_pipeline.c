@@ -15,7 +15,7 @@ struct fake_flight {
   int64_t pushed_ns, takes_ns;
   int64_t due_ns; /* known when it is the oldest */
   cenote_status outcome;
-  bool begun;
+  bool sent, begun;
   bool refused; /* the sink wants no more */
   cenote_error failure;
 };
@@ -134,7 +134,8 @@ static struct fake_flight *flight_new(const cenote_request *request)
 /* The oldest one runs from when the one before was answered. */
 static struct fake_flight *head_of(cenote_connection *connection)
 {
-  struct fake_flight *head = connection->first;
+  struct fake_flight *head =
+      connection->first && connection->first->sent ? connection->first : NULL;
   if (head && !head->begun) {
     int64_t from =
         head->pushed_ns > connection->free_at_ns ? head->pushed_ns : connection->free_at_ns;
@@ -149,7 +150,7 @@ static int64_t next_event_ns(cenote_connection *connection)
 {
   const struct fake_flight *head = connection->first;
   int64_t cancel = atomic_load(&connection->cancel_due_ns);
-  int64_t due = head ? head->due_ns : CEN_NEVER;
+  int64_t due = head && head->begun ? head->due_ns : CEN_NEVER;
   return cancel != 0 && cancel < due ? cancel : due;
 }
 
@@ -206,6 +207,7 @@ static cenote_status push_inside(cenote_connection *connection, const cenote_req
   }
   flight->serial = ++connection->serial;
   flight->pushed_ns = fake_now_ns(script);
+  flight->sent = !atomic_load(&script->holds_back);
   flight->takes_ns = fake_duration(connection, &flight->request, &flight->outcome);
   *(connection->last ? &connection->last->next : &connection->first) = flight;
   connection->last = flight;
@@ -372,8 +374,22 @@ static cenote_answer read_pipeline(cenote_connection *connection, short revents,
 
 /* ------------------------------------------------------------------------------- the rest */
 
+/* `connection` is const for looking at; what was held back is sent all the same. */
+static void send_held_back(cenote_connection *connection)
+{
+  bool any = false;
+  for (struct fake_flight *at = connection->first; at; at = at->next) {
+    any = any || !at->sent;
+    at->sent = true;
+  }
+  if (any) {
+    arm_next(connection);
+  }
+}
+
 void fake_pipeline_wants(const cenote_connection *connection, cenote_wants *out)
 {
+  send_held_back((cenote_connection *)(uintptr_t)connection);
   *out = (cenote_wants){.fd = connection->timer, .events = POLLIN, .deadline_ns = CEN_NEVER};
   if (connection->timer < 0) {
     int64_t cancel = atomic_load(&connection->cancel_due_ns);

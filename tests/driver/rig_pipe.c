@@ -93,6 +93,12 @@ static struct rig_flight *settle(struct rig_pipe *pipe, cenote_answer answer,
   return flight;
 }
 
+void rig_pipe_send(struct rig_pipe *pipe)
+{
+  cenote_wants wants;
+  pipe->rig->driver->pipelining->wants(pipe->connection, &wants);
+}
+
 static void wait_for(struct rig_pipe *pipe, int64_t until)
 {
   cenote_wants wants;

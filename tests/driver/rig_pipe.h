@@ -36,6 +36,8 @@ void rig_pipe_end(struct rig_pipe *pipe);
 cenote_status rig_pipe_push(struct rig_pipe *pipe, struct rig_flight *flight, const char *sql,
                             const cenote_value *args, size_t count, uint64_t max_rows);
 cenote_status rig_pipe_check(struct rig_pipe *pipe, struct rig_flight *flight);
+/* What a driver may hold back until wants() is asked is on its way after this. */
+void rig_pipe_send(struct rig_pipe *pipe);
 /* Waits for the next answer, ENOUGH too, which stays the oldest; NULL: it was not one in 20 s.
  * LOST: all in flight get that answer, and the oldest is given. */
 struct rig_flight *rig_pipe_next(struct rig_pipe *pipe);

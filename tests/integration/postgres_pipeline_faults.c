@@ -42,6 +42,7 @@ static void a_second_one_can_be_cancelled_while_the_first_cancel_is_under_way(vo
     pg_bed_push(&bed, &flights[0], "SELECT pg_sleep(30)");
     pg_bed_push(&bed, &flights[1], "SELECT pg_sleep(30)");
     pg_bed_push(&bed, &flights[2], "SELECT 6");
+    rig_pipe_send(&bed.pipe);
     nap_ms(20);
     bed.pg.rig.driver->cancel(bed.c);
     pg_bed_expect(&bed, &flights[0], CENOTE_ANSWER_FAILED);
@@ -67,6 +68,7 @@ static void over_a_network_a_cancel_that_did_not_arrive_breaks_the_session(void 
   struct rig_flight flights[2];
   pg_bed_open(&bed, var("POSTGRES_TRUST_URL"), false);
   pg_bed_push(&bed, &flights[0], "SELECT pg_sleep(20)");
+  rig_pipe_send(&bed.pipe);
   nap_ms(20);
   bed.pg.rig.driver->cancel(bed.c);
   pg_bed_expect(&bed, &flights[0], CENOTE_ANSWER_FAILED);
@@ -75,6 +77,7 @@ static void over_a_network_a_cancel_that_did_not_arrive_breaks_the_session(void 
   bool clean = pg_rig_session(&bed.pg, bed.c) == 0; /* one went out, one arrived: the usual case */
   pg_bed_push(&bed, &flights[0], "SELECT 1");
   pg_bed_push(&bed, &flights[1], "SELECT 2");
+  rig_pipe_send(&bed.pipe);
   nap_ms(100);
   bed.pg.rig.driver->cancel(bed.c); /* all is answered already, but we have not looked */
   nap_ms(100);
