@@ -28,12 +28,19 @@ static void give_duty(struct pipeline_hand *hand, struct pipeline *pipeline)
   hand->polls = pipeline;
 }
 
+/* The loop has to watch other descriptors, or for other events, than it does. */
+static bool is_watched_wrong(const struct pipeline *pipeline)
+{
+  return !pipeline->watched || pipeline->watch.fd != pipeline->wants.fd ||
+         pipeline->watch.done_fd != pipeline->wants.done_fd ||
+         pipeline->watch.events != pipeline->wants.events;
+}
+
 static void give_to_loop(struct pipeline_set *set, struct pipeline *pipeline,
                          struct pipeline_wakes *wakes)
 {
   pipeline->poller = &set->loop;
-  if (!pipeline->watched || memcmp(&pipeline->watch, &pipeline->wants, sizeof pipeline->watch) ||
-      pipeline_due(set, pipeline) < set->loop_until_ns) {
+  if (is_watched_wrong(pipeline) || pipeline_due(set, pipeline) < set->loop_until_ns) {
     wakes->loop = true;
   }
 }
@@ -315,9 +322,9 @@ static bool arrange_watches(struct pipeline_set *set, struct pipeline_todo *todo
       todo->kind = PIPELINE_FORGET;
       return true;
     }
-    if (pipeline->poller == &set->loop && pipeline->inside == NULL &&
-        (!pipeline->watched ||
-         memcmp(&pipeline->watch, &pipeline->wants, sizeof pipeline->watch) != 0)) {
+    const bool ours = pipeline->poller == &set->loop ||
+                      (pipeline->watched && pipeline->poller == NULL); /* idle, still watched */
+    if (ours && pipeline->inside == NULL && is_watched_wrong(pipeline)) {
       pipeline->watched = true;
       pipeline->watch = pipeline->wants;
       todo->kind = PIPELINE_WATCH;

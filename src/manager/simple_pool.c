@@ -227,8 +227,9 @@ static void take_settled(struct simple *simple, enum pipeline_role role, struct 
   }
 }
 
-void simple_ask(struct simple *simple, enum pipeline_role role, struct pipeline_did *did,
-                cenote_error *error)
+/* One try. A connection that turned out dead went back as broken: the next may be better. */
+static void ask_once(struct simple *simple, enum pipeline_role role, struct pipeline_did *did,
+                     cenote_error *error)
 {
   struct cenote_manager *manager = simple->manager;
   const struct pool_ask ask = ask_for(cen_now_ns());
@@ -245,6 +246,15 @@ void simple_ask(struct simple *simple, enum pipeline_role role, struct pipeline_
     take_settled(simple, role, did, error);
   }
   manager_wake(manager, &wakes);
+}
+
+void simple_ask(struct simple *simple, enum pipeline_role role, struct pipeline_did *did,
+                cenote_error *error)
+{
+  int tries = CEN_MAX_CONNECTIONS; /* each that is dead is gone from the pool */
+  do {
+    ask_once(simple, role, did, error);
+  } while (did->status == CENOTE_CONNECTION_LOST && --tries > 0);
 }
 
 bool simple_asked(struct simple *simple, enum pipeline_role role, struct pipeline_did *did,
@@ -265,6 +275,9 @@ bool simple_asked(struct simple *simple, enum pipeline_role role, struct pipelin
   }
   begin_report(did, role, error);
   take_settled(simple, role, did, error);
+  if (did->status == CENOTE_CONNECTION_LOST) {
+    simple_ask(simple, role, did, error);
+  }
   return true;
 }
 
