@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 
+sys.dont_write_bytecode = True  # nothing is left in the source tree
 import mutants_pipeline
 
 HERE = os.path.dirname(os.path.abspath(__file__))

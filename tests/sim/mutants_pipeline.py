@@ -29,7 +29,9 @@ MUTANTS = {
     "pipeline_stops_reading_early": [
         ("pipeline.c", "    hand->in->more = did->more;\n    if (!did->more)", "    if (!did->more)")],
     "pipeline_nobody_alerts_the_loop": [
-        ("pipeline.c", "      wakes->loop = pipeline_choose(", "      wakes->loop = false && pipeline_choose(")],
+        ("pipeline.c", "                    pipeline_choose(set, role) != NULL || pipeline_may_ask(set, role, now_ns) ||\n                    pipeline_make_way(set, role, now_ns);", "                    false;")],
+    "pipeline_nobody_alerts_the_loop_of_a_back_off": [
+        ("pipeline.c", "      wakes->loop = (again > now_ns && again < set->loop_until_ns) ||", "      wakes->loop = (false && again) ||")],
     "pipeline_polls_without_an_end": [
         ("pipeline.c", "  todo->until_ns = until_ns < due ? until_ns : due;", "  todo->until_ns = PIPELINE_NEVER; (void)until_ns; (void)due;")],
     "pipeline_parks_without_an_end": [
@@ -109,4 +111,7 @@ MUTANTS = {
         ("pipeline_choose.c", "  return pipeline->count == 0 && set->queued[pipeline->role] == 0 &&", "  return false && set->queued[pipeline->role] == 0 &&")],
 }
 
-EQUIVALENT = {}
+EQUIVALENT = {
+    "pipeline_poller_of_a_dead_one_is_not_nudged": "the descriptor that was cut off shows it as well",
+    "pipeline_misses_input_announced_while_inside": "the descriptor still shows it to the next one who polls",
+}

@@ -84,6 +84,7 @@ void client_stop(struct caller *caller)
   memset(&wakes, 0, sizeof wakes);
   caller->pinned = true;
   caller->order->cancelled = true;
+  caller->order->cancelled_ns = sim_now();
   sim_note("cancels order %llu", (unsigned long long)caller->order->tag);
   pipeline_cancel(&pipe_world->set, &caller->call, sim_now(), &wakes);
   caller->pinned = false;

@@ -278,6 +278,7 @@ static void stop(const struct pipeline_todo *todo, struct pipeline_did *did)
 {
   struct pipe *pipe = pipe_of(todo->pipeline);
   wire_use(pipe->wire);
+  pipe->stopped_ns = sim_now();
   if (todo->kind == PIPELINE_CANCEL) {
     did->what = PIPELINE_CANCELLED;
     wire_cancel(pipe->wire);

@@ -221,17 +221,24 @@ static void check_gone(struct caller *caller)
 
 /* ----------------------------------------------------------- while nobody can run */
 
-static int64_t patience_of(const struct order *order)
+/* When its caller ought to be told; `patience`: or somewhat later. */
+static int64_t due_of(const struct order *order, int64_t *patience)
 {
   const struct pipeline_limits *limits = &pipe_world->config.limits;
+  int64_t due_ns = order->deadline_ns;
+  *patience = 2 * limits->cancel_ns + pipe_world->config.cancel_way_ns + SLACK_NS;
+  if (order->cancelled && order->cancelled_ns < due_ns) {
+    due_ns = order->cancelled_ns;
+  }
+  if (due_ns == PIPELINE_NEVER) {
+    due_ns = order->submitted_ns;
+    *patience = PATIENCE_NS;
+  }
   if (pipe_world->config.sim.delay_every >
       0) { /* whoever could do it may be stopped, again and again */
-    return 10 * PATIENCE_NS;
+    *patience = 10 * PATIENCE_NS;
   }
-  if (order->deadline_ns == PIPELINE_NEVER) {
-    return PATIENCE_NS;
-  }
-  return 2 * limits->cancel_ns + pipe_world->config.cancel_way_ns + SLACK_NS;
+  return due_ns;
 }
 
 static void check_callers(void)
@@ -240,17 +247,32 @@ static void check_callers(void)
     if (order->settled || order->submitted_ns == 0) {
       continue;
     }
-    const int64_t due_ns =
-        order->deadline_ns == PIPELINE_NEVER ? order->submitted_ns : order->deadline_ns;
+    int64_t patience_ns;
+    const int64_t due_ns = due_of(order, &patience_ns);
     if (sim_now() < due_ns) {
       continue;
     }
     if (order->overdue_ns == 0) {
       order->overdue_ns = sim_now();
-    } else if (sim_now() - order->overdue_ns > patience_of(order)) {
+    } else if (sim_now() - order->overdue_ns > patience_ns) {
       sim_fail("order %llu is not settled, %lld us after its time", ULL(order->tag),
                (long long)(sim_now() - due_ns) / SIM_US);
     }
+  }
+}
+
+/* A statement has its own time from when it is the oldest. */
+static void check_head(const struct pipe *pipe)
+{
+  const struct wire *wire = pipe->wire;
+  const int64_t statement_ns = pipe_world->config.limits.statement_ns;
+  if (statement_ns == 0 || wire->count == 0 || wire->users > 0 || wire_cancelling(wire) ||
+      pipe->stopped_ns >= pipe->head_since_ns) {
+    return;
+  }
+  if (sim_now() > pipe->head_since_ns + statement_ns + SLACK_NS) {
+    sim_fail("connection %u: the oldest has run for %lld us, and nobody cancels it", wire->id,
+             (long long)(sim_now() - pipe->head_since_ns) / SIM_US);
   }
 }
 
@@ -266,6 +288,13 @@ static void check_drivers(void)
       sim_fail("connection %u has %u in flight, and nobody waits for the answers", wire->id,
                wire->count);
     }
+    if (wire->count > 0 && wire->sent[0].finished && !(wire->dead && wire->unread_lost) &&
+        !wire->garbled && wire->mute_ns == 0 && wire->users == 0 &&
+        sim_now() > wire->sent[0].answer_ns + SLACK_NS / 4) {
+      sim_fail("connection %u: an answer has come %lld us ago, and nobody reads it", wire->id,
+               (long long)(sim_now() - wire->sent[0].answer_ns) / SIM_US);
+    }
+    check_head(pipe);
     if (wire->pollers > 1) {
       sim_fail("connection %u: %d wait for its input", wire->id, wire->pollers);
     }

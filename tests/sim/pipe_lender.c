@@ -134,7 +134,7 @@ static struct pipe *lend(struct wire *wire, enum pipeline_role role)
     pipe->broken_seq = 0;
     pipe->done_told_ns = 0;
     pipe->want_seq = 0;
-    pipe->taken_in_ns = pipe->head_since_ns = pipe->looked_ns = 0;
+    pipe->taken_in_ns = pipe->head_since_ns = pipe->looked_ns = pipe->stopped_ns = 0;
     wire->entered = true;
     wire->read_only = role == PIPELINE_READER;
     pipe->wanted = waiting() > opening(); /* somebody else goes on waiting */

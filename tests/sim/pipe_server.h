@@ -48,8 +48,9 @@ struct order {
   bool settled;
   int end; /* enum pipeline_end */
   bool sent, answered;
-  bool told;          /* asynchronous: the loop has */
-  bool cancelled;     /* its caller asked for it */
+  bool told;      /* asynchronous: the loop has */
+  bool cancelled; /* its caller asked for it */
+  int64_t cancelled_ns;
   uint64_t again_seq; /* since when the core has known that it must be sent again; 0: need not */
   bool undone;        /* its caller may believe that it did nothing */
   int64_t settled_ns;

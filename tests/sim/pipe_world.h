@@ -68,6 +68,7 @@ struct pipe {
   uint64_t want_seq;   /* since when the core has known that it is wanted; 0: does not */
   int64_t taken_in_ns; /* what arrived before was read from the socket */
   int64_t head_since_ns, looked_ns;
+  int64_t stopped_ns; /* the last cancel or abort */
 };
 
 struct ask {
