@@ -116,6 +116,23 @@ static void the_server_has_the_level_and_mode_of_the_options(void **state)
   rig_close(&rig);
 }
 
+/* As on a standby, where READ WRITE would be refused. */
+static void a_role_that_only_reads_by_default_is_not_overruled(void **state)
+{
+  (void)state;
+  char url[512];
+  struct rig rig = {.options = CENOTE_OPTIONS_INIT};
+  const char *base = rig_var("POSTGRES_URL");
+  snprintf(url, sizeof url, "%s%soptions=-c%%20default_transaction_read_only%%3Don", base,
+           strchr(base, '?') ? "&" : "?");
+  rig_open(&rig, url, NULL);
+  struct list list = {.sql = {"show transaction_read_only"}};
+  cenote_error error = CENOTE_ERROR_INIT;
+  must(cenote_transact(rig.manager, run_list, &list, &error), &error);
+  assert_string_equal(list.answer, "on");
+  rig_close(&rig);
+}
+
 static void a_begin_inside_sets_what_it_says(void **state)
 {
   (void)state;
@@ -637,6 +654,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_server_has_the_level_and_mode_of_the_options),
+      cmocka_unit_test(a_role_that_only_reads_by_default_is_not_overruled),
       cmocka_unit_test(a_begin_inside_sets_what_it_says),
       cmocka_unit_test(ends_sent_by_the_body_hold_on_the_server),
       cmocka_unit_test(a_failed_transaction_is_not_committed_by_anybody),

@@ -138,9 +138,6 @@ static cenote_step fail_sqlstate(cenote_connection *c, const char *sqlstate, con
 
 static cenote_step begin(cenote_connection *c, cenote_error *error)
 {
-  static const char *const modes[] = {[CENOTE_BATCH_DEFERRED] = "",
-                                      [CENOTE_BATCH_WRITE] = " READ WRITE",
-                                      [CENOTE_BATCH_READ] = " READ ONLY"};
   static const char *const levels[] = {[CENOTE_ISOLATION_DEFAULT] = "",
                                        [CENOTE_READ_COMMITTED] = " ISOLATION LEVEL READ COMMITTED",
                                        [CENOTE_REPEATABLE_READ] =
@@ -148,7 +145,10 @@ static cenote_step begin(cenote_connection *c, cenote_error *error)
                                        [CENOTE_SERIALIZABLE] = " ISOLATION LEVEL SERIALIZABLE"};
   const cenote_request *request = c->request;
   char sql[96];
-  snprintf(sql, sizeof(sql), "BEGIN%s%s%s", levels[request->isolation], modes[request->mode],
+  /* Nothing for WRITE: there is no lock to take, READ WRITE would be refused by a standby and would
+   * overrule a role that is read-only by default. */
+  snprintf(sql, sizeof(sql), "BEGIN%s%s%s", levels[request->isolation],
+           request->mode == CENOTE_BATCH_READ ? " READ ONLY" : "",
            request->deferrable ? " DEFERRABLE" : "");
   return send(c, COMMAND_BEGIN, sql, error);
 }
