@@ -243,8 +243,8 @@ static void rest_caller(struct pipeline_set *set, struct pipeline_hand *hand, in
     if (call->place == PIPELINE_NOWHERE) {
       cen_list_push_back(&set->settled, &call->link);
       wakes->loop = true;
-    } else if (call->deadline_ns < set->minded_ns || call->stopped) {
-      set->minded_ns = call->stopped ? 0 : call->deadline_ns;
+    } else if (pipeline_call_deadline(call) < set->minded_ns || call->stopped) {
+      set->minded_ns = call->stopped ? 0 : pipeline_call_deadline(call);
       wakes->loop = wakes->loop || set->minded_ns < set->loop_until_ns;
     }
     todo->kind = PIPELINE_REST;

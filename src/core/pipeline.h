@@ -126,6 +126,7 @@ struct pipeline_call {
   enum pipeline_role role; /* a READER only reads: it may run again, and be left behind */
   bool asynchronous;       /* nobody blocks for it: the loop tells its owner (pipeline_settled) */
   int64_t deadline_ns;     /* PIPELINE_NEVER: none */
+  int64_t patience_ns;     /* queued for so long, it is over too; 0: only at its deadline */
   cenote_error *error;     /* written where the end says so; not NULL */
 
   _Atomic uint32_t signal; /* the word to sleep on */

@@ -150,7 +150,7 @@ static void mind_sent(struct pipeline_set *set, struct pipeline_call *call, int6
 void pipeline_mind_call(struct pipeline_set *set, struct pipeline_call *call, int64_t now_ns,
                         struct pipeline_wakes *wakes)
 {
-  if (now_ns < call->deadline_ns && !call->stopped) {
+  if (now_ns < pipeline_call_deadline(call) && !call->stopped) {
     return;
   }
   if (call->place == PIPELINE_QUEUED) {
@@ -164,8 +164,8 @@ void pipeline_mind_call(struct pipeline_set *set, struct pipeline_call *call, in
 int64_t pipeline_call_until(const struct pipeline_set *set, const struct pipeline_call *call,
                             int64_t now_ns)
 {
-  if (now_ns < call->deadline_ns && !call->stopped) {
-    return call->deadline_ns;
+  if (now_ns < pipeline_call_deadline(call) && !call->stopped) {
+    return pipeline_call_deadline(call);
   }
   int64_t until = now_ns + SOON_NS;
   if (call->place == PIPELINE_SENT) {

@@ -56,7 +56,7 @@ bool pipeline_feed(struct pipeline_set *set, struct pipeline *pipeline, int64_t 
     while (pipeline->count < set->limits.depth && pipeline->taken < PIPELINE_BATCH &&
            !cen_list_empty(queue)) {
       struct pipeline_call *call = CEN_CONTAINER(queue->next, struct pipeline_call, link);
-      if (now_ns >= call->deadline_ns && wakes->count < PIPELINE_WAKES / 2) {
+      if (now_ns >= pipeline_call_deadline(call) && wakes->count < PIPELINE_WAKES / 2) {
         pipeline_mind_call(set, call, now_ns, wakes);
       } else {
         pipeline_dequeue(set, call);

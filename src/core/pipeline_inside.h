@@ -73,6 +73,16 @@ static inline bool pipeline_is_loop(const struct pipeline_hand *hand)
   return hand->call == NULL;
 }
 
+/* When its time is over, where it is now. */
+static inline int64_t pipeline_call_deadline(const struct pipeline_call *call)
+{
+  if (call->place != PIPELINE_QUEUED || call->patience_ns <= 0 ||
+      call->deadline_ns - call->queued_ns < call->patience_ns) {
+    return call->deadline_ns;
+  }
+  return call->queued_ns + call->patience_ns;
+}
+
 static inline bool pipeline_is_blocking(const struct pipeline_hand *hand)
 {
   return hand->call != NULL && !hand->call->asynchronous;

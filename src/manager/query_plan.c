@@ -120,6 +120,13 @@ unsigned query_plan_request_flags(const struct query_plan *plan)
          (plan->verdict.read_only ? CENOTE_REQUEST_READ : 0u);
 }
 
+/* Without a deadline that the caller named, one wait is as long as an acquire's. */
+static int64_t simple_patience(const struct query_plan *plan)
+{
+  const int64_t ms = cen_setting(&plan->manager->settings, CEN_SET_ACQUIRE_TIMEOUT);
+  return plan->named_deadline ? 0 : ms > 0 ? ms * CEN_NS_PER_MS : 1;
+}
+
 struct simple_request query_plan_simple(const struct query_plan *plan)
 {
   return (struct simple_request){.sql = plan->statement.sql,
@@ -129,6 +136,7 @@ struct simple_request query_plan_simple(const struct query_plan *plan)
                                  .read_only = plan->verdict.read_only,
                                  .flags = plan->flags,
                                  .deadline_ns = plan->deadline_ns,
+                                 .patience_ns = simple_patience(plan),
                                  .operation_id = plan->operation};
 }
 

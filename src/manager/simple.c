@@ -18,6 +18,7 @@ static void call_begin(struct simple_call *call, const struct simple_request *re
   call->core.role = request->read_only ? PIPELINE_READER : PIPELINE_WRITER;
   call->core.asynchronous = async != NULL;
   call->core.deadline_ns = request->deadline_ns;
+  call->core.patience_ns = request->patience_ns;
   call->core.error = &call->error;
 }
 

@@ -20,6 +20,7 @@ struct simple_request {
   bool read_only;      /* goes to a session that refuses to write */
   unsigned flags;      /* CENOTE_QUERY_ */
   int64_t deadline_ns; /* for all of it; the statement's own time-out comes on top */
+  int64_t patience_ns; /* how long it may wait until it is sent; 0: until the deadline */
   const char *operation_id;
 };
 

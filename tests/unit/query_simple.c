@@ -159,6 +159,32 @@ static void one_deadline_covers_all_of_it(void **state)
   place_close(&place);
 }
 
+static void waiting_for_a_shared_connection_takes_no_longer_than_an_acquire(void **state)
+{
+  (void)state;
+  struct place place;
+  struct answer answer = {0};
+  shared_place(&place, "1");
+  place_set(&place, "acquire_timeout_ms", "80");
+  place_set(&place, "statement_timeout_ms", "600000");
+  place_open(&place);
+  place.script.hang[CENOTE_REQUEST_OPEN] = true;
+  expect(CENOTE_TIMEOUT, query(&place, "SELECT 1", NULL), &place.error);
+  has_text(place.error.message, "timeout");
+  ask(place.manager, "SELECT 1", NULL, &answer);
+  wait_for(&answer);
+  has_status(&answer, CENOTE_TIMEOUT);
+  place.script.hang[CENOTE_REQUEST_OPEN] = false;
+  place_close(&place);
+  /* Once it is sent, it has the time of a statement. */
+  shared_place(&place, "1");
+  place_set(&place, "acquire_timeout_ms", "150");
+  place_open(&place);
+  place.script.delay_ns[CENOTE_REQUEST_EXECUTE] = INT64_C(400000000);
+  assert_int_equal(must_query(place.manager, "SELECT 6"), 6);
+  place_close(&place);
+}
+
 static void a_query_on_a_shared_connection_is_cancelled_by_its_ticket(void **state)
 {
   (void)state;
@@ -328,6 +354,7 @@ int main(void)
       TEST(a_write_that_may_have_run_is_never_repeated),
       TEST(a_read_whose_connection_died_runs_again),
       TEST(one_deadline_covers_all_of_it),
+      TEST(waiting_for_a_shared_connection_takes_no_longer_than_an_acquire),
       TEST(a_query_on_a_shared_connection_is_cancelled_by_its_ticket),
       TEST(a_shutdown_settles_shared_ones_once),
       TEST(a_close_right_after_asking_answers_all),
