@@ -368,7 +368,7 @@ static void step_loop(struct pipeline_set *set, int64_t now_ns, struct pipeline_
                       struct pipeline_wakes *wakes)
 {
   struct pipeline_hand *hand = &set->loop;
-  struct pipeline *been = NULL;
+  struct pipeline *last = NULL; /* each once, in their order */
   pipeline_mind_calls(set, now_ns, wakes);
   for (;;) {
     if (hand->in != NULL) {
@@ -379,14 +379,18 @@ static void step_loop(struct pipeline_set *set, int64_t now_ns, struct pipeline_
         }
         return;
       }
-      been = hand->in;
       leave(set, hand, wakes);
     }
-    struct pipeline *next = next_for_loop(set, been, now_ns);
-    if (next == NULL) {
+    for (enum pipeline_role role = 0; role < PIPELINE_ROLES; role++) {
+      if (pipeline_make_way(set, role, now_ns)) {
+        last = NULL; /* it may be one that was met already */
+      }
+    }
+    last = next_for_loop(set, last, now_ns);
+    if (last == NULL) {
       break;
     }
-    enter(hand, next);
+    enter(hand, last);
   }
   if (arrange_watches(set, todo)) {
     return;
@@ -402,7 +406,6 @@ static void step_loop(struct pipeline_set *set, int64_t now_ns, struct pipeline_
       ask(set, role, todo);
       return;
     }
-    (void)pipeline_make_way(set, role, now_ns);
   }
   rest_loop(set, now_ns, todo);
 }
