@@ -98,20 +98,25 @@ void bench_desk_free(bench_desk *desk)
   free(desk);
 }
 
+static void desk_join(bench_desk *desk, struct visitor *visitor)
+{
+  pthread_mutex_lock(&desk->lock);
+  *desk->last = visitor;
+  desk->last = &visitor->next;
+  bool asleep = desk->asleep;
+  pthread_mutex_unlock(&desk->lock);
+  if (asleep) {
+    pthread_cond_signal(&desk->come);
+  }
+}
+
 void bench_desk_ask(bench_desk *desk, const bench_ask *ask)
 {
   struct visitor visitor = {.ask = *ask};
   if (sem_init(&visitor.answered, 0, 0) != 0) {
     bench_die("no semaphore");
   }
-  pthread_mutex_lock(&desk->lock);
-  *desk->last = &visitor;
-  desk->last = &visitor.next;
-  bool asleep = desk->asleep;
-  pthread_mutex_unlock(&desk->lock);
-  if (asleep) {
-    pthread_cond_signal(&desk->come);
-  }
+  desk_join(desk, &visitor);
   while (sem_wait(&visitor.answered) != 0) { /* a signal */
   }
   sem_destroy(&visitor.answered);

@@ -148,7 +148,8 @@ int64_t bench_flow_keep(bench_flow *flow, unsigned depth, int64_t until_ns)
   bool going = true;
   while (going || bench_flow_in_flight(flow) > 0) {
     while (going && bench_flow_in_flight(flow) < depth) {
-      bench_flow_push(flow, &(bench_ask){.key = bench_customer_key(flow->pushed)});
+      bench_ask ask = {.key = bench_customer_key(flow->pushed)};
+      bench_flow_push(flow, &ask);
     }
     done += bench_flow_wait(flow);
     going = bench_wall_ns() < until_ns;

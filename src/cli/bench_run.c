@@ -100,10 +100,11 @@ static cenote_statistics pool_look(cenote_manager *manager)
   return statistics;
 }
 
+static const bench_task tasks[BENCH_SIDES] = {task_before, task_after, task_shared};
+
 static const struct bench_sample *crew_run(struct run *run, enum bench_side side,
                                            char error[BENCH_ERROR])
 {
-  static const bench_task tasks[BENCH_SIDES] = {task_before, task_after, task_shared};
   atomic_store(&run->before.arrived, 0);
   return bench_crew_round(run->crew, tasks[side], run, error);
 }

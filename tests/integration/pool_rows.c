@@ -1,3 +1,4 @@
+/* pool_rows.c - what the crew does with leases, transactions and batches, and what must come of it. */
 #include "integration/pool_rows_crew.h"
 
 #include "base/text.h"

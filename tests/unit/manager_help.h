@@ -133,15 +133,15 @@ static inline void expect(cenote_status wanted, cenote_status status, const ceno
 
 static inline void has_text(const char *text, const char *part)
 {
-  if (strstr(text, part) == NULL) {
-    fail_msg("\"%s\" is not in: %s", part, text);
+  if (text == NULL || strstr(text, part) == NULL) {
+    fail_msg("\"%s\" is not in: %s", part, text != NULL ? text : "NULL");
   }
 }
 
 static inline void has_no_text(const char *text, const char *part)
 {
-  if (strstr(text, part) != NULL) {
-    fail_msg("\"%s\" is in: %s", part, text);
+  if (text == NULL || strstr(text, part) != NULL) {
+    fail_msg("\"%s\" is in: %s", part, text != NULL ? text : "NULL");
   }
 }
 
