@@ -91,6 +91,12 @@ bool pipeline_may_ask(const struct pipeline_set *set, enum pipeline_role role, i
   return needs_more(set, role, now_ns) && set->live + asks(set) < set->limits.most;
 }
 
+/* What it has to wait for before it is idle. */
+static uint32_t load_of(const struct pipeline *pipeline)
+{
+  return pipeline->count + pipeline->cancelling;
+}
+
 /* All connections there may be are the other role's: one of them has to go. */
 bool pipeline_make_way(struct pipeline_set *set, enum pipeline_role role, int64_t now_ns)
 {
@@ -105,16 +111,16 @@ bool pipeline_make_way(struct pipeline_set *set, enum pipeline_role role, int64_
       continue;
     }
     const bool goes = pipeline_must_return(set, pipeline);
-    if (goes ? pipeline->count == 0 : pipeline->role == role) {
+    if (goes ? load_of(pipeline) == 0 : pipeline->role == role) {
       return false; /* one is on its way already; or what the role has must do */
     }
     one_goes = one_goes || goes;
     const bool unused = !pipeline->served && set->queued[pipeline->role] > 0;
-    if (!goes && !unused && (victim == NULL || pipeline->count < victim->count)) {
+    if (!goes && !unused && (victim == NULL || load_of(pipeline) < load_of(victim))) {
       victim = pipeline;
     }
   }
-  if (victim == NULL || (one_goes && victim->count > 0)) {
+  if (victim == NULL || (one_goes && load_of(victim) > 0)) {
     return false;
   }
   victim->draining = true;
