@@ -13,6 +13,9 @@ static const int64_t HIDDEN_NS = 40 * SIM_MS; /* until a silent death is noticed
 struct wire *wire_new(unsigned id)
 {
   struct wire *wire = calloc(1, sizeof *wire);
+  if (wire == NULL) {
+    abort();
+  }
   wire->id = id;
   wire->end_ns = INT64_MAX;
   wire->stop_ns = INT64_MAX;
