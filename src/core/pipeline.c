@@ -340,11 +340,11 @@ static void rest_loop(struct pipeline_set *set, int64_t now_ns, struct pipeline_
   int64_t until = set->minded_ns;
   for (unsigned i = 0; i < set->top; i++) {
     const struct pipeline *pipeline = set->pipeline[i];
-    if (pipeline == NULL) {
-      continue;
+    if (pipeline == NULL || pipeline->inside != NULL) {
+      continue; /* whoever is inside does it, or calls the loop */
     }
     int64_t due = PIPELINE_NEVER;
-    if (pipeline->count == 0) {
+    if (pipeline_can_return(pipeline, &set->loop)) {
       due = pipeline->idle_since_ns + PIPELINE_IDLE_NS;
     }
     if (pipeline->poller == &set->loop) {
