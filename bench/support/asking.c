@@ -12,11 +12,14 @@
 
 static const char operation[] = "get-user-profile";
 
-static void answer_check(cenote_status status, const cenote_error *error,
+/* Begun once, as a thread of a program does that runs many statements. */
+static _Thread_local cenote_error error = CENOTE_ERROR_INIT;
+
+static void answer_check(cenote_status status, const cenote_error *cause,
                          const cenote_result *result, int64_t key)
 {
   if (status != CENOTE_OK) {
-    bench_die("cenote: %s\n%s", error->message, error->details);
+    bench_die("cenote: %s\n%s", cause->message, cause->details);
   }
   if (cenote_result_integer(result, 0, 0) != key) {
     bench_die("cenote: a wrong answer");
@@ -27,7 +30,6 @@ void bench_ask_leased(cenote_manager *manager, const bench_ask *ask)
 {
   cenote_lease lease;
   cenote_result *result = NULL;
-  cenote_error error = CENOTE_ERROR_INIT;
   cenote_value argument = cenote_integer(ask->key);
   cenote_status status = cenote_acquire(manager, operation, -1, &lease, &error);
   if (status == CENOTE_OK) {
@@ -43,7 +45,6 @@ void bench_ask_leased(cenote_manager *manager, const bench_ask *ask)
 void bench_ask_query(cenote_manager *manager, const bench_ask *ask)
 {
   cenote_result *result = NULL;
-  cenote_error error = CENOTE_ERROR_INIT;
   cenote_value argument = cenote_integer(ask->key);
   cenote_query_options options = CENOTE_QUERY_OPTIONS_INIT;
   options.operation_id = operation;
@@ -74,11 +75,10 @@ struct flock {
 };
 
 static void caller_answered(void *context, cenote_status status, cenote_result *result,
-                            const cenote_error *error);
+                            const cenote_error *cause);
 
 static void caller_ask(struct caller *caller)
 {
-  cenote_error error = CENOTE_ERROR_INIT;
   cenote_value argument = cenote_integer(caller->ask.key);
   cenote_query_options options = CENOTE_QUERY_OPTIONS_INIT;
   options.operation_id = operation;
@@ -89,11 +89,11 @@ static void caller_ask(struct caller *caller)
 }
 
 static void caller_answered(void *context, cenote_status status, cenote_result *result,
-                            const cenote_error *error)
+                            const cenote_error *cause)
 {
   struct caller *caller = context;
   struct flock *flock = caller->flock;
-  answer_check(status, error, result, caller->ask.key);
+  answer_check(status, cause, result, caller->ask.key);
   cenote_result_free(result);
   flock->answered++;
   if (flock->until_ns > 0 && bench_wall_ns() < flock->until_ns) {
@@ -107,7 +107,6 @@ static void caller_answered(void *context, cenote_status status, cenote_result *
 
 static void loop_turn(cenote_manager *manager)
 {
-  cenote_error error = CENOTE_ERROR_INIT;
   struct pollfd polled = {.fd = cenote_pollfd(manager), .events = POLLIN};
   int64_t patience = cenote_next_deadline(manager);
   int patience_ms = patience < 0 || patience > INT_MAX ? -1 : (int)patience;

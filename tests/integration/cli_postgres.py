@@ -112,6 +112,11 @@ def bench_reuses_connections_and_has_no_errors():
             shared = row["shared"]
             same((shared["errors"], shared["firstError"]), (0, None))
             same(shared["operations"], after["operations"])
+            # The warm-up and every round: each single statement went over a shared connection.
+            single = row["clients"] if row["name"] != "mixed" else row["clients"] // 2
+            same((row["sharing"]["statements"], row["sharing"]["fallbacks"]), (single * (shared["rounds"] + 1), 0))
+            if row["name"] != "mixed":
+                true(shared["peakConnections"] <= 5, row)  # simple_connections, and one that is being opened
         if row["name"] == "exhaustion":
             true(row["before"]["errors"] >= row["before"]["operations"] * 180 / 200, row)
             true(after["peakConnections"] <= 20, row)
