@@ -80,15 +80,16 @@ static void the_session_tells_of_a_transaction(void **state)
   const cenote_request_kind ends[] = {CENOTE_REQUEST_COMMIT, CENOTE_REQUEST_ROLLBACK,
                                       CENOTE_REQUEST_RESET};
   const cenote_batch_mode modes[] = {CENOTE_BATCH_DEFERRED, CENOTE_BATCH_WRITE, CENOTE_BATCH_READ};
+  const unsigned may = CENOTE_SESSION_WRITING; /* where sessions take turns */
   for (size_t i = 0; i < 9; i++) {
     assert_int_equal(rig_begin(&bench->rig, bench->connection, modes[i / 3], NULL), CENOTE_OK);
-    assert_int_equal(bench_session(bench), CENOTE_SESSION_IN_TRANSACTION);
+    assert_int_equal(bench_session(bench) & ~may, CENOTE_SESSION_IN_TRANSACTION);
     bench_still_works(bench);
     kind(bench, ends[i % 3]);
     assert_int_equal(bench_session(bench), 0);
   }
   must(bench, "BEGIN");
-  assert_int_equal(bench_session(bench), CENOTE_SESSION_IN_TRANSACTION);
+  assert_int_equal(bench_session(bench) & ~may, CENOTE_SESSION_IN_TRANSACTION);
   must(bench, "ROLLBACK");
   assert_int_equal(bench_session(bench), 0);
 }

@@ -93,6 +93,29 @@ static void a_writer_waits_for_its_turn_until_its_deadline(void **state)
   place_close(&place);
 }
 
+static bool writes(const struct place *place, int which)
+{
+  return cen_driver_sqlite.session(place->connections[which]) & CENOTE_SESSION_WRITING;
+}
+
+static void a_session_tells_while_it_has_the_turn(void **state)
+{
+  struct place place;
+  (void)state;
+  place_open(&place, scratch_url(), 2);
+  must(&place, 0, "CREATE TABLE t (a)");
+  assert_false(writes(&place, 0));
+  must(&place, 0, "BEGIN");
+  must(&place, 0, "SELECT * FROM t");
+  assert_false(writes(&place, 0));
+  must(&place, 0, "INSERT INTO t VALUES (1)");
+  assert_true(writes(&place, 0));
+  assert_false(writes(&place, 1));
+  must(&place, 0, "ROLLBACK");
+  assert_false(writes(&place, 0));
+  place_close(&place);
+}
+
 static void *cancel_later(void *context)
 {
   nap_ms(150);
@@ -355,6 +378,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_writer_waits_for_its_turn_until_its_deadline),
+      cmocka_unit_test(a_session_tells_while_it_has_the_turn),
       cmocka_unit_test(a_waiting_writer_can_be_cancelled),
       cmocka_unit_test(a_destroyed_writer_gives_up_its_turn),
       cmocka_unit_test(another_processs_lock_is_waited_for_until_the_deadline),
