@@ -314,8 +314,8 @@ static void sharing_add(const struct bench_row *row, struct cen_buf *buf)
     return;
   }
   cen_buf_format(buf,
-                 "\n%s, shared: %" PRIu64 " statements over %" PRId64
-                 " shared connections, %" PRIu64 " went to one of their own\n"
+                 "\n%s, shared: %" PRIu64 " statements on shared connections (%" PRId64
+                 " at the end), %" PRIu64 " moved to one of their own\n"
                  "  in flight when one was added: p50 %" PRIu64 ", max %" PRIu64
                  "; answered by one read: p50 %" PRIu64 ", max %" PRIu64 "\n",
                  row->scenario->name, s->simple.statements, s->pipelines, s->fallbacks,
