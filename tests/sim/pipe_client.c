@@ -34,6 +34,7 @@ static struct caller *new_caller(struct order *order, enum pipeline_role role, b
   caller->call.asynchronous = asynchronous;
   caller->call.deadline_ns = order->deadline_ns;
   caller->call.patience_ns = 0;
+  caller->call.patience_ns = order->patience_ns;
   caller->call.error = &caller->error;
   order->caller = caller;
   order->asynchronous = asynchronous;
@@ -117,6 +118,7 @@ static struct order *random_order(int client)
   }
   if (sim_chance(8)) {
     order->deadline_ns = PIPELINE_NEVER;
+    order->patience_ns = sim_chance(2) ? config->wait_ns : 0;
   } else {
     int64_t wait_ns = config->wait_ns + (int64_t)sim_random((uint64_t)config->wait_ns);
     if (pipe_allows(PIPE_FAULT_IMPATIENT, 3)) {

@@ -107,7 +107,9 @@ static void check_reason(struct caller *caller)
     good = order->plan == PLAN_INVALID && order->pushed == 0;
     break;
   case PIPELINE_TIMEOUT:
-    good = sim_now() >= order->deadline_ns;
+    good = sim_now() >= order->deadline_ns ||
+           (order->patience_ns > 0 && (order->reads || !order->sent) &&
+            sim_now() - order->submitted_ns >= order->patience_ns);
     break;
   case PIPELINE_SLOW:
     good = pipe_world->config.limits.statement_ns > 0 &&
@@ -301,6 +303,23 @@ static void check_drivers(void)
   }
 }
 
+/* It is to go back, nothing is in flight, and it stands there. */
+static void check_returns(void)
+{
+  for (int i = 0; i < PIPE_PIPES; i++) {
+    const struct pipe *pipe = &pipe_world->pipe[i];
+    const struct pipeline *pipeline = &pipe->pipeline;
+    if (!pipe->granted || pipe->wire == NULL || !pipeline->live || pipeline->inside != NULL ||
+        pipe->wire->users > 0 || wire_cancelling(pipe->wire)) {
+      continue;
+    }
+    const bool goes = pipeline->draining || pipeline->dead || pipe_world->set.shut;
+    if (goes && (pipe->wire->count == 0 || pipe->wire->lost) && pipe->wire->pollers == 0) {
+      sim_fail("connection %u is to go back, and nobody takes it there", pipe->wire->id);
+    }
+  }
+}
+
 static bool is_idle(const struct pipe *pipe, enum pipeline_role role)
 {
   const struct pipeline *pipeline = &pipe->pipeline;
@@ -322,9 +341,6 @@ static void check_queue(enum pipeline_role role)
   for (int i = 0; i < PIPE_PIPES; i++) {
     const struct pipe *pipe = &pipe_world->pipe[i];
     any = any || (pipe->granted && pipe->pipeline.live && pipe->pipeline.role == role);
-#ifdef TOLERATE
-    any = any || (pipe->granted && pipe->pipeline.draining);
-#endif
     other_idle = other_idle || (set->queued[1 - role] == 0 && is_idle(pipe, 1 - role));
     if (is_idle(pipe, role)) {
       sim_fail("%u are queued beside an idle connection %u", set->queued[role], pipe->wire->id);
@@ -365,6 +381,7 @@ void ledger_look_around(void)
   }
   check_callers();
   check_drivers();
+  check_returns();
   check_queue(PIPELINE_READER);
   check_queue(PIPELINE_WRITER);
   check_exclusive();

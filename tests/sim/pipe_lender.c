@@ -132,7 +132,6 @@ static struct pipe *lend(struct wire *wire, enum pipeline_role role)
     pipe->watched = pipe->nudged = pipe->condemned = pipe->wanted = false;
     pipe->condemn_told = pipe->feeding = pipe->fed = false;
     pipe->broken_seq = 0;
-    pipe->done_told_ns = 0;
     pipe->want_seq = 0;
     pipe->taken_in_ns = pipe->head_since_ns = pipe->looked_ns = pipe->stopped_ns = 0;
     wire->entered = true;

@@ -44,11 +44,6 @@ static int64_t watch_ready(struct pipe *pipe)
   const int64_t write_ns = hand_writable(pipe, &pipe->watch.wants);
   ready_ns = write_ns < ready_ns ? write_ns : ready_ns;
   ready_ns = pipe->nudged ? sim_now() : ready_ns;
-#ifdef TOLERATE
-  if (pipe->wire->quiet_ns <= pipe->done_told_ns) {
-    return pipe->watch.until_ns < ready_ns ? pipe->watch.until_ns : ready_ns;
-  }
-#endif
   if (pipe->watch.wants.done_fd >= 0 && pipe->wire->quiet_ns < ready_ns) {
     ready_ns = pipe->wire->quiet_ns;
   }
@@ -82,9 +77,6 @@ static void serve_watches(void)
     did.revents = (short)((hand_ready(pipe) <= sim_now() ? 1 : 0) |
                           (hand_writable(pipe, &pipe->watch.wants) <= sim_now() ? 4 : 0));
     did.more = pipe->watch.wants.done_fd >= 0 && pipe->wire->quiet_ns <= sim_now();
-#ifdef TOLERATE
-    pipe->done_told_ns = did.more ? pipe->wire->quiet_ns : pipe->done_told_ns;
-#endif
     pipe->nudged = false;
     pipe->watch.until_ns = INT64_MAX;
     hand_run(&pipe_world->set.loop, &did, NULL);

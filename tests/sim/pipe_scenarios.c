@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-enum { RUNS = 120 };
+enum { RUNS = 240 };
 
 static unsigned current_run;
 

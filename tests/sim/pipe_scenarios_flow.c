@@ -116,7 +116,7 @@ static void too_much(void *number)
   order->duration_ns = 4 * SIM_MS;
   client_call(order, write ? PIPELINE_WRITER : PIPELINE_READER);
   EXPECT(order->end == PIPELINE_FAILED || order->end == PIPELINE_UNKNOWN);
-  EXPECT(play_write(50 * SIM_US, 0)->end == PIPELINE_DONE);
+  EXPECT(play_write(50 * SIM_US, 0)->end == PIPELINE_DONE || delayed());
   client_finished();
 }
 
@@ -176,8 +176,10 @@ static void finishes(void *number)
   EXPECT(first->end == PIPELINE_DONE || delayed());
   begin_at(0);
   const struct order *order = write ? play_write(3 * SIM_MS, 0) : play_read(3 * SIM_MS, 0);
-  EXPECT(order->end == PIPELINE_DONE || (order->end == PIPELINE_SHUT && order->executed == 0));
-  EXPECT(order->pushed == 0 || order->end == PIPELINE_DONE);
+  if (!delayed()) { /* or it is taken away before its answer was read */
+    EXPECT(order->end == PIPELINE_DONE || (order->end == PIPELINE_SHUT && order->executed == 0));
+    EXPECT(order->pushed == 0 || order->end == PIPELINE_DONE);
+  }
   client_finished();
 }
 
@@ -202,9 +204,11 @@ static void is_forced(void *number)
   begin_at(0);
   const struct order *order =
       write ? play_write(INT64_C(500) * SIM_MS, 0) : play_read(INT64_C(500) * SIM_MS, 0);
-  EXPECT(order->end != PIPELINE_DONE);
-  EXPECT(order->pushed == 0 || !write || order->end == PIPELINE_UNKNOWN);
-  EXPECT(order->pushed > 0 || order->end == PIPELINE_SHUT);
+  if (!delayed()) {
+    EXPECT(order->end != PIPELINE_DONE);
+    EXPECT(order->pushed == 0 || !write || order->end == PIPELINE_UNKNOWN);
+    EXPECT(order->pushed > 0 || order->end == PIPELINE_SHUT);
+  }
   client_finished();
 }
 

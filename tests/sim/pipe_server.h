@@ -39,6 +39,7 @@ struct order {
   unsigned stale; /* so many times, then it is good */
   int64_t duration_ns;
   int64_t submitted_ns, deadline_ns;
+  int64_t patience_ns; /* queued for so long, its time is over, too; 0: no */
   /* the truth, by the server */
   unsigned pushed;       /* so often it was sent (or may have been) */
   unsigned executed;     /* committed */

@@ -55,10 +55,9 @@ struct pipe {
   struct pipeline pipeline; /* first: a pipeline is its pipe */
   struct pipeline_flight flight[PIPELINE_RING];
   struct wire *wire; /* NULL: free */
-  int64_t done_told_ns;
-  bool granted;    /* the core has it */
-  uint64_t serial; /* of the grant */
-  bool watched;    /* by the loop */
+  bool granted;      /* the core has it */
+  uint64_t serial;   /* of the grant */
+  bool watched;      /* by the loop */
   struct pipeline_todo watch;
   bool nudged;
   bool condemned, condemn_told;

@@ -41,7 +41,7 @@ int main(int count, char **words)
 {
   static const struct runner pipeline = {.program = "sim_pipeline",
                                          .claim = "random_histories_of_the_simple_path",
-                                         .events = 1000000,
+                                         .events = 2000000,
                                          .fault_all = PIPE_FAULT_ALL,
                                          .run = run,
                                          .draw = draw};
