@@ -154,7 +154,7 @@ static bool work(struct pipeline_set *set, struct pipeline_hand *hand, int64_t n
 
 /* Where a caller's own hand, or a submitter's, may be of use next. */
 static struct pipeline *next_for_caller(struct pipeline_set *set, struct pipeline_hand *hand,
-                                        int64_t now_ns)
+                                        int64_t now_ns, struct pipeline_wakes *wakes)
 {
   const struct pipeline_call *call = hand->call;
   if (call->place == PIPELINE_SENT && pipeline_is_due(set, call->pipeline, hand, now_ns)) {
@@ -164,13 +164,16 @@ static struct pipeline *next_for_caller(struct pipeline_set *set, struct pipelin
     return NULL;
   }
   struct pipeline *pipeline = pipeline_choose(set, call->role);
-  (void)pipeline_make_way(set, call->role, now_ns);
+  const bool one_goes = pipeline_make_way(set, call->role, now_ns);
   for (unsigned i = 0; pipeline == NULL && i < set->top; i++) {
     struct pipeline *other = set->pipeline[i];
     if (other != NULL && other->inside == NULL && pipeline_must_return(set, other) &&
         pipeline_can_return(other, hand)) {
       pipeline = other; /* its connection may be ours next */
     }
+  }
+  if (one_goes && pipeline == NULL) {
+    wakes->loop = true; /* which watches it, and alone can take it back */
   }
   return pipeline;
 }
@@ -289,7 +292,7 @@ static void step_caller(struct pipeline_set *set, struct pipeline_hand *hand, in
         care(set, duty, hand, wakes);
       }
     }
-    struct pipeline *next = next_for_caller(set, hand, now_ns);
+    struct pipeline *next = next_for_caller(set, hand, now_ns, wakes);
     if (next == NULL || next == been) {
       break;
     }

@@ -13,7 +13,11 @@ MUTANTS = {
     "pipeline_duty_is_given_and_not_told": [
         ("pipeline.c", "      pipeline_rouse(call, wakes);\n      return;", "      return;")],
     "pipeline_loop_is_not_told_of_its_duty": [
-        ("pipeline.c", "      pipeline_due(set, pipeline) < set->loop_until_ns) {\n    wakes->loop = true;", "      pipeline_due(set, pipeline) < set->loop_until_ns) {\n    wakes->loop = wakes->loop;")],
+        ("pipeline.c", "  pipeline->poller = &set->loop;\n  if (is_watched_wrong(pipeline) ||", "  pipeline->poller = &set->loop;\n  if (false && is_watched_wrong(pipeline) ||")],
+    "pipeline_loop_watches_as_it_did": [
+        ("pipeline.c", "         pipeline->watch.done_fd != pipeline->wants.done_fd ||\n         pipeline->watch.events != pipeline->wants.events;", "         false;")],
+    "pipeline_wrong_watch_of_an_idle_one_stays": [
+        ("pipeline.c", "                      (pipeline->watched && pipeline->poller == NULL); /* idle, still watched */", "                      false;")],
     "pipeline_settled_with_its_duty": [
         ("pipeline_call.c", "  if (hand->in != NULL || hand->polls != NULL) {", "  if (hand->in != NULL) {")],
     "pipeline_poller_of_a_dead_one_is_not_nudged": [
