@@ -1,6 +1,8 @@
 /* breaker.c - see breaker.h. */
 #include "manager/breaker.h"
 
+#include "base/text.h"
+
 #include <string.h>
 
 const char *cenote_breaker_name(cenote_breaker_state state)
@@ -112,7 +114,7 @@ static struct sum weigh(const struct cen_breaker *breaker, int64_t now_ns)
 
 /* ---------------------------------------------------------------------- states */
 
-static void open(struct cen_breaker *breaker, int64_t now_ns, struct cen_breaker_move *move)
+static void breaker_open(struct cen_breaker *breaker, int64_t now_ns, struct cen_breaker_move *move)
 {
   const struct cen_breaker_limits *limits = &breaker->limits;
   int64_t pause = limits->open_ns;
@@ -127,7 +129,8 @@ static void open(struct cen_breaker *breaker, int64_t now_ns, struct cen_breaker
   enter(breaker, CEN_BREAKER_REFUSES, now_ns, move);
 }
 
-static void close(struct cen_breaker *breaker, int64_t now_ns, struct cen_breaker_move *move)
+static void breaker_close(struct cen_breaker *breaker, int64_t now_ns,
+                          struct cen_breaker_move *move)
 {
   breaker->failed_probes = 0;
   empty_window(breaker);
@@ -139,9 +142,8 @@ static void remember(struct cen_breaker *breaker, const cenote_error *why)
   breaker->why[0] = breaker->sqlstate[0] = '\0';
   if (why != NULL) {
     size_t size = strnlen(why->message, sizeof why->message);
-    size = size < sizeof breaker->why ? size : sizeof breaker->why - 1;
-    while (size > 0 && size == sizeof breaker->why - 1 && (why->message[size] & 0xC0) == 0x80) {
-      size--; /* not in the middle of a character */
+    if (size >= sizeof breaker->why) {
+      size = cen_utf8_cut(why->message, sizeof breaker->why - 1);
     }
     memcpy(breaker->why, why->message, size);
     breaker->why[size] = '\0';
@@ -169,7 +171,7 @@ static void count_failure(struct cen_breaker *breaker, int64_t now_ns,
   if (sum.bad >= limits->failures && sum.bad >= sum.good) {
     breaker->failed_probes = 0;
     breaker->opened_ns = now_ns;
-    open(breaker, now_ns, move);
+    breaker_open(breaker, now_ns, move);
   }
 }
 
@@ -202,7 +204,7 @@ void cen_breaker_configure(struct cen_breaker *breaker, const struct cen_breaker
   const bool same_window = limits->window_ns == breaker->limits.window_ns;
   breaker->limits = *limits;
   if (limits->failures == 0 || (!same_window && cen_breaker_is_closed(breaker))) {
-    close(breaker, now_ns, move); /* parts of another length cannot be compared */
+    breaker_close(breaker, now_ns, move); /* parts of another length cannot be compared */
   }
   pthread_mutex_unlock(&breaker->lock);
 }
@@ -268,10 +270,10 @@ void cen_breaker_good(struct cen_breaker *breaker, int64_t now_ns, struct cen_br
   if (mode == CEN_BREAKER_ALERT) {
     count(breaker, now_ns, 1, 0);
     if (weigh(breaker, now_ns).bad == 0) {
-      close(breaker, now_ns, move); /* nothing failed for a whole window */
+      breaker_close(breaker, now_ns, move); /* nothing failed for a whole window */
     }
   } else if (mode != CEN_BREAKER_QUIET) {
-    close(breaker, now_ns, move);
+    breaker_close(breaker, now_ns, move);
   }
   pthread_mutex_unlock(&breaker->lock);
 }
@@ -291,7 +293,7 @@ void cen_breaker_bad(struct cen_breaker *breaker, const cenote_error *why, int64
     break;
   case CEN_BREAKER_PROBES:
     breaker->failed_probes += breaker->failed_probes < 64;
-    open(breaker, now_ns, move);
+    breaker_open(breaker, now_ns, move);
     break;
   }
   pthread_mutex_unlock(&breaker->lock);

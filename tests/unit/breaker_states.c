@@ -388,13 +388,20 @@ static void a_clock_that_is_a_little_behind_or_far_ahead_does_no_harm(void **sta
 static void a_long_reason_is_cut_between_characters(void **state)
 {
   (void)state;
-  cenote_error why = CENOTE_ERROR_INIT;
-  for (size_t i = 0; i + 2 < sizeof why.message; i += 2) {
-    memcpy(why.message + i, "\xc3\xa4", 2);
+  static const char *const characters[] = {"\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x8c\x8a"};
+  for (size_t size = 2; size <= 4; size++) {
+    for (size_t before = 0; before < size; before++) {
+      cenote_error why = CENOTE_ERROR_INIT;
+      memset(why.message, 'a', before);
+      for (size_t i = before; i + size < sizeof why.message; i += size) {
+        memcpy(why.message + i, characters[size - 2], size);
+      }
+      cen_breaker_bad(&breaker, &why, now, &moved);
+      const struct cen_breaker_view view = look();
+      const size_t room = sizeof view.why - 1;
+      assert_int_equal(strlen(view.why), room - (room - before) % size);
+    }
   }
-  cen_breaker_bad(&breaker, &why, now, &moved);
-  const struct cen_breaker_view view = look();
-  assert_int_equal(strlen(view.why), sizeof view.why - 2);
   cen_breaker_bad(&breaker, NULL, now, &moved);
   assert_string_equal(look().why, "");
 }
