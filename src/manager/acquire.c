@@ -67,30 +67,34 @@ static int compare_age(const void *a, const void *b)
   return (left->acquired_ns > right->acquired_ns) - (left->acquired_ns < right->acquired_ns);
 }
 
-/* Answers how many are left: leases of users, not of the simple path. */
-static size_t leave_out_shared(const struct cenote_manager *manager, struct pool_lease_view *views,
-                               size_t count)
+struct pool_lease_view *manager_leases(struct cenote_manager *manager, size_t *count,
+                                       size_t *shared)
 {
-  size_t kept = 0;
-  for (size_t i = 0; i < count; i++) {
-    if (!simple_holds(manager, views[i].slot, views[i].generation)) {
-      views[kept++] = views[i];
+  const size_t capacity = pool_views(&manager->pool, NULL, 0) + 1;
+  struct pool_lease_view *views = calloc(capacity, sizeof *views);
+  *count = *shared = 0;
+  if (views == NULL) {
+    return NULL;
+  }
+  size_t all = pool_views(&manager->pool, views, capacity);
+  all = all < capacity ? all : capacity;
+  for (size_t i = 0; i < all; i++) {
+    if (simple_holds(manager, views[i].slot, views[i].generation)) {
+      ++*shared;
+    } else {
+      views[(*count)++] = views[i];
     }
   }
-  return kept;
+  return views;
 }
 
 static void describe_holders(struct cenote_manager *manager, int64_t now, cenote_error *error)
 {
-  const size_t capacity = pool_views(&manager->pool, NULL, 0) + 1;
-  struct pool_lease_view *views = calloc(capacity, sizeof *views);
+  size_t count, shared;
+  struct pool_lease_view *views = manager_leases(manager, &count, &shared);
   if (views == NULL) {
     return;
   }
-  size_t count = pool_views(&manager->pool, views, capacity);
-  count = count < capacity ? count : capacity;
-  const size_t all = count;
-  count = leave_out_shared(manager, views, count);
   qsort(views, count, sizeof *views, compare_age);
   for (size_t i = 0; i < count && i < SHOWN_HOLDERS; i++) {
     char shown[CEN_MAX_OPERATION_ID * 4 + 1];
@@ -102,8 +106,8 @@ static void describe_holders(struct cenote_manager *manager, int64_t now, cenote
   if (count > SHOWN_HOLDERS) {
     cen_error_details(error, "… and %zu more\n", count - SHOWN_HOLDERS);
   }
-  if (all > count) {
-    cen_error_details(error, "%zu shared by single statements\n", all - count);
+  if (shared > 0) {
+    cen_error_details(error, "%zu shared by single statements\n", shared);
   }
   free(views);
 }

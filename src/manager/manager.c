@@ -253,25 +253,33 @@ cenote_status cenote_flush(cenote_manager *manager, cenote_error *error)
 
 /* -------------------------------------------------------------------- shutting down */
 
-/* Who is forced, for the report: one a line, malloc'ed; NULL when it is nobody. */
+/* Who is forced, for the report: one a line, malloc'ed; NULL when it is nobody. Shared connections
+ * are nobody's: of them the statements count that still run there. */
 static char *name_holders(struct cenote_manager *manager, uint32_t *forced)
 {
   enum { NAMED = 32 };
-  struct pool_lease_view views[NAMED];
   struct cen_buf text;
+  struct simple_figures simple;
+  size_t count, shared;
   const int64_t now = cen_now_ns();
+  struct pool_lease_view *views = manager_leases(manager, &count, &shared);
   cen_buf_init(&text, sizeof((cenote_error *)NULL)->details - 1);
-  const size_t count = pool_views(&manager->pool, views, NAMED);
-  for (size_t i = 0; i < count && i < NAMED; i++) {
+  for (size_t i = 0; views != NULL && i < count && i < NAMED; i++) {
     char shown[CEN_MAX_OPERATION_ID * 4 + 1];
     manager_show_operation(manager, views[i].operation, shown, sizeof shown);
     cen_buf_format(&text, "forced: '%.160s' held for %" PRId64 " ms%s\n", shown,
                    (now - views[i].acquired_ns) / CEN_NS_PER_MS,
                    views[i].in_call ? ", running a statement" : "");
   }
+  simple_look(manager, &simple);
+  if (simple.in_flight > 0) {
+    cen_buf_format(&text, "forced: %" PRId64 " statements on shared connections\n",
+                   simple.in_flight);
+  }
   char *names = text.data != NULL ? cen_text_copy(text.data) : NULL;
   cen_buf_deinit(&text);
-  *forced = (uint32_t)count;
+  free(views);
+  *forced = (uint32_t)count + (uint32_t)simple.in_flight;
   return names;
 }
 
@@ -290,8 +298,8 @@ static void note_holders(struct cenote_manager *manager)
   }
   pthread_mutex_unlock(&manager->life_lock);
   if (first && names != NULL) {
-    cen_log_write(&manager->log, CENOTE_LOG_WARNING, "shutdown takes back %" PRIu32 " leases: %s",
-                  forced, names);
+    cen_log_write(&manager->log, CENOTE_LOG_WARNING,
+                  "shutdown forces %" PRIu32 " leases and statements: %s", forced, names);
   }
   free(names);
 }
@@ -394,7 +402,8 @@ cenote_status cenote_shutdown(cenote_manager *manager, int64_t timeout_ms, cenot
     return CENOTE_OK;
   }
   cenote_error_set(error, CENOTE_TIMEOUT,
-                   "shutdown timeout after %" PRId64 " ms: %" PRIu32 " leases were forced%s",
+                   "shutdown timeout after %" PRId64 " ms: %" PRIu32
+                   " leases and statements were forced%s",
                    manager->drain_ms, forced,
                    finished      ? ""
                    : forced == 0 ? ", but a connection is not closed yet"

@@ -175,6 +175,10 @@ struct pool_ask manager_ask(struct cenote_manager *manager, const char *operatio
 cenote_status acquire_until(struct cenote_manager *manager, const char *operation_id,
                             int64_t until_ns, int64_t lease_ns, cenote_lease *lease,
                             cenote_error *error);
+/* The leases of users, without the simple path's own connections, of which there are *shared.
+ * malloc'ed, never empty; NULL: no memory. */
+struct pool_lease_view *manager_leases(struct cenote_manager *manager, size_t *count,
+                                       size_t *shared);
 /* The shown form of an operation id: redacted by the host's callback, escaped. */
 void manager_show_operation(const struct cenote_manager *manager, const char *operation, char *out,
                             size_t size);

@@ -181,23 +181,17 @@ static cenote_status read_leases(struct cenote_manager *manager, cenote_lease_in
 {
   *leases = NULL;
   *count = 0;
-  const size_t there = pool_views(&manager->pool, NULL, 0);
-  if (there == 0) {
-    return CENOTE_OK;
-  }
-  struct pool_lease_view *views = calloc(there, sizeof *views);
-  cenote_lease_info *infos = calloc(there, sizeof *infos);
-  if (views == NULL || infos == NULL) {
+  size_t shared; /* nobody's leases */
+  struct pool_lease_view *views = manager_leases(manager, count, &shared);
+  cenote_lease_info *infos = views != NULL ? calloc(*count + 1, sizeof *infos) : NULL;
+  if (infos == NULL) {
     free(views);
-    free(infos);
+    *count = 0;
     return CENOTE_NO_MEMORY;
   }
-  const size_t now_there = pool_views(&manager->pool, views, there);
-  for (size_t i = 0; i < now_there && i < there; i++) {
-    if (!simple_holds(manager, views[i].slot, views[i].generation)) { /* nobody's lease */
-      infos[*count].size = sizeof infos[*count];
-      lease_describe(manager, &views[i], &infos[(*count)++]);
-    }
+  for (size_t i = 0; i < *count; i++) {
+    infos[i].size = sizeof infos[i];
+    lease_describe(manager, &views[i], &infos[i]);
   }
   qsort(infos, *count, sizeof *infos, older_first);
   free(views);

@@ -607,6 +607,20 @@ static void unblock_later(void *context)
   unblock();
 }
 
+/* Connections that merely rest on the simple path are nobody's: nobody is forced. */
+static void shutdown_at_once_forces_nobody(void **state)
+{
+  (void)state;
+  open_narrow("10", "2");
+  assert_int_equal(must_answer("select 6"), 6);
+  assert_int_equal(rig_statistics(rig.manager).pipelines, 1);
+  cenote_error error = CENOTE_ERROR_INIT;
+  if (cenote_shutdown(rig.manager, 0, &error) != CENOTE_OK) {
+    fail_msg("%s: %s", error.message, error.details);
+  }
+  cenote_close(rig.manager);
+}
+
 static void shutdown_lets_finish_what_runs(void **state)
 {
   (void)state;
@@ -658,6 +672,7 @@ int main(void)
       cmocka_unit_test_teardown(all_paths_share_one_connection, let_go),
       cmocka_unit_test_teardown(shared_connections_are_nobodys_lease, let_go),
       cmocka_unit_test_teardown(shutdown_ends_what_hangs, let_go),
+      cmocka_unit_test_teardown(shutdown_at_once_forces_nobody, let_go),
       cmocka_unit_test_teardown(shutdown_lets_finish_what_runs, let_go),
   };
   int failed = cmocka_run_group_tests_name("pool_simple", tests, NULL, NULL);
