@@ -22,6 +22,15 @@ static bool is_transient_state(const char *sqlstate)
   return false;
 }
 
+/* A function may raise, or pass on from elsewhere (dblink), any SQLSTATE: as a plain ERROR it is an
+ * answer of a session that lives on. What concerns the session itself ends it. */
+static bool ended_its_session(const cenote_error *error)
+{
+  const char *severity = cenote_error_field(error, 'V');
+  severity = severity != NULL ? severity : cenote_error_field(error, 'S');
+  return severity == NULL || strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0;
+}
+
 static bool is_lost(const cenote_error *error)
 {
   return error->status == CENOTE_CONNECTION_LOST || error->status == CENOTE_OUTCOME_UNKNOWN ||
@@ -41,7 +50,7 @@ bool cen_failure_is_transient(const cenote_error *error)
     /* What the driver calls final (no such database, an unknown CA) does not pass by itself. */
     return error->retryable || is_transient_state(error->sqlstate);
   case CENOTE_DATABASE:
-    return is_transient_state(error->sqlstate);
+    return is_transient_state(error->sqlstate) && ended_its_session(error);
   default:
     return false;
   }

@@ -21,7 +21,8 @@ enum {
 };
 
 /* Is the failure one that passes by itself: a lost or refused connection, a time-out while
- * connecting, 57P01, 57P02, 57P03, 53300, class 08? An open breaker is not: who met it is told at
+ * connecting, 57P01, 57P02, 57P03, 53300, class 08? Not where the server says that it was a plain
+ * ERROR: its session lives on, and a function raised it. An open breaker is not: who met it is told at
  * once. NULL is not. */
 bool cen_failure_is_transient(const cenote_error *error);
 /* May this statement be tried again after this failure? Only if the failure is transient, and the

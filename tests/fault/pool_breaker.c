@@ -253,6 +253,30 @@ static void a_wrong_password_does_not_lock_the_account(void **state)
   fault_proxy_stop(proxy);
 }
 
+/* A function raises what it likes, or says what dblink said of another server. */
+static void what_a_function_raises_opens_nothing(void **state)
+{
+  (void)state;
+  begin();
+  rig_open(&rig, rig_var("POSTGRES_URL"), "breaker_failures", "2", "breaker_window_ms", "1000",
+           NULL);
+  for (int i = 0; i < 30; i++) {
+    cenote_error error = CENOTE_ERROR_INIT;
+    assert_int_equal(
+        cenote_query(rig.manager,
+                     "do $$ begin raise exception 'elsewhere' using errcode = '08001'; "
+                     "end $$",
+                     NULL, 0, NULL, NULL, &error),
+        CENOTE_DATABASE);
+    assert_string_equal(error.sqlstate, "08001");
+    rig_nap_ms(50);
+  }
+  const cenote_statistics now = rig_statistics(rig.manager);
+  assert_int_equal(now.breaker_opened, 0);
+  assert_int_equal(now.retries, 0);
+  rig_close(&rig);
+}
+
 int main(void)
 {
   if (!pg_fixture_start(&rig_server, NULL)) {
@@ -264,6 +288,7 @@ int main(void)
       cmocka_unit_test(a_failing_probe_doubles_the_time_to_the_next),
       cmocka_unit_test(a_shutdown_does_not_wait_for_an_open_breaker),
       cmocka_unit_test(a_wrong_password_does_not_lock_the_account),
+      cmocka_unit_test(what_a_function_raises_opens_nothing),
   };
   const int failed = cmocka_run_group_tests_name("pool_breaker", tests, NULL, NULL);
   pg_fixture_stop(&rig_server);

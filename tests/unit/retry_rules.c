@@ -1,6 +1,8 @@
 /* retry_rules.c - what may be tried again, and after how long. */
 #include "manager/retry.h"
 
+#include <cenote/driver.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -44,6 +46,24 @@ static void a_database_that_goes_down_or_is_full_comes_back(void **state)
     assert_true(is_transient(CENOTE_DATABASE, false, states[i]));
     assert_false(is_transient(CENOTE_AUTH, false, states[i]));
     assert_false(is_transient(CENOTE_STATEMENT_TIMEOUT, false, states[i]));
+  }
+}
+
+/* RAISE … USING ERRCODE, or what dblink says of another server. */
+static void what_a_function_raises_is_an_answer(void **state)
+{
+  (void)state;
+  static const char *const states[] = {"57P01", "57P03", "53300", "08001"};
+  for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
+    cenote_error raised = failure(CENOTE_DATABASE, false, states[i]);
+    cenote_error ended = raised;
+    cenote_error_add_field(&raised, 'V', "ERROR");
+    cenote_error_add_field(&ended, 'V', "FATAL");
+    assert_false(cen_failure_is_transient(&raised));
+    assert_true(cen_failure_is_transient(&ended));
+    cenote_error translated = failure(CENOTE_DATABASE, false, states[i]);
+    cenote_error_add_field(&translated, 'S', "ERROR");
+    assert_false(cen_failure_is_transient(&translated));
   }
 }
 
@@ -165,6 +185,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(lost_and_refused_connections_pass_by_themselves),
       cmocka_unit_test(a_database_that_goes_down_or_is_full_comes_back),
+      cmocka_unit_test(what_a_function_raises_is_an_answer),
       cmocka_unit_test(other_errors_stay),
       cmocka_unit_test(no_other_status_is_transient),
       cmocka_unit_test(what_has_not_run_or_only_reads_may_run_again),
