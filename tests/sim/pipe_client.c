@@ -33,7 +33,6 @@ static struct caller *new_caller(struct order *order, enum pipeline_role role, b
   caller->call.role = role;
   caller->call.asynchronous = asynchronous;
   caller->call.deadline_ns = order->deadline_ns;
-  caller->call.patience_ns = 0;
   caller->call.patience_ns = order->patience_ns;
   caller->call.error = &caller->error;
   order->caller = caller;
