@@ -271,15 +271,15 @@ static void step_caller(struct pipeline_set *set, struct pipeline_hand *hand, in
   struct pipeline_call *call = hand->call;
   struct pipeline *been = NULL;
   for (;;) {
+    if (pipeline_is_blocking(hand)) {
+      pipeline_mind_call(set, call, now_ns, wakes);
+    }
     if (hand->in != NULL) {
       if (work(set, hand, now_ns, todo, wakes)) {
         return;
       }
       been = hand->in;
       leave(set, hand, wakes);
-    }
-    if (pipeline_is_blocking(hand)) {
-      pipeline_mind_call(set, call, now_ns, wakes);
     }
     struct pipeline *duty = hand->polls;
     if (duty != NULL && !waits_in(hand, duty)) {

@@ -149,6 +149,10 @@ static void read_answers(struct simple *simple, const struct pipeline_todo *todo
       told->result = cen_sink_take(sink);
     }
     cen_sink_deinit(sink);
+    if (answer == CENOTE_ANSWER_DONE && line->sunk_from == line->sunk_to) {
+      did->more = false; /* nothing else is in flight */
+      break;
+    }
     if (answer != CENOTE_ANSWER_DONE) {
       told->verdict = verdict_of(answer, error);
       told->error = error;
