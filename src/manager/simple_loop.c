@@ -121,6 +121,14 @@ static void deliver(struct simple *simple)
 
 /* ------------------------------------------------------------------------ its turn */
 
+static bool are_same(const struct pipeline_limits *a, const struct pipeline_limits *b)
+{
+  return a->most == b->most && a->depth == b->depth && a->queue == b->queue &&
+         a->slow_ns == b->slow_ns && a->statement_ns == b->statement_ns &&
+         a->cancel_ns == b->cancel_ns && a->check_after_ns == b->check_after_ns &&
+         a->check_ns == b->check_ns;
+}
+
 static void configure(struct simple *simple)
 {
   const struct cen_settings *settings = &simple->manager->settings;
@@ -128,7 +136,6 @@ static void configure(struct simple *simple)
   const int64_t most = cen_setting(settings, CEN_SET_MAX_CONNECTIONS);
   const int64_t shared = cen_setting(settings, CEN_SET_SIMPLE_CONNECTIONS);
   struct pipeline_limits limits;
-  memset(&limits, 0, sizeof limits); /* it is compared as a whole */
   limits.most = (uint32_t)(shared < most ? shared : most);
   limits.most = limits.most < PIPELINE_MOST ? limits.most : PIPELINE_MOST;
   limits.depth = (uint32_t)cen_setting(settings, CEN_SET_SIMPLE_DEPTH);
@@ -139,7 +146,7 @@ static void configure(struct simple *simple)
   limits.check_after_ns = MS(CHECK_AFTER);
   limits.check_ns = MS(CONNECT_TIMEOUT);
 #undef MS
-  if (memcmp(&limits, &simple->limits, sizeof limits) != 0) {
+  if (!are_same(&limits, &simple->limits)) {
     simple->limits = limits;
     pipeline_configure(&simple->set, &limits);
   }
