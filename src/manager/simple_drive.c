@@ -13,11 +13,31 @@
 
 enum { ANSWERS_AT_ONCE = 32 };
 
+static struct bell *bell_of(struct simple *simple, uint32_t id)
+{
+  return &simple->bells[id / BELL_BITS % BELLS];
+}
+
+static void ring(struct simple *simple, const struct pipeline_wakes *wakes)
+{
+  uint32_t bits[BELLS] = {0};
+  for (unsigned i = 0; i < wakes->count; i++) {
+    const uint32_t id = wakes->id[i];
+    bits[id / BELL_BITS % BELLS] |= UINT32_C(1) << (id % BELL_BITS);
+  }
+  for (unsigned i = 0; i < BELLS; i++) {
+    if (bits[i] != 0) {
+      atomic_fetch_add_explicit(&simple->bells[i].rung, 1, memory_order_release);
+      cen_unpark_bits(&simple->bells[i].rung, bits[i]);
+    }
+  }
+}
+
 void simple_wake(struct simple *simple, struct pipeline_wakes *wakes, bool loop)
 {
   for (;;) {
-    for (unsigned i = 0; i < wakes->count; i++) {
-      cen_unpark(wakes->word[i]);
+    if (wakes->count > 0) {
+      ring(simple, wakes);
     }
     if (wakes->nudge != NULL) {
       const uint64_t one = 1;
@@ -62,7 +82,8 @@ static cenote_status push_call(struct line *line, uint32_t at, const struct simp
   const cenote_request request = {
       .size = sizeof request,
       .kind = CENOTE_REQUEST_EXECUTE,
-      .flags = (wanted->flags & CENOTE_QUERY_RAW_TEXT) != 0 ? CENOTE_REQUEST_RAW_TEXT : 0u,
+      .flags = ((wanted->flags & CENOTE_QUERY_RAW_TEXT) != 0 ? CENOTE_REQUEST_RAW_TEXT : 0u) |
+               (call->core.alone ? CENOTE_REQUEST_ALONE : 0u),
       .sql = wanted->sql,
       .args = wanted->args,
       .count = wanted->count,
@@ -156,6 +177,7 @@ static void read_answers(struct simple *simple, const struct pipeline_todo *todo
     if (answer != CENOTE_ANSWER_DONE) {
       told->verdict = verdict_of(answer, error);
       told->error = error;
+      told->passed_over = strcmp(error->sqlstate, "25P02") == 0;
       told->ours = error->status == CENOTE_TOO_LARGE || error->status == CENOTE_NO_MEMORY ||
                    error->status == CENOTE_INTERNAL;
       break;
@@ -185,7 +207,7 @@ static void wait_for_input(const struct pipeline_todo *todo, struct pipeline_did
   const nfds_t count = todo->wants.done_fd >= 0 ? 3 : 2;
   *did = (struct pipeline_did){.what = PIPELINE_POLLED};
   if (todo->depth > 1) {
-    sched_yield();
+    sched_yield(); /* those who were just woken ask again, and more answers come with one read */
   }
   if (poll(slots, count, cen_poll_timeout_ms(cen_now_ns(), todo->until_ns)) <= 0) {
     return;
@@ -274,15 +296,22 @@ static void perform(struct simple *simple, struct pipeline_hand *hand, struct pi
   }
 }
 
-/* false: it was told by the signal alone that its call is over. */
-static bool sleep_on(struct pipeline_call *call, int64_t until_ns)
+/* false: it was told by the signal alone that its call is over. Who wakes it changes the signal
+ * first and the bell then: read the other way round, nothing is missed. */
+static bool sleep_on(struct simple *simple, struct pipeline_call *call, int64_t until_ns)
 {
-  uint32_t signal = atomic_load_explicit(&call->signal, memory_order_acquire);
-  if (signal == PIPELINE_PARKED) {
-    (void)cen_park(&call->signal, PIPELINE_PARKED, until_ns);
-    signal = atomic_load_explicit(&call->signal, memory_order_acquire);
+  struct bell *bell = bell_of(simple, call->id);
+  const uint32_t bit = UINT32_C(1) << (call->id % BELL_BITS);
+  for (;;) {
+    const uint32_t rung = atomic_load_explicit(&bell->rung, memory_order_acquire);
+    const uint32_t signal = atomic_load_explicit(&call->signal, memory_order_acquire);
+    if (signal != PIPELINE_PARKED) {
+      return signal != PIPELINE_OVER;
+    }
+    if (!cen_park_bits(&bell->rung, rung, bit, until_ns)) {
+      return true;
+    }
   }
-  return signal != PIPELINE_OVER;
 }
 
 int64_t simple_drive(struct simple *simple, struct pipeline_hand *hand, struct pipeline_todo *todo,
@@ -297,7 +326,7 @@ int64_t simple_drive(struct simple *simple, struct pipeline_hand *hand, struct p
     case PIPELINE_SETTLE:
       return CEN_NEVER;
     case PIPELINE_PARK:
-      if (!sleep_on(hand->call, todo->until_ns)) {
+      if (!sleep_on(simple, hand->call, todo->until_ns)) {
         return CEN_NEVER;
       }
       break;

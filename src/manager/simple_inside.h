@@ -42,7 +42,16 @@ struct line {
   struct cen_watch watch, done_watch;
 };
 
+/* What parked callers sleep on: by the number of their call, so that those who came one after the
+ * other, and are answered together, are woken by one system call. */
+enum { BELLS = 8, BELL_BITS = 32 };
+
+struct bell {
+  _Alignas(64) _Atomic uint32_t rung; /* how often */
+};
+
 struct simple {
+  struct bell bells[BELLS];
   struct cenote_manager *manager;
   struct pipeline_set set;
   _Atomic uint32_t open; /* lines that hold a connection, or are about to */

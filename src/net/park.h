@@ -11,4 +11,9 @@
 bool cen_park(_Atomic uint32_t *word, uint32_t expected, int64_t deadline_ns);
 void cen_unpark(_Atomic uint32_t *word); /* wakes one */
 
+/* Many may sleep on one word, each with a bit of its own (or shared with few): one call wakes all
+ * whose bit is among `bits`. */
+bool cen_park_bits(_Atomic uint32_t *word, uint32_t expected, uint32_t bits, int64_t deadline_ns);
+void cen_unpark_bits(_Atomic uint32_t *word, uint32_t bits);
+
 #endif
