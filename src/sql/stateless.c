@@ -9,9 +9,8 @@
  * unknown, for example set_config, pg_advisory_lock, nextval, currval, lastval, setseed, lo_open,
  * dblink. Those that write: builtin.c. tests/integration/route_server.c calls each of them.
  */
+#include "sql/builtin.h"
 #include "sql/tokens.h"
-
-#include <string.h>
 
 /* sorted by bytes, for a binary search */
 static const char *const stateless[] = {
@@ -619,25 +618,5 @@ static const char *const stateless[] = {
 
 bool cen_function_stateless(const char *name, size_t size)
 {
-  size_t low = 0;
-  size_t high = sizeof(stateless) / sizeof(*stateless);
-  while (low < high) {
-    size_t middle = low + (high - low) / 2;
-    const char *entry = stateless[middle];
-    size_t entry_size = strlen(entry);
-    size_t common = size < entry_size ? size : entry_size;
-    int order = memcmp(name, entry, common);
-    if (order == 0) {
-      order = size == entry_size ? 0 : size < entry_size ? -1 : 1;
-    }
-    if (order == 0) {
-      return true;
-    }
-    if (order < 0) {
-      high = middle;
-    } else {
-      low = middle + 1;
-    }
-  }
-  return false;
+  return cen_name_in(name, size, stateless, sizeof(stateless) / sizeof(*stateless));
 }

@@ -181,26 +181,11 @@ static void a_shutdown_does_not_wait_for_an_open_breaker(void **state)
   rig_close(&rig);
 }
 
-struct secret {
-  pthread_mutex_t lock;
-  char text[32];
-};
-
-static bool tell_password(void *context, const char *user, char *buffer, size_t size)
-{
-  struct secret *secret = context;
-  (void)user;
-  pthread_mutex_lock(&secret->lock);
-  snprintf(buffer, size, "%s", secret->text);
-  pthread_mutex_unlock(&secret->lock);
-  return true;
-}
-
 /* Many callers with a wrong password: the server sees three logins, and then one a pause. */
 static void a_wrong_password_does_not_lock_the_account(void **state)
 {
   (void)state;
-  static struct secret secret = {PTHREAD_MUTEX_INITIALIZER, "wrong-seventeen"};
+  static struct rig_secret secret = {PTHREAD_MUTEX_INITIALIZER, "wrong-seventeen"};
   struct fault_proxy *proxy =
       fault_proxy_start("127.0.0.1", (int)strtol(rig_var("POSTGRES_PORT"), NULL, 10));
   char url[128];
@@ -209,7 +194,7 @@ static void a_wrong_password_does_not_lock_the_account(void **state)
   snprintf(url, sizeof url, "postgresql://guarded@127.0.0.1:%d/cenote?sslmode=disable",
            fault_proxy_port(proxy));
   begin();
-  rig.options.password = tell_password;
+  rig.options.password = rig_tell_password;
   rig.options.password_context = &secret;
   rig_open(&rig, url, "max_connections", "8", "min_connections", "4", "connect_backoff_ms", "1",
            "connect_backoff_max_ms", "10", "breaker_open_ms", "1000", "breaker_open_max_ms", "1000",
@@ -242,9 +227,7 @@ static void a_wrong_password_does_not_lock_the_account(void **state)
   assert_int_equal(rig_statistics(rig.manager).breaker, CENOTE_BREAKER_CLOSED);
   assert_true(was_told("login open: "));
 
-  pthread_mutex_lock(&secret.lock);
-  snprintf(secret.text, sizeof secret.text, "right-seventeen");
-  pthread_mutex_unlock(&secret.lock);
+  rig_change_secret(&secret, "right-seventeen");
   rig_wait_idle(rig.manager, 4); /* by the next probe; nobody asks, but the minimum is missing */
   assert_int_equal(rig_statistics(rig.manager).login_breaker, CENOTE_BREAKER_CLOSED);
   rig_release(rig_acquire(rig.manager, "in"));

@@ -82,6 +82,23 @@ void rig_close(struct rig *rig)
   pthread_mutex_destroy(&rig->lock);
 }
 
+bool rig_tell_password(void *context, const char *user, char *buffer, size_t size)
+{
+  struct rig_secret *secret = context;
+  (void)user;
+  pthread_mutex_lock(&secret->lock);
+  snprintf(buffer, size, "%s", secret->text);
+  pthread_mutex_unlock(&secret->lock);
+  return true;
+}
+
+void rig_change_secret(struct rig_secret *secret, const char *text)
+{
+  pthread_mutex_lock(&secret->lock);
+  snprintf(secret->text, sizeof secret->text, "%s", text);
+  pthread_mutex_unlock(&secret->lock);
+}
+
 void rig_check(cenote_manager *manager)
 {
   const char *wrong = pool_check(&manager->pool);

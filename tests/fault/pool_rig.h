@@ -44,6 +44,14 @@ void rig_open(struct rig *rig, const char *url, ...) __attribute__((sentinel));
 void rig_close(struct rig *rig);
 unsigned rig_logged(struct rig *rig, const char *text); /* how many lines hold it */
 
+/* A password that changes: rig_tell_password with a struct rig_secret is options.password. */
+struct rig_secret {
+  pthread_mutex_t lock;
+  char text[32];
+};
+bool rig_tell_password(void *context, const char *user, char *buffer, size_t size);
+void rig_change_secret(struct rig_secret *secret, const char *text);
+
 /* The pool's invariants; and the public counters, any thread. */
 void rig_check(cenote_manager *manager);
 cenote_statistics rig_statistics(cenote_manager *manager);

@@ -403,21 +403,6 @@ static void server_refuses_53300(void **state)
   rig_close(&rig);
 }
 
-struct secret {
-  pthread_mutex_t lock;
-  char text[64];
-};
-
-static bool tell_password(void *context, const char *user, char *buffer, size_t size)
-{
-  struct secret *secret = context;
-  (void)user;
-  pthread_mutex_lock(&secret->lock);
-  snprintf(buffer, size, "%s", secret->text);
-  pthread_mutex_unlock(&secret->lock);
-  return true;
-}
-
 static void expect_no_secret(const cenote_error *error)
 {
   assert_null(strstr(error->message, "seventeen"));
@@ -428,14 +413,14 @@ static void expect_no_secret(const cenote_error *error)
 static void password_rotates(void **state)
 {
   (void)state;
-  static struct secret secret = {PTHREAD_MUTEX_INITIALIZER, "old-seventeen"};
+  static struct rig_secret secret = {PTHREAD_MUTEX_INITIALIZER, "old-seventeen"};
   cenote_error error = CENOTE_ERROR_INIT;
   cenote_lease none;
   char url[160];
   snprintf(url, sizeof url, "postgresql://rotating@127.0.0.1:%s/cenote", rig_var("POSTGRES_PORT"));
   admin_run("create role rotating login password 'old-seventeen'");
   rig.options = (cenote_options)CENOTE_OPTIONS_INIT;
-  rig.options.password = tell_password;
+  rig.options.password = rig_tell_password;
   rig.options.password_context = &secret;
   open_named(url, "3", "0");
   const cenote_lease old = rig_acquire(rig.manager, "old");
@@ -453,9 +438,7 @@ static void password_rotates(void **state)
   expect_no_secret(&error);
   assert_true(rig_statistics(rig.manager).login_failures >= 1);
 
-  pthread_mutex_lock(&secret.lock);
-  snprintf(secret.text, sizeof secret.text, "new-seventeen");
-  pthread_mutex_unlock(&secret.lock);
+  rig_change_secret(&secret, "new-seventeen");
   cenote_lease lease;
   cenote_status status;
   const int64_t end = cen_deadline_ns(cen_now_ns(), RIG_PATIENCE_MS);
