@@ -28,7 +28,8 @@ extern _Thread_local void *cen_pg_TopMemoryContext;
 extern _Thread_local void *cen_pg_ErrorContext;
 extern _Thread_local int cen_pg_errordata_stack_depth;
 extern _Thread_local int cen_pg_recursion_depth;
-extern _Thread_local struct {
+/* Without its alignment a compiler may take an array of this size to be aligned to 16. */
+extern _Thread_local _Alignas(void *) struct {
   int count;
   void *first;
 } cen_pg_context_freelists[2];
