@@ -343,14 +343,14 @@ static void rest_loop(struct pipeline_set *set, int64_t now_ns, struct pipeline_
   int64_t until = set->minded_ns;
   for (unsigned i = 0; i < set->top; i++) {
     const struct pipeline *pipeline = set->pipeline[i];
-    if (pipeline == NULL || pipeline->inside != NULL) {
-      continue; /* whoever is inside does it, or calls the loop */
+    if (pipeline == NULL) {
+      continue;
     }
-    int64_t due = PIPELINE_NEVER;
-    if (pipeline_can_return(pipeline, &set->loop)) {
-      due = pipeline->idle_since_ns + PIPELINE_IDLE_NS;
-    }
-    if (pipeline->poller == &set->loop) {
+    /* While it is busy, too: it will be idle, and nobody shall have to tell the loop each time. */
+    const bool idle = pipeline->inside == NULL && pipeline_can_return(pipeline, &set->loop);
+    int64_t due = (idle ? pipeline->idle_since_ns : now_ns) + PIPELINE_IDLE_NS;
+    /* Whoever is inside does what is due, or calls the loop. */
+    if (pipeline->poller == &set->loop && pipeline->inside == NULL) {
       const int64_t head = pipeline_due(set, pipeline);
       due = head < due ? head : due;
     }
@@ -512,6 +512,7 @@ static void polled(struct pipeline_hand *hand, const struct pipeline_did *did)
 static void see(struct pipeline *pipeline, const struct pipeline_did *did)
 {
   pipeline->wants = did->wants;
+  pipeline->together = did->together;
   pipeline->cancelling = did->cancelling && !pipeline->dead;
   pipeline->draining = pipeline->draining || did->broken || (did->wanted && pipeline->served);
 }
@@ -585,7 +586,7 @@ void pipeline_submit(struct pipeline_set *set, struct pipeline_call *call, bool 
   call->pipeline = NULL;
   call->gave_up_ns = call->sent_ns = 0;
   call->repeats = 0;
-  call->stopped = call->rescued = call->sent = call->answered = false;
+  call->stopped = call->rescued = call->alone = call->sent = call->answered = false;
   call->starting = call->asynchronous;
   call->status = CENOTE_OK;
   call->result = NULL;
