@@ -22,8 +22,11 @@ void cen_buf_deinit(struct cen_buf *buf)
 /* Makes room for `size` more bytes and the NUL. */
 static bool buf_reserve(struct cen_buf *buf, size_t size)
 {
-  if (buf->failed || size > buf->ceiling - buf->size) {
-    buf->failed = true;
+  if (buf->failed) {
+    return false;
+  }
+  if (size > buf->ceiling - buf->size) {
+    buf->failed = buf->full = true;
     return false;
   }
   size_t needed = buf->size + size + 1;

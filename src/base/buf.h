@@ -14,6 +14,7 @@ struct cen_buf {
   size_t capacity;
   size_t ceiling;
   bool failed;
+  bool full; /* it failed because of the ceiling, not of memory */
 };
 
 void cen_buf_init(struct cen_buf *buf, size_t ceiling);

@@ -165,10 +165,9 @@ static cenote_status ended(const struct cen_buf *buf, bool valid, cenote_error *
   if (!buf->failed) {
     return CENOTE_OK;
   }
-  return buf->size >= buf->ceiling / 2
-             ? cenote_error_set(error, CENOTE_TOO_LARGE, "the request is larger than %zu bytes",
-                                buf->ceiling)
-             : cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory for a request");
+  return buf->full ? cenote_error_set(error, CENOTE_TOO_LARGE,
+                                      "the request is larger than %zu bytes", buf->ceiling)
+                   : cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory for a request");
 }
 
 cenote_status cen_hrana_pipeline_put(struct cen_buf *buf, const char *baton,

@@ -105,10 +105,9 @@ cenote_status cen_neon_request_put(struct cen_buf *buf, const struct cen_neon_qu
   if (!buf->failed) {
     return CENOTE_OK;
   }
-  return buf->size >= buf->ceiling / 2
-             ? cenote_error_set(error, CENOTE_TOO_LARGE, "the request is larger than %zu bytes",
-                                buf->ceiling)
-             : cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory for a request");
+  return buf->full ? cenote_error_set(error, CENOTE_TOO_LARGE,
+                                      "the request is larger than %zu bytes", buf->ceiling)
+                   : cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory for a request");
 }
 
 /* ----------------------------------------------------------------- errors */
