@@ -44,8 +44,9 @@ typedef enum cenote_request_kind {
 enum {
   CENOTE_REQUEST_RAW_TEXT = 1u << 0, /* values as the server's text, unconverted */
   CENOTE_REQUEST_STREAM = 1u << 1,   /* fetch row by row, buffer nothing */
-  CENOTE_REQUEST_READ = 1u << 2      /* its text was taken for a read: a driver that knows better
+  CENOTE_REQUEST_READ = 1u << 2,     /* its text was taken for a read: a driver that knows better
                                         refuses it with 25006 before anything ran; may be ignored */
+  CENOTE_REQUEST_ALONE = 1u << 3     /* pipelined: it shares its sync point with no other */
 };
 
 typedef struct cenote_request {
@@ -68,6 +69,7 @@ typedef struct cenote_wants {
   int fd;
   short events; /* POLLIN, POLLOUT */
   int64_t deadline_ns;
+  bool together; /* pipelined: the oldest one's answer may wait for those behind it */
 } cenote_wants;
 
 /* Flags of session(): cheap facts about the connection between requests. */
@@ -102,6 +104,12 @@ typedef struct cenote_driver_params {
  * its own (a sync point after each). At most one thread is inside the connection here too; between
  * two calls it may be another one.
  *
+ * On a read-only connection a driver may let reads that are pushed together share a sync point (a
+ * batch), where a transaction's end cannot change what a read has read. Each still has its own
+ * answer. DONE of one that is not the last of its batch is told when its results are complete: they
+ * stand, whatever becomes of those behind it. Where one fails, those behind it in the batch have
+ * not run: REPEAT, with SQLSTATE 25P02; so too the last one, where it is the sync point that fails.
+ *
  *     enter ──► push, push, … ──► wants, wait, read, read, … ──► leave
  *
  * What the driver needs for itself (preparing, deallocating, SET) it sends and answers unseen.
@@ -110,7 +118,9 @@ typedef enum cenote_answer {
   CENOTE_ANSWER_NONE,   /* nothing more now: wait again */
   CENOTE_ANSWER_DONE,   /* the oldest request has succeeded; its sink is complete */
   CENOTE_ANSWER_FAILED, /* the oldest request has failed, *error says how; nothing of it remains */
-  CENOTE_ANSWER_REPEAT, /* the oldest failed before anything ran (a stale plan): push it again */
+  CENOTE_ANSWER_REPEAT, /* the oldest failed before anything ran: push it again. A stale plan; or,
+                            with SQLSTATE 25P02, another's failure in front of it in its batch:
+                            pushed with CENOTE_REQUEST_ALONE that cannot happen again */
   CENOTE_ANSWER_ENOUGH, /* the sink of the oldest wants no more: it goes on, its rows are dropped,
                             and FAILED comes in the end; told once, so that one may cancel it */
   CENOTE_ANSWER_LOST    /* the connection is dead: nothing in flight will be answered */
@@ -122,7 +132,8 @@ typedef struct cenote_pipelining {
    * here on; it is DIRTY then. Sends nothing that has to be waited for. CENOTE_UNSUPPORTED: not on
    * this connection (a pooler is in between), or not read-only; it is as before then. */
   cenote_status (*enter)(cenote_connection *connection, bool read_only, cenote_error *error);
-  /* Sends one EXECUTE or CHECK, followed by a sync point. `request` is borrowed until push returns,
+  /* Sends one EXECUTE or CHECK, followed by a sync point (a batch's at the latest when wants() is
+   * asked). `request` is borrowed until push returns,
    * its sink until the request is answered or the connection destroyed. CENOTE_OK: the server may
    * have it from now on. CENOTE_CONNECTION_LOST: the server will not run it, the connection is dead
    * (read() then answers LOST for what is in flight). Anything else: the request itself is wrong,

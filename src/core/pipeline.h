@@ -144,6 +144,7 @@ struct pipeline_call {
   bool starting; /* asynchronous: its submitter is not out yet */
   bool stopped;  /* pipeline_cancel */
   bool rescued;  /* was moved away from a slow head once */
+  bool alone;    /* others were in its way: it shares its sync point with nobody now */
 
   /* the owner's again, once settled */
   enum pipeline_end end;
@@ -204,6 +205,7 @@ struct pipeline {
   bool served;          /* something was pushed since it was granted */
   bool proving;         /* a check is in flight: feed no more */
   bool fresh;           /* a check was answered, nothing was pushed since */
+  bool together;        /* the oldest may be waiting for those behind it */
   bool aged;            /* the oldest is slow: feed no more */
   bool cancelling;      /* a cancel is under way: feed no more */
   bool draining;        /* goes back when empty: feed no more */
@@ -268,7 +270,8 @@ struct pipeline_answer {
   enum pipeline_verdict verdict;
   void *result;              /* taken (made NULL) when a call got it; else the hand's to free */
   const cenote_error *error; /* copied under the lock */
-  bool ours; /* ERRED: it was not the server that failed it, so it may have been executed */
+  bool ours;        /* ERRED: it was not the server that failed it, so it may have been executed */
+  bool passed_over; /* STALE: because of one in front of it, which cannot happen when it is alone */
 };
 
 enum pipeline_what {
@@ -303,6 +306,7 @@ struct pipeline_did {
   uint64_t serial; /* ASKED, granted: of this grant, never the same twice */
   /* while inside, and ASKED with a pipeline: how it is now */
   struct pipeline_wants wants;
+  bool together;   /* the oldest one's answer may wait for those behind it */
   bool cancelling; /* a cancel may still reach the server */
   bool broken;     /* the connection may finish what it does, and is closed then */
   bool wanted;     /* the pool wants it back; heeded once something was pushed */

@@ -195,7 +195,10 @@ static void conclude(struct pipeline_set *set, const struct pipeline_flight *fli
     pipeline_settle(set, call, PIPELINE_DONE, now_ns, wakes);
     break;
   case PIPELINE_STALE:
-    if (call->repeats++ < PIPELINE_REPEATS) {
+    if (answer->passed_over && !call->alone) {
+      call->alone = true; /* from now on nobody's error is its own */
+      rerun(set, call, now_ns, wakes);
+    } else if (call->repeats++ < PIPELINE_REPEATS) {
       rerun(set, call, now_ns, wakes);
     } else {
       fail(set, call, answer, PIPELINE_FAILED, true, now_ns, wakes);
@@ -205,6 +208,7 @@ static void conclude(struct pipeline_set *set, const struct pipeline_flight *fli
     if (flight->stop != PIPELINE_STOP_NONE) {
       fail(set, call, answer, stopped_end(flight->stop), true, now_ns, wakes);
     } else if (flight->exposed) {
+      call->alone = true;
       rerun(set, call, now_ns, wakes); /* it was hit by a cancel that was meant for another */
     } else {
       fail(set, call, answer, set->shut ? PIPELINE_SHUT : PIPELINE_FAILED, true, now_ns, wakes);
@@ -367,22 +371,24 @@ static bool is_room_elsewhere(const struct pipeline_set *set, const struct pipel
   return false;
 }
 
-/* Reads behind a slow one are queued again, once; what was sent of them goes on for nobody. One
- * that is just waiting for this pipeline's input stays: it looks by itself. */
+/* Reads behind a slow one are queued again, once; what was sent of them goes on for nobody. The
+ * oldest too, where it may be one behind it that is slow. One that is just waiting for this
+ * pipeline's input stays: it looks by itself. */
 static void rescue(struct pipeline_set *set, struct pipeline *pipeline, int64_t now_ns,
                    struct pipeline_wakes *wakes)
 {
   if (pipeline->role != PIPELINE_READER || !is_room_elsewhere(set, pipeline)) {
     return;
   }
-  for (uint32_t i = pipeline_in_flight(pipeline); i-- > 1;) {
+  const uint32_t spared = pipeline->together ? 0 : 1;
+  for (uint32_t i = pipeline_in_flight(pipeline); i-- > spared;) {
     struct pipeline_flight *flight = pipeline_flight_at(pipeline, pipeline->first + i);
     struct pipeline_call *call = flight->call;
     if (call == NULL || call->rescued || call->gave_up_ns != 0 || call->hand.away) {
       continue;
     }
     flight->call = NULL;
-    call->rescued = true;
+    call->rescued = call->alone = true;
     set->counters.ghosts++;
     set->counters.rescues++;
     set->counters.reruns++;

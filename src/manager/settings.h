@@ -54,6 +54,8 @@
     "connections shared by single statements of many callers, at most; 0: every statement has its own") \
   X(SIMPLE_DEPTH, "simple_depth", INT, "", 32, 32, 32, 1, 256, true,                                    \
     "statements in flight on one shared connection, at most")                                           \
+  X(SIMPLE_BATCH, "simple_batch", INT, "", 1, 1, 1, 1, 64, false,                                       \
+    "reads on one shared connection that may share a sync point; 1: each has its own")                  \
   X(SIMPLE_SLOW, "simple_slow_ms", INT, "ms", 10, 10, 10, 1, 60000, true,                               \
     "a shared connection whose oldest statement takes longer gets no new ones")                         \
   X(BREAKER_FAILURES, "breaker_failures", INT, "", 5, 5, 5, 0, 100000, true,                            \

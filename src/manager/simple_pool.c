@@ -169,6 +169,7 @@ void line_report(struct line *line, struct pipeline_did *did)
   did->wants.fd = wants.fd;
   did->wants.events = wants.events;
   did->wants.deadline_ns = wants.deadline_ns;
+  did->together = wants.together;
   did->wanted = line_is_wanted(line);
 }
 

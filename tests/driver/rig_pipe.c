@@ -52,6 +52,7 @@ cenote_status rig_pipe_push(struct rig_pipe *pipe, struct rig_flight *flight, co
 {
   cenote_request request = {.size = sizeof(request),
                             .kind = CENOTE_REQUEST_EXECUTE,
+                            .flags = pipe->flags,
                             .sql = sql,
                             .args = args,
                             .count = count,

@@ -22,6 +22,7 @@ struct rig_pipe {
   cenote_connection *connection;
   struct rig_flight *flights[RIG_PIPE_MOST]; /* in flight */
   size_t first, count;                       /* first: modulo RIG_PIPE_MOST */
+  unsigned flags;                            /* of the requests to come */
   short revents;                             /* for the next read */
   int64_t waits;                             /* how often it polled */
 };

@@ -53,6 +53,21 @@ static void other_rows_never_returned_on_shared_connections(void **state)
   run_on(&subject, 15);
 }
 
+static void other_rows_never_returned_in_batches(void **state)
+{
+  (void)state;
+  struct rows_subject subject = postgres;
+  subject.url = rig_var("POSTGRES_URL");
+  subject.disturb = kill_a_session;
+  subject.routed = true;
+  const bool given = getenv("CENOTE_SIMPLE_BATCH") != NULL;
+  assert_int_equal(setenv("CENOTE_SIMPLE_BATCH", "8", 0), 0);
+  run_on(&subject, 5);
+  if (!given) {
+    (void)unsetenv("CENOTE_SIMPLE_BATCH");
+  }
+}
+
 static void cancels_on_shared_connections_hit_nobody_else(void **state)
 {
   (void)state;
@@ -137,6 +152,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(other_rows_never_returned),
       cmocka_unit_test(other_rows_never_returned_on_shared_connections),
+      cmocka_unit_test(other_rows_never_returned_in_batches),
       cmocka_unit_test(cancels_on_shared_connections_hit_nobody_else),
       cmocka_unit_test(other_rows_never_returned_on_a_bad_network),
       cmocka_unit_test(shared_connections_on_a_bad_network),

@@ -9,15 +9,27 @@
 
 #include <cmocka.h>
 
-void pg_bed_open(struct pg_bed *bed, const char *url, bool read_only)
+static void open_bed(struct pg_bed *bed, const char *url, bool read_only,
+                     const char *const *settings)
 {
   cenote_error error = CENOTE_ERROR_INIT;
   memset(bed, 0, sizeof(*bed));
+  bed->pg.settings = settings;
   bed->c = pg_rig_connect(&bed->pg, url);
   bed->other = rig_connect(&bed->pg.rig, &error);
   if (!bed->other || rig_pipe_begin(&bed->pipe, &bed->pg.rig, bed->c, read_only, &error)) {
     fail_msg("%s", error.message);
   }
+}
+
+void pg_bed_open(struct pg_bed *bed, const char *url, bool read_only)
+{
+  open_bed(bed, url, read_only, NULL);
+}
+
+void pg_bed_open_with(struct pg_bed *bed, const char *url, const char *const *settings)
+{
+  open_bed(bed, url, true, settings);
 }
 
 void pg_bed_close(struct pg_bed *bed)

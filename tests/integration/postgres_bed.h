@@ -15,6 +15,8 @@ struct pg_bed {
 };
 
 void pg_bed_open(struct pg_bed *bed, const char *url, bool read_only);
+/* Read-only, with settings as struct pg_rig has them. */
+void pg_bed_open_with(struct pg_bed *bed, const char *url, const char *const *settings);
 void pg_bed_close(struct pg_bed *bed);
 void pg_bed_elsewhere(struct pg_bed *bed, const char *sql);
 int64_t pg_bed_number(struct pg_bed *bed, const char *sql);

@@ -105,10 +105,24 @@ static void forget_plan(cenote_connection *c, const struct pg_flight *head, bool
   }
 }
 
+/* It was not run, or what it read with others came to nothing. */
+static void passed_over(cenote_connection *c)
+{
+  cenote_error *failure = pg_failure(c, CENOTE_DATABASE);
+  (void)cenote_error_set(failure, CENOTE_DATABASE, "another statement of its batch failed");
+  cen_error_sqlstate(failure, "25P02");
+  c->retry = true;
+}
+
 static void run_failed(cenote_connection *c, const PGresult *result)
 {
   struct pg_pipe *pipe = c->pipe;
   const struct pg_flight *head = pg_flight_at(pipe, 0);
+  pg_batch_failed(pipe);
+  if (head->shares && pipe->ended >= head->commands) { /* at the sync point: whose fault is it? */
+    passed_over(c);
+    return;
+  }
   if (head->prepares && pipe->ended == 0) {
     struct pg_statement *statement = head->statement;
     statement->refused = statement->refused * 8 + 14;
@@ -141,6 +155,15 @@ static void got_error(cenote_connection *c, const PGresult *result)
   }
 }
 
+static void note_read_only(struct pg_pipe *pipe, const PGresult *result)
+{
+  if (PQntuples(result) > 0) {
+    pipe->is_read_only = true;
+    pipe->may_batch =
+        PQnfields(result) > 1 && strcmp(PQgetvalue(result, 0, 1), "serializable") != 0;
+  }
+}
+
 static void got_result(cenote_connection *c, PGresult *result)
 {
   struct pg_pipe *pipe = c->pipe;
@@ -149,7 +172,15 @@ static void got_result(cenote_connection *c, PGresult *result)
   case PGRES_FATAL_ERROR:
     got_error(c, result);
     break;
-  case PGRES_PIPELINE_ABORTED: /* behind a preparation that failed */
+  case PGRES_PIPELINE_ABORTED:
+    if (c->failed != CENOTE_OK) {
+      break; /* its own preparation */
+    }
+    if (head->shares) {
+      passed_over(c);
+    } else {
+      lose_sync(c, "the server did not run what it was sent");
+    }
     break;
   case PGRES_COPY_IN:
   case PGRES_COPY_OUT:
@@ -158,7 +189,7 @@ static void got_result(cenote_connection *c, PGresult *result)
     break;
   default:
     if (head->kind == FLIGHT_READ_ONLY) {
-      pipe->is_read_only = pipe->is_read_only || PQntuples(result) > 0;
+      note_read_only(pipe, result);
     } else if (head->kind == FLIGHT_EXECUTE && !(head->prepares && pipe->ended == 0)) {
       pg_execute_result(c, result);
     }
@@ -175,6 +206,9 @@ static void command_ended(cenote_connection *c)
     lose_sync(c, "the connection is out of step with the server");
   } else if (pg_flight_at(pipe, 0)->prepares && pipe->ended == 1) {
     (void)PQsetSingleRowMode(c->conn);
+  } else {
+    const struct pg_flight *head = pg_flight_at(pipe, 0);
+    pipe->over = !head->synced && pipe->ended == head->commands;
   }
 }
 
@@ -190,10 +224,13 @@ static void read_only_answered(cenote_connection *c)
   }
   if (!c->pipe->is_read_only) {
     lose_sync(c, "the session is not the one that we logged in to");
+  } else if (c->pipe->may_batch) {
+    c->pipe->batch = c->shared->batch;
   }
 }
 
-/* The sync's answer: the oldest flight is over. NONE: it was a hidden one. */
+/* The sync's answer, or one of a batch has ended: the oldest flight is over. NONE: it was a hidden
+ * one. */
 static cenote_answer head_ended(cenote_connection *c, cenote_error *error)
 {
   struct pg_pipe *pipe = c->pipe;
@@ -215,6 +252,9 @@ static cenote_answer head_ended(cenote_connection *c, cenote_error *error)
     }
   }
   pg_pipe_drop_failure(c);
+  if (pipe->batch > 1) {
+    pg_batch_judge(pipe);
+  }
   c->statement = NULL;
   c->request = NULL;
   pipe->first++;
@@ -247,7 +287,7 @@ static PGresult *next_result(cenote_connection *c)
   PGresult *result = NULL;
   pthread_mutex_lock(&c->guard);
   /* Asked also with nothing in flight: it is what finds the server's goodbye. */
-  while (!pipe->dead && PQisBusy(c->conn) == 0 && pipe->count > 0) {
+  while (!pipe->dead && !pipe->over && PQisBusy(c->conn) == 0 && pipe->count > 0) {
     result = PQgetResult(c->conn);
     if (result) {
       pipe->nulls = 0;
@@ -264,11 +304,17 @@ static cenote_answer read_results(cenote_connection *c, cenote_error *error)
   struct pg_pipe *pipe = c->pipe;
   PGresult *result;
   int rows = 0;
-  while ((result = next_result(c)) != NULL) {
+  while ((result = next_result(c)) != NULL || pipe->over) {
+    if (pipe->over) { /* never a hidden one */
+      pipe->over = false;
+      return head_ended(c, error);
+    }
     ExecStatusType status = PQresultStatus(result);
     bool was_fine = c->failed == CENOTE_OK;
     if (status != PGRES_PIPELINE_SYNC) {
       got_result(c, result);
+    } else if (!pg_flight_at(pipe, 0)->synced) {
+      lose_sync(c, "an answer of the server is missing");
     }
     PQclear(result);
     if (pipe->dead) {
@@ -279,7 +325,7 @@ static cenote_answer read_results(cenote_connection *c, cenote_error *error)
       if (answer != CENOTE_ANSWER_NONE) {
         return answer;
       }
-    } else if (was_fine && c->failed && status != PGRES_FATAL_ERROR && enough(c)) {
+    } else if (was_fine && c->failed && !c->retry && status != PGRES_FATAL_ERROR && enough(c)) {
       pipe->told_enough = true;
       return CENOTE_ANSWER_ENOUGH;
     } else if (status == PGRES_SINGLE_TUPLE && ++rows >= PG_ROWS_A_STEP) {
@@ -303,6 +349,7 @@ cenote_answer pg_pipe_read(cenote_connection *c, short revents, cenote_error *er
   }
   bool pending = pipe->tls && SSL_pending(pipe->tls) > 0;
   c->more = false;
+  pg_pipe_sync_all(c);
   if (revents || pending) {
     pthread_mutex_lock(&c->guard);
     if (revents & (POLLIN | POLLHUP | POLLERR) || pending) {

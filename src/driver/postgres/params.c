@@ -327,6 +327,8 @@ static cenote_status load_session(struct pg_shared *shared, const cenote_driver_
   }
   atomic_init(&shared->level, pooler ? PG_LEVEL_POOLER : PG_LEVEL_FULL);
   atomic_init(&shared->pooler_said, pooler);
+  int64_t batch = pg_setting_ms(params, "simple_batch", 1);
+  shared->batch = batch > 1 && batch <= 64 ? (unsigned)batch : 1;
   shared->gssencmode_given = given(shared, NULL, "gssencmode") != NULL;
   shared->user = cen_text_copy(user);
   shared->url_options = cen_text_copy(options);

@@ -20,6 +20,8 @@ struct pg_flight {
   uint8_t commands; /* before the sync */
   bool prepares;    /* the first one prepares … */
   bool prepared;    /* … or somebody before did */
+  bool shares;      /* it may have others on its sync point */
+  bool synced;      /* the sync point is right behind it; else behind a later one */
 };
 
 struct pg_pipe {
@@ -29,6 +31,11 @@ struct pg_pipe {
   size_t visible;            /* of count: not hidden */
   bool make_read_only;       /* in front of the next request */
   bool dead, unflushed;
+  unsigned batch;    /* reads that may share a sync point; 1: each has its own */
+  unsigned unsynced; /* flights behind the last sync point */
+  unsigned careful;  /* so many more have one each: somebody failed */
+  bool over;         /* the oldest has ended without a sync point's answer */
+  int64_t since_ns;  /* since when the oldest is; with batches only */
   SSL *tls;
   int64_t answered_ns; /* the last time that something came */
   /* the oldest flight: */
@@ -36,7 +43,8 @@ struct pg_pipe {
   unsigned ended;         /* commands whose results are all read */
   unsigned nulls;         /* in a row: two mean that libpq and we disagree */
   bool told_enough, fatal;
-  bool is_read_only; /* FLIGHT_READ_ONLY: the session said so */
+  bool is_read_only; /* FLIGHT_READ_ONLY: the session said so … */
+  bool may_batch;    /* … and that the end of a transaction cannot change what it read */
 };
 
 static inline struct pg_flight *pg_flight_at(const struct pg_pipe *pipe, size_t index)
@@ -48,6 +56,17 @@ static inline bool pg_flight_is_hidden(const struct pg_flight *flight)
 {
   return flight->kind == FLIGHT_READ_ONLY || flight->kind == FLIGHT_BURY;
 }
+
+/* batch.c. May this read share its sync point with others? */
+bool pg_batch_takes(cenote_connection *c, struct pg_statement *statement, unsigned flags);
+/* The oldest flight has ended: was it, or its batch, slow? */
+void pg_batch_judge(struct pg_pipe *pipe);
+/* The oldest has failed: those on its sync point too. */
+void pg_batch_failed(struct pg_pipe *pipe);
+/* The sync point of what has none yet (under guard). */
+void pg_pipe_sync(cenote_connection *c);
+/* The same, taking guard. */
+void pg_pipe_sync_all(cenote_connection *c);
 
 /* The oldest flight changes: what is known of its answer begins anew (under guard). */
 void pg_pipe_head(cenote_connection *c);

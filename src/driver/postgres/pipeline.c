@@ -7,7 +7,7 @@
  *   what comes back:        results… NULL  results… NULL  SYNC
  *
  * Each flight is a transaction of its own: its sync commits it, so it has succeeded only when the
- * sync's answer is there. Flights stand in a ring in the order of the wire. What is known of the
+ * sync's answer is there; for reads see batch.c. Flights stand in a ring in the order of the wire. What is known of the
  * oldest one's answer stands in the connection, where execute.c has it for a request that runs
  * alone. Hidden flights are the driver's own: one that makes the session read-only, and DEALLOCATE.
  *
@@ -106,6 +106,7 @@ static cenote_status pipe_enter(cenote_connection *c, bool read_only, cenote_err
   pipe->owner = c;
   pipe->room = FIRST_ROOM;
   pipe->make_read_only = read_only;
+  pipe->batch = 1;
   pipe->tls = PQsslInUse(c->conn) ? PQsslStruct(c->conn, "OpenSSL") : NULL;
   c->pipe = pipe;
   c->dirty = c->dirty || read_only;
@@ -167,10 +168,12 @@ static bool make_room(struct pg_pipe *pipe, size_t more)
   return ring != NULL;
 }
 
-/* After the commands of a flight: its sync point. From here on the server may have it. */
-static void add_flight(cenote_connection *c, struct pg_flight flight)
+void pg_pipe_sync(cenote_connection *c)
 {
   struct pg_pipe *pipe = c->pipe;
+  if (pipe->unsynced == 0) {
+    return;
+  }
 #ifdef LIBPQ_HAS_SEND_PIPELINE_SYNC
   bool sent = PQsendPipelineSync(c->conn) == 1; /* wants() flushes, once for many */
   pipe->unflushed = true;
@@ -179,12 +182,35 @@ static void add_flight(cenote_connection *c, struct pg_flight flight)
   c->flushing = sent && PQflush(c->conn) > 0;
 #endif
   pipe->dead = pipe->dead || !sent;
+  pipe->unsynced = 0;
+  pg_flight_at(pipe, pipe->count - 1)->synced = true;
+}
+
+void pg_pipe_sync_all(cenote_connection *c)
+{
+  if (c->pipe->unsynced > 0 && !c->pipe->dead) {
+    pthread_mutex_lock(&c->guard);
+    pg_pipe_sync(c);
+    pthread_mutex_unlock(&c->guard);
+  }
+}
+
+/* After the commands of a flight: its sync point, unless it shares one. From here on the server may
+ * have it. */
+static void add_flight(cenote_connection *c, struct pg_flight flight)
+{
+  struct pg_pipe *pipe = c->pipe;
   *pg_flight_at(pipe, pipe->count++) = flight;
+  pipe->unsynced++;
+  if (!flight.shares || pipe->unsynced >= pipe->batch) {
+    pg_pipe_sync(c);
+  }
   if (!pg_flight_is_hidden(&flight)) {
     pipe->visible++;
     c->running = true;
   }
   if (pipe->count == 1) {
+    pipe->since_ns = pipe->batch > 1 ? cen_now_ns() : 0;
     pg_pipe_head(c);
   }
 }
@@ -203,12 +229,13 @@ static bool send_hidden(cenote_connection *c, enum flight_kind kind, const char 
 static bool send_before(cenote_connection *c, bool bury)
 {
   struct pg_pipe *pipe = c->pipe;
-  char sql[192];
+  char sql[256];
   bool sent = true;
   if (pipe->make_read_only) {
     snprintf(sql, sizeof(sql),
-             "SELECT pg_catalog.set_config('default_transaction_read_only', 'on', false) "
+             "SELECT pg_catalog.set_config('default_transaction_read_only', 'on', false)%s "
              "WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) %d",
+             c->shared->batch > 1 ? ", pg_catalog.current_setting('transaction_isolation')" : "",
              PQbackendPID(c->conn));
     sent = send_hidden(c, FLIGHT_READ_ONLY, sql);
     pipe->make_read_only = false;
@@ -253,7 +280,7 @@ static cenote_status refuse(const struct pg_statement *statement, cenote_error *
 
 /* Decides between prepared, preparing and plain, and hands all of it to libpq. */
 static bool send_execute(cenote_connection *c, struct pg_statement *statement,
-                         const cenote_request *request, const struct pg_args *args)
+                         const cenote_request *request, const struct pg_args *args, bool shares)
 {
   bool exact;
   int count = (int)request->count;
@@ -262,7 +289,8 @@ static bool send_execute(cenote_connection *c, struct pg_statement *statement,
                              .sink = request->sink,
                              .flags = request->flags,
                              .kind = FLIGHT_EXECUTE,
-                             .commands = 1};
+                             .commands = 1,
+                             .shares = shares};
   flight.prepared =
       statement->prepared && c->level != PG_LEVEL_POOLER && exact && mask == statement->blob_mask;
   flight.prepares = !statement->prepared && exact && pg_should_prepare(c, statement);
@@ -333,8 +361,12 @@ static cenote_status push_execute(cenote_connection *c, const cenote_request *re
   }
   if (status == CENOTE_OK) {
     bool bury = c->statements->dead_count >= BURY_FROM && !statement->prepared;
+    bool shares = pipe->batch > 1 && pg_batch_takes(c, statement, request->flags);
     pthread_mutex_lock(&c->guard);
-    bool sent = send_before(c, bury) && send_execute(c, statement, request, &args);
+    if (!shares) {
+      pg_pipe_sync(c); /* of those in front of it */
+    }
+    bool sent = send_before(c, bury) && send_execute(c, statement, request, &args, shares);
     pthread_mutex_unlock(&c->guard);
     c->dirty = c->dirty || statement->may_dirty;
     if (!sent) {
@@ -358,6 +390,7 @@ static cenote_status push_check(cenote_connection *c, cenote_error *error)
     return give_up(c, error);
   }
   pthread_mutex_lock(&c->guard);
+  pg_pipe_sync(c);
   bool sent = send_before(c, c->statements && c->statements->dead_count > 0);
   if (sent) {
     add_flight(c, (struct pg_flight){.kind = FLIGHT_CHECK});
@@ -394,6 +427,7 @@ static void pipe_wants(const cenote_connection *c, cenote_wants *wants)
   if (!pipe) {
     return;
   }
+  pg_pipe_sync_all(pipe->owner);
   if (pipe->unflushed && !pipe->dead) {
     cenote_connection *mine = pipe->owner;
     pthread_mutex_lock(&mine->guard);
@@ -403,6 +437,7 @@ static void pipe_wants(const cenote_connection *c, cenote_wants *wants)
   }
   wants->fd = PQsocket(c->conn);
   wants->events = (short)(POLLIN | (c->flushing ? POLLOUT : 0));
+  wants->together = pipe->count > 0 && !pg_flight_at(pipe, 0)->synced;
   if (c->more || pipe->dead || wants->fd < 0 || (pipe->tls && SSL_pending(pipe->tls) > 0)) {
     wants->deadline_ns = 0;
   }

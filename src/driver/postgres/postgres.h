@@ -9,6 +9,7 @@
  *   args.c       arguments as libpq takes them
  *   execute.c    EXECUTE: preparing, rows into the sink
  *   pipeline.c   many requests in flight; answers.c reads what comes back (pipe.h: what they share)
+ *   batch.c      which reads share a sync point there
  *   session.c    BEGIN, COMMIT, ROLLBACK, RESET, CHECK and what makes a session dirty
  *   statements.c the cache of statements: what the scanner said, and which are prepared
  *   types.c      values to and from PostgreSQL's text
@@ -79,6 +80,7 @@ struct pg_shared {
   char *ca_file;          /* NULL: libpq's default */
   char *application_name; /* NULL: the URL has one */
   bool gssencmode_given;
+  unsigned batch;             /* reads that may share a sync point, at most */
   _Atomic int level;          /* enum pg_level, learned from refusals */
   _Atomic bool pooler_said;   /* the note about the pooler is in the log */
   _Atomic bool not_read_only; /* sessions cannot be made read-only: others use them in between */
@@ -130,6 +132,7 @@ struct pg_statement {
   uint32_t pins; /* requests in flight that know it */
   uint32_t uses;
   uint32_t refused;   /* the server did not prepare it: so many uses more until the next try */
+  uint32_t alone;     /* it was slow: so many uses more have a sync point of their own */
   uint32_t number;    /* the end of its name on the server; 0: none yet */
   uint64_t blob_mask; /* which arguments were blobs when it was prepared */
   char name[PG_NAME]; /* of `named` */
