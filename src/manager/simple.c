@@ -51,8 +51,9 @@ cenote_status simple_query(struct cenote_manager *manager, const struct simple_r
   struct simple *simple = manager->simple;
   call_begin(&call, request, NULL);
   wakes_begin(&wakes);
-  pipeline_submit(&simple->set, &call.core, true, cen_now_ns(), &todo, &wakes);
-  (void)simple_drive(simple, &call.core.hand, &todo, &wakes);
+  const int64_t now_ns = cen_now_ns();
+  pipeline_submit(&simple->set, &call.core, true, now_ns, &todo, &wakes);
+  (void)simple_drive(simple, &call.core.hand, &todo, &wakes, now_ns);
   status = simple_end(simple, &call, result, outcome, error);
   manager_unvisit(manager);
   return status;
@@ -72,8 +73,9 @@ cenote_status simple_start(struct cenote_manager *manager, struct simple_async *
   call_begin(call, &async->request, async);
   async->call = call;
   wakes_begin(&wakes);
-  pipeline_submit(&simple->set, &call->core, !manager->external, cen_now_ns(), &todo, &wakes);
-  (void)simple_drive(simple, &call->core.hand, &todo, &wakes);
+  const int64_t now_ns = cen_now_ns();
+  pipeline_submit(&simple->set, &call->core, !manager->external, now_ns, &todo, &wakes);
+  (void)simple_drive(simple, &call->core.hand, &todo, &wakes, now_ns);
   manager_unvisit(manager);
   return CENOTE_OK;
 }

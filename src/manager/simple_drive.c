@@ -198,7 +198,9 @@ static void drop_unwanted(struct simple *simple, const struct pipeline_did *did)
 
 /* ------------------------------------------------------------------ waiting, stopping */
 
-static void wait_for_input(const struct pipeline_todo *todo, struct pipeline_did *did)
+/* `now_ns`: of the step that said so, which is over since a moment ago. */
+static void wait_for_input(const struct pipeline_todo *todo, int64_t now_ns,
+                           struct pipeline_did *did)
 {
   const struct line *line = line_of(todo->pipeline);
   struct pollfd slots[3] = {{.fd = todo->wants.fd, .events = todo->wants.events},
@@ -209,7 +211,7 @@ static void wait_for_input(const struct pipeline_todo *todo, struct pipeline_did
   if (todo->depth > 1) {
     sched_yield(); /* those who were just woken ask again, and more answers come with one read */
   }
-  if (poll(slots, count, cen_poll_timeout_ms(cen_now_ns(), todo->until_ns)) <= 0) {
+  if (poll(slots, count, cen_poll_timeout_ms(now_ns, todo->until_ns)) <= 0) {
     return;
   }
   did->revents = slots[0].revents;
@@ -243,7 +245,7 @@ static void cut_off(struct simple *simple, struct line *line, struct pipeline_di
 /* ------------------------------------------------------------------------ driving */
 
 static void perform(struct simple *simple, struct pipeline_hand *hand, struct pipeline_todo *todo,
-                    struct pipeline_wakes *wakes)
+                    struct pipeline_wakes *wakes, int64_t *now_ns)
 {
   struct line *line = todo->pipeline != NULL ? line_of(todo->pipeline) : NULL;
   const bool is_loop = hand->call == NULL;
@@ -275,7 +277,7 @@ static void perform(struct simple *simple, struct pipeline_hand *hand, struct pi
     did.what = PIPELINE_RETURNED;
     break;
   case PIPELINE_POLL:
-    wait_for_input(todo, &did);
+    wait_for_input(todo, *now_ns, &did);
     break;
   case PIPELINE_WATCH:
     simple_watch(simple, line, &todo->wants);
@@ -286,7 +288,8 @@ static void perform(struct simple *simple, struct pipeline_hand *hand, struct pi
   default:
     break;
   }
-  pipeline_step(&simple->set, hand, &did, cen_now_ns(), todo, wakes);
+  *now_ns = cen_now_ns();
+  pipeline_step(&simple->set, hand, &did, *now_ns, todo, wakes);
   if (did.what == PIPELINE_READ_SOME) {
     drop_unwanted(simple, &did);
   } else if (did.what == PIPELINE_RETURNED) {
@@ -315,11 +318,13 @@ static bool sleep_on(struct simple *simple, struct pipeline_call *call, int64_t 
 }
 
 int64_t simple_drive(struct simple *simple, struct pipeline_hand *hand, struct pipeline_todo *todo,
-                     struct pipeline_wakes *wakes)
+                     struct pipeline_wakes *wakes, int64_t now_ns)
 {
   const bool is_loop = hand == &simple->set.loop; /* a call that rests may be gone already */
   for (;;) {
-    simple_wake(simple, wakes, is_loop);
+    if (wakes->count > 0 || wakes->loop || wakes->more || wakes->nudge != NULL) {
+      simple_wake(simple, wakes, is_loop);
+    }
     switch (todo->kind) {
     case PIPELINE_REST:
       return todo->until_ns;
@@ -333,6 +338,6 @@ int64_t simple_drive(struct simple *simple, struct pipeline_hand *hand, struct p
     default:
       break;
     }
-    perform(simple, hand, todo, wakes);
+    perform(simple, hand, todo, wakes, &now_ns);
   }
 }

@@ -97,9 +97,10 @@ static inline void wakes_begin(struct pipeline_wakes *wakes)
 
 /* After the lock was given back: wakes, nudges, kicks. `loop`: it is the loop itself. */
 void simple_wake(struct simple *simple, struct pipeline_wakes *wakes, bool loop);
-/* Does what the hand is told to until it is told to settle or to rest. Answers until when. */
+/* Does what the hand is told to until it is told to settle or to rest. Answers until when. `now_ns`:
+ * when it was told. */
 int64_t simple_drive(struct simple *simple, struct pipeline_hand *hand, struct pipeline_todo *todo,
-                     struct pipeline_wakes *wakes);
+                     struct pipeline_wakes *wakes, int64_t now_ns);
 
 /* --------------------------------------------------------------- simple_pool.c */
 

@@ -157,8 +157,9 @@ static int64_t drive_loop(struct simple *simple, struct pipeline_did *did)
   struct pipeline_todo todo;
   struct pipeline_wakes wakes;
   wakes_begin(&wakes);
-  pipeline_step(&simple->set, &simple->set.loop, did, cen_now_ns(), &todo, &wakes);
-  return simple_drive(simple, &simple->set.loop, &todo, &wakes);
+  const int64_t now_ns = cen_now_ns();
+  pipeline_step(&simple->set, &simple->set.loop, did, now_ns, &todo, &wakes);
+  return simple_drive(simple, &simple->set.loop, &todo, &wakes, now_ns);
 }
 
 /* A callback that comes back here must not begin a second time: what it wants is done after it. */
