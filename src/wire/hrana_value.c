@@ -117,7 +117,7 @@ static bool value_make(struct cen_reader *r, enum type type, const struct cen_to
 bool cen_hrana_value_read(struct cen_reader *r, cenote_value *value)
 {
   static const char *const names[] = {"type", "value", "base64"};
-  struct cen_token tokens[3];
+  struct cen_token tokens[3] = {{.kind = CEN_TOKEN_NULL}};
   uint64_t seen = 0;
   *value = cenote_null();
   if (!cen_read_object(r)) {

@@ -222,7 +222,7 @@ static bool string_read(struct cen_reader *r, struct cen_token *token)
       return cen_reader_problem(r, "a control character in a string");
     }
     char out[4];
-    size_t size;
+    size_t size = 0;
     if (!escape_read(r, &at, out, &size, &has_nul)) {
       return false;
     }
