@@ -303,6 +303,50 @@ static void a_write_whose_rows_are_refused_is_not_committed(void **state)
   place_close(&place);
 }
 
+static int cancel_at_commit(void *connection)
+{
+  cen_driver_sqlite.cancel(connection);
+  return 0;
+}
+
+static void cancel_at_change(void *connection, int kind, const char *schema, const char *table,
+                             sqlite3_int64 row)
+{
+  (void)kind;
+  (void)schema;
+  (void)table;
+  (void)row;
+  cen_driver_sqlite.cancel(connection);
+}
+
+/* SQLite asks whether to go on every so many instructions, sometimes behind the last one. */
+static void what_is_done_is_never_called_cancelled(void **state)
+{
+  enum { TIMES = 2000 };
+  struct place place;
+  (void)state;
+  place_open(&place, scratch_url());
+  must(&place, "CREATE TABLE t (a)");
+  sqlite3 *db = cen_driver_sqlite.resource(place.connection);
+  sqlite3_commit_hook(db, cancel_at_commit, place.connection);
+  for (int i = 0; i < TIMES; i++) {
+    must(&place, "INSERT INTO t VALUES (1)");
+    must(&place, "BEGIN");
+    must(&place, "INSERT INTO t VALUES (2)");
+    must(&place, "COMMIT");
+  }
+  sqlite3_commit_hook(db, NULL, NULL);
+  sqlite3_update_hook(db, cancel_at_change, place.connection);
+  must(&place, "BEGIN");
+  for (int i = 0; i < TIMES; i++) {
+    must(&place, "INSERT INTO t VALUES (3)");
+  }
+  sqlite3_update_hook(db, NULL, NULL);
+  must(&place, "COMMIT");
+  assert_int_equal(number(&place, "SELECT count(*) FROM t"), 3 * TIMES);
+  place_close(&place);
+}
+
 static void inserted_ids_come_from_inserts_only(void **state)
 {
   static const struct {
@@ -426,6 +470,7 @@ int main(void)
       cmocka_unit_test(a_full_database_says_so),
       cmocka_unit_test(a_write_cut_short_keeps_nothing_and_fails_the_transaction),
       cmocka_unit_test(a_write_whose_rows_are_refused_is_not_committed),
+      cmocka_unit_test(what_is_done_is_never_called_cancelled),
       cmocka_unit_test(inserted_ids_come_from_inserts_only),
       cmocka_unit_test(what_is_done_with_the_lent_handle_is_seen_and_undone),
       cmocka_unit_test(errors_carry_fields_and_sqlites_own_name),

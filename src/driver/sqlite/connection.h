@@ -25,6 +25,7 @@ struct cen_sq_handle {
   sqlite3 *db;
   struct cen_sq_cache cache;
   cenote_connection *user; /* whose request runs in it; NULL: none of ours */
+  sqlite3_stmt *running;   /* what is being stepped; NULL: nothing yet */
   uint32_t fork_count;     /* the process that opened it */
   struct cen_sq_handle *abandoned_next;
 };

@@ -282,7 +282,9 @@ static cenote_status run_statement(cenote_connection *connection, const char *sq
   }
   if (status == CENOTE_OK) {
     connection->dirty = connection->dirty || statement->may_dirty;
+    connection->handle->running = statement->stmt;
     status = step_rows(connection, statement, request, error);
+    connection->handle->running = NULL;
   }
   if (status == CENOTE_OK && request) {
     complete(connection, statement, request);

@@ -76,11 +76,18 @@ void cen_sq_leave(cenote_connection *connection)
   }
 }
 
-/* SQLite asks every thousand instructions or so; other than 0 interrupts the statement. */
+/*
+ * SQLite asks every thousand instructions or so; other than 0 interrupts the statement. It may ask
+ * behind the last instruction too, when a write is committed already: a statement that has run to
+ * its end must not be called interrupted.
+ */
 int cen_sq_on_progress(void *context)
 {
   struct cen_sq_handle *handle = context;
-  return handle->user && cen_sq_stopped(handle->user) != CEN_SQ_GO;
+  if (!handle->user || (handle->running && !sqlite3_stmt_busy(handle->running))) {
+    return 0;
+  }
+  return cen_sq_stopped(handle->user) != CEN_SQ_GO;
 }
 
 /* Another process (or a handle that we lent out) holds the lock: 1 to try again, 0 to give up. */
