@@ -146,8 +146,14 @@ static cenote_status listen_all(struct cen_http_server *server, cenote_error *er
                             config->host != NULL ? config->host : "any", gai_strerror(failed));
   }
   cenote_status status = CENOTE_OK;
+  /* with SO_REUSEPORT a second server would be let in, and half of the clients get it: ask first */
+  int probe = config->threads > 1 && config->port != 0 ? listener_open(found, false) : -1;
+  bool taken = probe < 0 && config->threads > 1 && config->port != 0;
+  if (probe >= 0) {
+    (void)close(probe);
+  }
   for (unsigned i = 0; i < config->threads && status == CENOTE_OK; i++) {
-    int fd = listener_open(found, config->threads > 1);
+    int fd = taken ? -1 : listener_open(found, config->threads > 1);
     if (fd < 0) {
       char reason[128];
       status = cenote_error_set(error, CENOTE_IO, "cannot listen on %s port %s: %s",
