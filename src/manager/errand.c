@@ -114,6 +114,16 @@ static bool start_job(struct session *session)
 
 /* ------------------------------------------------------------------- the machine's events */
 
+static void advance(struct session *session, short revents)
+{
+  cenote_error error = CENOTE_ERROR_INIT;
+  /* The driver may close the descriptor, or hand it to a worker who does: the number is then free
+   * for anybody. */
+  cen_watch_stop(&session->watch);
+  const cenote_step step = session->manager->driver->advance(session->connection, revents, &error);
+  arrange(session, step, &error);
+}
+
 static void on_ready(struct cen_watch *watch, short revents)
 {
   struct session *session = CEN_CONTAINER(watch, struct session, watch);
@@ -123,13 +133,7 @@ static void on_ready(struct cen_watch *watch, short revents)
     }
     return;
   }
-  cenote_error error = CENOTE_ERROR_INIT;
-  const cenote_step step = session->manager->driver->advance(session->connection, revents, &error);
-  if (step == CENOTE_STEP_AGAIN) {
-    /* The descriptor may have been closed and made anew under the same number. */
-    cen_watch_stop(watch);
-  }
-  arrange(session, step, &error);
+  advance(session, revents);
 }
 
 static void on_timer(struct cen_timer *timer)
@@ -139,12 +143,11 @@ static void on_timer(struct cen_timer *timer)
     session->manager->driver->abort(session->connection); /* it did not mind its deadline */
     return;
   }
-  cenote_error error = CENOTE_ERROR_INIT;
   if (cen_now_ns() < session->deadline_ns) {
-    const cenote_step step = session->manager->driver->advance(session->connection, 0, &error);
-    arrange(session, step, &error);
+    advance(session, 0);
     return;
   }
+  cenote_error error = CENOTE_ERROR_INIT;
   cenote_error_set(&error, CENOTE_CONNECT, "no answer in time");
   session->stuck = true;
   stop_watching(session);

@@ -182,11 +182,10 @@ static void arrange(struct run *run, cenote_step step, cenote_error *error)
 static void advance(struct run *run, short revents)
 {
   cenote_error error = CENOTE_ERROR_INIT;
+  /* The driver may close the descriptor, or hand it to a worker who does: the number is then free
+   * for anybody. */
+  cen_watch_stop(&run->watch);
   const cenote_step step = driver_of(run)->advance(connection_of(run), revents, &error);
-  if (step == CENOTE_STEP_AGAIN) {
-    /* The descriptor may have been closed and made anew under the same number. */
-    cen_watch_stop(&run->watch);
-  }
   arrange(run, step, &error);
 }
 
