@@ -388,7 +388,11 @@ static void rescue(struct pipeline_set *set, struct pipeline *pipeline, int64_t 
       continue;
     }
     flight->call = NULL;
-    call->rescued = call->alone = true;
+    if (pipeline->together && !call->alone) {
+      call->alone = true; /* the slow one may be moved with it, in front of it: once more, then */
+    } else {
+      call->rescued = true;
+    }
     set->counters.ghosts++;
     set->counters.rescues++;
     set->counters.reruns++;
