@@ -17,8 +17,8 @@ static uint32_t draw(uint32_t *seed, uint32_t below)
 /* A value of one's own goes there and comes back. */
 static struct simple_request tagged(cenote_value *value, int64_t tag, uint32_t *seed)
 {
-  static const char *const texts[] = {"SELECT $1",  "SELECT $1", "SELECT $1", "SELECT $1",
-                                      "error 22012", "sleep 3",    "hang"};
+  static const char *const texts[] = {"SELECT $1",   "SELECT $1", "SELECT $1", "SELECT $1",
+                                      "error 22012", "sleep 3",   "hang"};
   const uint32_t kind = draw(seed, 80);
   const char *sql = texts[kind < 7 ? kind : 0];
   const int64_t patience = draw(seed, 8) == 0 ? draw(seed, 12) : PATIENCE_MS;
