@@ -235,6 +235,13 @@ static void conn_written(struct http_conn *conn)
   http_conn_continue(conn);
 }
 
+/* Does anybody wait for the answers to have left? Usually not. */
+static bool conn_is_waited_for(const struct http_conn *conn)
+{
+  return !conn->dead &&
+         (conn->blocked || (conn->request != NULL && conn->request->on_ready != NULL));
+}
+
 static void conn_event(evutil_socket_t fd, short what, void *context)
 {
   struct http_conn *conn = context;
@@ -252,9 +259,9 @@ static void conn_event(evutil_socket_t fd, short what, void *context)
   }
   if (!conn->dead && http_out_pending(conn) > 0) {
     http_out_flush(conn);
-  }
-  if (!conn->dead && conn->blocked && http_out_pending(conn) == 0) {
-    http_conn_continue(conn);
+    if (conn_is_waited_for(conn)) {
+      conn_written(conn);
+    }
   }
   if (!conn->dead && conn->closing && conn->phase != HTTP_LINGER) {
     http_conn_last_answer(conn);

@@ -216,6 +216,25 @@ static void close_list(struct cen_link *list)
   }
 }
 
+/* Connected, but never a word: a browser's spare connection would hold up the end. From the list's
+ * front to `last`. */
+static void close_silent(struct cen_http_loop *loop, const struct cen_link *last)
+{
+  struct cen_link *list = &loop->phases[HTTP_HEAD];
+  struct cen_link *link = list->next;
+  bool more = last != list;
+  while (more) {
+    struct http_conn *conn = CEN_CONTAINER(link, struct http_conn, link);
+    more = link != last;
+    link = link->next;
+    if (conn->request == NULL) {
+      http_conn_enter(conn);
+      http_conn_close(conn, CEN_HTTP_GONE_ENDING);
+      http_conn_leave(conn);
+    }
+  }
+}
+
 static void listening_end(struct cen_http_loop *loop)
 {
   if (loop->listen != NULL) {
@@ -257,8 +276,13 @@ static void wake_event(evutil_socket_t fd, short what, void *context)
   if (ending == HTTP_RUNNING) {
     return;
   }
+  const struct cen_link *last = loop->phases[HTTP_HEAD].prev;
+  if (loop->listen != NULL && loop->accepting) {
+    listen_event(loop->listen_fd, EV_READ, loop); /* the kernel would reset who waits there */
+  }
   listening_end(loop);
   close_list(&loop->phases[HTTP_IDLE]);
+  close_silent(loop, last);
   if (ending == HTTP_FORCED) {
     for (unsigned i = 0; i < HTTP_PHASES; i++) {
       close_list(&loop->phases[i]);

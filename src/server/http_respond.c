@@ -224,7 +224,7 @@ void cen_http_refuse(struct cen_http_request *request, int status, const char *m
 
 void cen_http_hold(struct cen_http_request *request, cen_http_gone_callback on_gone, void *context)
 {
-  request->held = true;
+  request->held = on_gone != NULL;
   request->on_gone = on_gone;
   request->gone_context = context;
 }

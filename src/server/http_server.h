@@ -124,8 +124,8 @@ struct cen_http_loop *cen_http_loop_of(const struct cen_http_request *request);
 bool cen_http_is_tls(const struct cen_http_request *request);
 enum { CEN_HTTP_PEER_TEXT = 48 };
 void cen_http_peer(const struct cen_http_request *request, char out[CEN_HTTP_PEER_TEXT]);
-/* Waits the given milliseconds of a rejected login out: does this address have to? For logins that
- * an endpoint checks itself; the token of a route is counted by the server. */
+/* For logins that an endpoint checks itself (the token of a route is the server's business): has
+ * this address failed too often in the last minute? Ask before comparing anything. */
 bool cen_http_login_limited(const struct cen_http_request *request);
 void cen_http_login_failed(const struct cen_http_request *request);
 
@@ -150,7 +150,7 @@ void cen_http_refuse(struct cen_http_request *request, int status, const char *m
 typedef void (*cen_http_gone_callback)(struct cen_http_request *request, enum cen_http_gone why,
                                        void *context);
 typedef void (*cen_http_ready_callback)(struct cen_http_request *request, void *context);
-/* Keeps the request beyond the handler's return. */
+/* Keeps the request beyond the handler's return. on_gone must not be NULL. */
 void cen_http_hold(struct cen_http_request *request, cen_http_gone_callback on_gone, void *context);
 /* An answer in pieces (chunked; to HTTP/1.0 until the close), for server-sent events too. The
  * request must be held, or finished before the handler returns. */

@@ -501,7 +501,8 @@ def bodies_have_a_ceiling_together():
 
 def draining_finishes_what_runs_and_refuses_the_new():
     with Server() as server:
-        with server.connect() as running, server.connect() as idle, server.connect() as fresh:
+        with server.connect() as running, server.connect() as idle, server.connect() as fresh, \
+                server.connect() as spare:
             idle.sendall(GET + b"\r\n")
             same(Reader(idle).answer()[0], 200)
             running.sendall(b"GET /later?800 HTTP/1.1\r\n" + HOST + b"\r\n")
@@ -509,6 +510,7 @@ def draining_finishes_what_runs_and_refuses_the_new():
             server.wait_for("held", 1)
             server.process.send_signal(signal.SIGTERM)
             same(idle.recv(1), b"")
+            same(spare.recv(1), b"")
             try:
                 server.connect().close()
                 raise AssertionError("it still listens")

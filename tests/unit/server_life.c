@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -157,6 +158,52 @@ static void a_crowd_does_not_make_the_table_forget_who_failed_last(void **state)
   http_failures_free(failures);
 }
 
+/* The row of docs/server.md whose first column begins with `what`. */
+static void assert_row(const char *page, const char *what, uint64_t value)
+{
+  char start[128];
+  (void)snprintf(start, sizeof start, "\n| %s", what);
+  const char *row = strstr(page, start);
+  assert_non_null(row);
+  const char *number = strstr(row + 3, "| ");
+  assert_non_null(number);
+  assert_int_equal(strtoull(number + 2, NULL, 10), value);
+}
+
+static void the_page_has_the_ceilings_of_the_code(void **state)
+{
+  (void)state;
+  static char page[1 << 16];
+  char path[4096];
+  const char *source = getenv("CENOTE_SOURCE");
+  if (source == NULL) {
+    skip(); /* run by hand, outside of `meson test` */
+  }
+  (void)snprintf(path, sizeof path, "%s/docs/server.md", source);
+  FILE *file = fopen(path, "r");
+  assert_non_null(file);
+  page[fread(page, 1, sizeof page - 1, file)] = '\0';
+  (void)fclose(file);
+  struct cen_http_config config;
+  cen_http_config_init(&config);
+  assert_row(page, "request line, bytes", CEN_HTTP_LINE_BYTES);
+  assert_row(page, "head: line and fields", CEN_HTTP_HEAD_BYTES);
+  assert_row(page, "fields", CEN_HTTP_FIELDS);
+  assert_row(page, "line of a chunk", CEN_HTTP_CHUNK_LINE);
+  assert_row(page, "chunk extensions", CEN_HTTP_CHUNK_EXTRA);
+  assert_row(page, "body, bytes", config.max_body);
+  assert_row(page, "bodies of one loop", config.max_bodies);
+  assert_row(page, "waiting for one client", config.max_pending);
+  assert_row(page, "connections", config.max_connections);
+  assert_row(page, "head, ms", (uint64_t)config.head_ms);
+  assert_row(page, "body, ms", (uint64_t)config.body_ms);
+  assert_row(page, "between two requests", (uint64_t)config.idle_ms);
+  assert_row(page, "an answer that waits", (uint64_t)config.write_ms);
+  assert_row(page, "lingering", (uint64_t)config.linger_ms);
+  assert_row(page, "rate that prolongs", config.min_rate);
+  assert_row(page, "failed logins", config.login_failures);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -164,6 +211,7 @@ int main(void)
       cmocka_unit_test(what_cannot_listen_says_why),
       cmocka_unit_test(what_a_loop_takes_it_runs_and_after_its_end_it_refuses),
       cmocka_unit_test(failures_are_counted_by_address_and_forgotten_after_a_minute),
+      cmocka_unit_test(the_page_has_the_ceilings_of_the_code),
       cmocka_unit_test(a_crowd_does_not_make_the_table_forget_who_failed_last),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
