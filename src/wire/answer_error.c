@@ -30,6 +30,9 @@ cenote_status cen_http_error(int http, const char *body, size_t size, cenote_err
   char shown[4 * QUOTED + 1];
   cenote_status status =
       cenote_error_set(error, cen_http_status(http), "the server answered HTTP status %d", http);
+  if (error != NULL) {
+    error->retryable = cen_http_retryable(http);
+  }
   size_t most = size < QUOTED ? size : cen_utf8_cut(body, QUOTED);
   size_t wrote = 0;
   for (size_t i = 0; i < most; i++) {
@@ -43,6 +46,11 @@ cenote_status cen_http_error(int http, const char *body, size_t size, cenote_err
     cen_error_details(error, "it said: %s", shown);
   }
   return status;
+}
+
+bool cen_http_retryable(int http)
+{
+  return http == 408 || http == 429 || (http >= 500 && http <= 599 && http != 507);
 }
 
 bool cen_sqlstate_retryable(const char *sqlstate)

@@ -10,6 +10,8 @@
 cenote_status cen_http_status(int http);
 /* Fills *error: the code, and the beginning of the body, escaped, in its details. */
 cenote_status cen_http_error(int http, const char *body, size_t size, cenote_error *error);
+/* May the same call succeed later? Not where the request was refused for what it is. */
+bool cen_http_retryable(int http);
 /* Serialisation failures, deadlocks, locks and lack of resources: the same may succeed later. */
 bool cen_sqlstate_retryable(const char *sqlstate);
 

@@ -18,7 +18,8 @@
 
 enum {
   CEN_HRANA_DEPTH = 128,
-  CEN_HRANA_ITEMS = 4 << 20,
+  CEN_HRANA_REQUEST_ITEMS = 4 << 20, /* they cost memory beyond the body's */
+  CEN_HRANA_ITEMS = 1 << 30,         /* of an answer: they do not */
   CEN_HRANA_CONDITION_DEPTH = 32,
   CEN_HRANA_MAX_REQUESTS = 100000 /* of one pipeline */
 };

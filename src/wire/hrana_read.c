@@ -50,6 +50,9 @@ static cenote_status http_error(int http, const char *text, size_t size, size_t 
   } else if (texts[0] != NULL || texts[2] != NULL) {
     status = cenote_error_set(error, cen_http_status(http), "HTTP status %d: %s", http,
                               texts[0] != NULL ? texts[0] : texts[2]);
+    if (error != NULL) {
+      error->retryable = cen_http_retryable(http);
+    }
   } else {
     status = cen_http_error(http, text, size, error);
   }

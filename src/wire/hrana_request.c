@@ -578,7 +578,7 @@ static cenote_status body_decode(struct cen_hrana_body *body, struct decoding *d
 static void body_begin(struct cen_hrana_body *body, struct decoding *d, unsigned version,
                        char *text, size_t size, size_t max_bytes)
 {
-  const struct cen_reader_limits limits = {max_bytes, CEN_HRANA_DEPTH, CEN_HRANA_ITEMS};
+  const struct cen_reader_limits limits = {max_bytes, CEN_HRANA_DEPTH, CEN_HRANA_REQUEST_ITEMS};
   body->baton = NULL;
   body->baton_size = 0;
   body->requests = NULL;

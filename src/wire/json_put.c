@@ -2,6 +2,7 @@
 #include "wire/json_put.h"
 
 #include "base/text.h"
+#include "wire/json_bytes.h"
 
 #include <string.h>
 
@@ -20,7 +21,7 @@ static void byte_escape(struct cen_buf *buf, unsigned char byte)
     out[5] = hex_digits[byte & 15];
     size = 6;
   }
-  cen_buf_add(buf, out, size);
+  cen_put_bytes(buf, out, size);
 }
 
 bool cen_put_string(struct cen_buf *buf, const char *text, size_t size)
@@ -29,8 +30,12 @@ bool cen_put_string(struct cen_buf *buf, const char *text, size_t size)
   text = text == NULL ? "" : text; /* then there are no bytes either */
   size_t plain = 0;                /* [plain, at) needs no change and is added in one piece */
   size_t at = 0;
-  cen_buf_char(buf, '"');
+  CEN_PUT(buf, "\"");
   while (at < size) {
+    if (size - at >= 8 && !cen_eight_are_special(text + at)) {
+      at += 8;
+      continue;
+    }
     unsigned char byte = (unsigned char)text[at];
     if (byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\') {
       at++;
@@ -41,7 +46,7 @@ bool cen_put_string(struct cen_buf *buf, const char *text, size_t size)
       at += bytes;
       continue;
     }
-    cen_buf_add(buf, text + plain, at - plain);
+    cen_put_bytes(buf, text + plain, at - plain);
     if (byte < 0x80) {
       byte_escape(buf, byte);
     } else {
@@ -50,8 +55,8 @@ bool cen_put_string(struct cen_buf *buf, const char *text, size_t size)
     }
     plain = ++at;
   }
-  cen_buf_add(buf, text + plain, size - plain);
-  cen_buf_char(buf, '"');
+  cen_put_bytes(buf, text + plain, size - plain);
+  CEN_PUT(buf, "\"");
   return valid;
 }
 
@@ -76,7 +81,7 @@ void cen_put_int(struct cen_buf *buf, int64_t value)
   if (value < 0) {
     digits[--at] = '-';
   }
-  cen_buf_add(buf, digits + at, sizeof(digits) - at);
+  cen_put_bytes(buf, digits + at, sizeof(digits) - at);
 }
 
 void cen_put_bool(struct cen_buf *buf, bool value)

@@ -7,8 +7,21 @@
 #include "base/buf.h"
 
 #include <stdint.h>
+#include <string.h>
 
-#define CEN_PUT(buf, literal) cen_buf_add((buf), "" literal, sizeof(literal) - 1)
+/* cen_buf_add, with the usual case (there is room) in the caller: a literal is then one move. */
+static inline void cen_put_bytes(struct cen_buf *buf, const char *bytes, size_t size)
+{
+  if (buf->failed || size >= buf->capacity - buf->size) {
+    cen_buf_add(buf, bytes, size);
+    return;
+  }
+  memcpy(buf->data + buf->size, bytes, size);
+  buf->size += size;
+  buf->data[buf->size] = '\0';
+}
+
+#define CEN_PUT(buf, literal) cen_put_bytes((buf), "" literal, sizeof(literal) - 1)
 
 /* With quotes and escapes. Bytes that are not UTF-8 become U+FFFD, and the answer is false. */
 bool cen_put_string(struct cen_buf *buf, const char *text, size_t size);

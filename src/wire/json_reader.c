@@ -2,6 +2,7 @@
 #include "wire/json_reader.h"
 
 #include "base/text.h"
+#include "wire/json_bytes.h"
 
 #include <cenote/driver.h>
 
@@ -57,25 +58,11 @@ static void blanks_skip(struct cen_reader *r)
 
 /* ----------------------------------------------------------------- strings */
 
-static const uint64_t ONES = UINT64_C(0x0101010101010101);
-static const uint64_t TOPS = UINT64_C(0x8080808080808080);
-
-/* Has one of eight bytes a meaning of its own: a quote, a backslash, a control character, or part
- * of a character of several bytes? May say yes wrongly, never no wrongly. */
-static bool eight_are_special(const char *at)
-{
-  uint64_t x;
-  memcpy(&x, at, sizeof(x));
-  uint64_t quote = x ^ (ONES * '"');
-  uint64_t slash = x ^ (ONES * '\\');
-  return ((x | (x - ONES * 0x20) | (quote - ONES) | (slash - ONES)) & TOPS) != 0;
-}
-
 /* The end of what needs no decoding, or NULL when it is not UTF-8. */
 static char *plain_end(char *at, const char *end)
 {
   while (at < end) {
-    if (end - at >= 8 && !eight_are_special(at)) {
+    if (end - at >= 8 && !cen_eight_are_special(at)) {
       at += 8;
       continue;
     }

@@ -15,7 +15,9 @@
 
 #include <cenote/driver.h>
 
-enum { CEN_NEON_DEPTH = 128, CEN_NEON_ITEMS = 4 << 20 };
+/* The members and elements of a request cost memory beyond the body's; those of an answer do not, and
+ * there the ceiling in bytes is enough. */
+enum { CEN_NEON_DEPTH = 128, CEN_NEON_REQUEST_ITEMS = 1 << 20, CEN_NEON_ITEMS = 1 << 30 };
 
 /* ------------------------------------------------------- requests, both sides */
 

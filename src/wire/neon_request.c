@@ -396,7 +396,7 @@ static bool body_read(struct decoding *d, struct cen_neon_request *request)
 cenote_status cen_neon_request_decode(struct cen_neon_request *request, char *body, size_t size,
                                       size_t max_bytes, cenote_error *error)
 {
-  const struct cen_reader_limits limits = {max_bytes, CEN_NEON_DEPTH, CEN_NEON_ITEMS};
+  const struct cen_reader_limits limits = {max_bytes, CEN_NEON_DEPTH, CEN_NEON_REQUEST_ITEMS};
   struct decoding d = {.arena = &request->arena};
   request->batch = false;
   request->queries = NULL;

@@ -49,14 +49,14 @@ static void scalar_put(struct cen_buf *buf, uint32_t oid, const char *text, size
   case CEN_PG_FLOAT4:
   case CEN_PG_FLOAT8:
     if (is_number(text, size)) {
-      cen_buf_add(buf, text, size);
+      cen_put_bytes(buf, text, size);
       return;
     }
     break; /* NaN and the infinities are strings */
   case CEN_PG_JSON:
   case CEN_PG_JSONB:
     if (is_json(text, size)) {
-      cen_buf_add(buf, text, size);
+      cen_put_bytes(buf, text, size);
       return;
     }
     break;
@@ -285,7 +285,7 @@ void cen_neon_result_row(struct cen_neon_writer *w, const cenote_value *values)
     CEN_PUT(buf, ",");
   }
   w->comma = true;
-  cen_buf_char(buf, w->array_mode ? '[' : '{');
+  cen_put_bytes(buf, w->array_mode ? "[" : "{", 1);
   for (size_t i = 0; i < w->count; i++) {
     if (i > 0) {
       CEN_PUT(buf, ",");
@@ -296,7 +296,7 @@ void cen_neon_result_row(struct cen_neon_writer *w, const cenote_value *values)
     }
     cell_put(w, w->columns[i].oid, &values[i]);
   }
-  cen_buf_char(buf, w->array_mode ? ']' : '}');
+  cen_put_bytes(buf, w->array_mode ? "]" : "}", 1);
 }
 
 /* The last word, where the tag has several and it is a number: "INSERT 0 5". */

@@ -513,6 +513,11 @@ static void a_client_survives_any_body_of_an_error(void **state)
   error_of(400, "{\"message\":\"m\"", CENOTE_IO, &error);
   error_of(401, "no", CENOTE_AUTH, &error);
   error_of(302, "", CENOTE_IO, &error);
+  assert_false(error.retryable);
+  error_of(429, "", CENOTE_CONNECT, &error);
+  assert_true(error.retryable);
+  error_of(500, "no", CENOTE_CONNECT, &error);
+  assert_true(error.retryable);
 }
 
 /* ----------------------------------------------------------------- both */
