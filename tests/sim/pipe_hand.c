@@ -23,6 +23,8 @@ static void describe(struct pipe *pipe, struct pipeline_did *did)
   if (wire->lost) {
     return;
   }
+  /* Its answer may wait for those behind it, in one batch with it. */
+  did->together = wire->read_only && wire->count > 1 && pipe_allows(PIPE_FAULT_BATCH, 4);
   did->cancelling = wire_cancelling(wire);
   did->broken = wire->broken;
   did->wanted = lender_is_wanted(pipe);

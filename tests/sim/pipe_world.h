@@ -35,7 +35,8 @@ enum pipe_fault {
   PIPE_FAULT_QUEUE = 1 << 16,     /* few may wait */
   PIPE_FAULT_LOOP = 1 << 17,      /* only the loop drives (external_loop) */
   PIPE_FAULT_SOCKET = 1 << 18,    /* full sockets, drivers that want to be read at a time */
-  PIPE_FAULT_ALL = (1 << 19) - 1
+  PIPE_FAULT_BATCH = 1 << 19,     /* the oldest may be waiting for those behind it */
+  PIPE_FAULT_ALL = (1 << 20) - 1
 };
 
 struct pipe_config {
