@@ -74,6 +74,10 @@ void http_conn_leave(struct http_conn *conn)
 {
   if (conn->depth == 1 && !conn->dead) {
     http_conn_watch(conn);
+    if (conn->reread && !conn->dead) {
+      conn->reread = false;
+      event_active(&conn->event, EV_READ, 0); /* decrypted already: the socket will not say so */
+    }
   }
   if (--conn->depth == 0 && conn->dead) {
     free(conn);
@@ -211,6 +215,8 @@ static void conn_read(struct http_conn *conn)
     }
     return;
   }
+  /* enough for one turn */
+  conn->reread = conn->ssl != NULL && SSL_has_pending(conn->ssl) != 0;
 }
 
 /* Room again: what was held back goes on. */
@@ -288,8 +294,7 @@ void http_conn_continue(struct http_conn *conn)
   if (conn->closing && conn->phase != HTTP_LINGER) {
     http_conn_last_answer(conn);
   } else if (conn->ssl != NULL && !conn->paused && SSL_has_pending(conn->ssl) != 0) {
-    /* decrypted already: the socket will not say so */
-    event_active(&conn->event, EV_READ, 0);
+    conn->reread = true;
   }
 }
 

@@ -78,6 +78,7 @@ struct http_conn {
   short events;
   bool dead, processing, closing, paused;
   bool blocked;    /* a pipelined request waits until answers before it are read */
+  bool reread;     /* TLS: there is more, though the socket is empty */
   bool want_write; /* TLS: reading waits for writing */
   uint8_t peer[16];
   bool peer_known;

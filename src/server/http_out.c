@@ -66,7 +66,10 @@ static bool out_room(struct http_conn *conn, size_t size)
     memcpy(data, out->data + out->start, pending);
   }
   free(out->data);
-  *out = (struct http_out){data, 0, pending, room};
+  out->data = data;
+  out->start = 0;
+  out->end = pending;
+  out->room = room;
   return true;
 }
 
