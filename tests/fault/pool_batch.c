@@ -156,7 +156,7 @@ static void close_batches(void)
 {
   cenote_error error = CENOTE_ERROR_INIT;
   const int64_t end = cen_deadline_ns(cen_now_ns(), RIG_PATIENCE_MS);
-  (void)cenote_shutdown(rig.manager, 0, &error);
+  (void)!cenote_shutdown(rig.manager, 0, &error);
   while (rig_statistics(rig.manager).in_flight > 0) {
     assert_true(cen_now_ns() < end);
     turn();
