@@ -127,7 +127,8 @@ static void raw_text_is_left_alone(void **state)
 {
   (void)state;
   struct pg_bed bed;
-  struct rig_flight flights[2] = {{0}};
+  struct rig_flight flights[2];
+  memset(flights, 0, sizeof(flights));
   pg_bed_open(&bed, var("POSTGRES_URL"), false);
   for (int i = 0; i < 2; i++) {
     cenote_request request = {.size = sizeof(request),
