@@ -202,7 +202,7 @@ struct pipeline {
   int64_t proven_ns; /* last answer */
   int64_t looked_ns; /* until then everything that had arrived was read */
 
-  bool served;          /* something was pushed since it was granted */
+  bool served;          /* a call was pushed since it was granted */
   bool proving;         /* a check is in flight: feed no more */
   bool fresh;           /* a check was answered, nothing was pushed since */
   bool together;        /* the oldest may be waiting for those behind it */

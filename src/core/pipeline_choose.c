@@ -86,9 +86,38 @@ static bool needs_more(const struct pipeline_set *set, enum pipeline_role role, 
   return now_ns - since >= set->limits.slow_ns || !has_usable(set, role);
 }
 
+static enum pipeline_role other_than(enum pipeline_role role)
+{
+  return role == PIPELINE_READER ? PIPELINE_WRITER : PIPELINE_READER;
+}
+
+/* Its first call has come earlier than the other role's. */
+static bool is_first(const struct pipeline_set *set, enum pipeline_role role)
+{
+  const enum pipeline_role other = other_than(role);
+  if (set->queued[role] == 0 || set->queued[other] == 0) {
+    return set->queued[role] > 0;
+  }
+  const struct pipeline_call *mine =
+      CEN_CONTAINER(set->queue[role].next, struct pipeline_call, link);
+  const struct pipeline_call *theirs =
+      CEN_CONTAINER(set->queue[other].next, struct pipeline_call, link);
+  return mine->submitted_ns < theirs->submitted_ns;
+}
+
+/* The last place there is belongs to the role whose first call came earlier: whoever has just
+ * given a connection back would take it for his own role again. */
+static bool is_others_turn(const struct pipeline_set *set, enum pipeline_role role, int64_t now_ns)
+{
+  const enum pipeline_role other = other_than(role);
+  return set->live + asks(set) + 1 >= set->limits.most && needs_more(set, other, now_ns) &&
+         !has_usable(set, other) && is_first(set, other);
+}
+
 bool pipeline_may_ask(const struct pipeline_set *set, enum pipeline_role role, int64_t now_ns)
 {
-  return needs_more(set, role, now_ns) && set->live + asks(set) < set->limits.most;
+  return needs_more(set, role, now_ns) && set->live + asks(set) < set->limits.most &&
+         !is_others_turn(set, role, now_ns);
 }
 
 /* What it has to wait for before it is idle. */
@@ -115,8 +144,9 @@ bool pipeline_make_way(struct pipeline_set *set, enum pipeline_role role, int64_
       return false; /* one is on its way already; or what the role has must do */
     }
     one_goes = one_goes || goes;
-    const bool unused = !pipeline->served && set->queued[pipeline->role] > 0;
-    if (!goes && !unused && (victim == NULL || load_of(pipeline) < load_of(victim))) {
+    const bool needed =
+        set->queued[pipeline->role] > 0 && (!pipeline->served || is_first(set, pipeline->role));
+    if (!goes && !needed && (victim == NULL || load_of(pipeline) < load_of(victim))) {
       victim = pipeline;
     }
   }

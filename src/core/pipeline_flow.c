@@ -84,9 +84,9 @@ static void mark_sent(struct pipeline_set *set, struct pipeline *pipeline, int64
     pipeline->aged = false;
   }
   pipeline->taken--;
-  pipeline->served = true;
   flight->sent_ns = now_ns;
   if (flight->call != NULL) {
+    pipeline->served = true;
     flight->call->place = PIPELINE_SENT;
     flight->call->sent = true;
     flight->call->sent_ns = now_ns;

@@ -2,7 +2,8 @@
 
 QUICK = {"pipeline_leave_appoints_nobody", "pipeline_rerun_goes_to_the_back", "pipeline_sent_write_runs_again",
          "pipeline_fed_while_cancelling", "pipeline_ghost_answers_for_the_next", "pipeline_follower_is_not_woken",
-         "pipeline_misses_what_was_queued_while_inside", "pipeline_settled_and_still_queued"}
+         "pipeline_misses_what_was_queued_while_inside", "pipeline_settled_and_still_queued",
+         "pipeline_takes_the_turn_of_the_other_role"}
 
 MUTANTS = {
     # ---- somebody drives
@@ -91,7 +92,9 @@ MUTANTS = {
         ("pipeline_flow.c", "    while (pipeline->count < set->limits.depth && pipeline->taken", "    while (pipeline->taken")],
     # ---- connections
     "pipeline_asks_over_the_maximum": [
-        ("pipeline_choose.c", "  return needs_more(set, role, now_ns) && set->live + asks(set) < set->limits.most;", "  return needs_more(set, role, now_ns);")],
+        ("pipeline_choose.c", "  return needs_more(set, role, now_ns) && set->live + asks(set) < set->limits.most &&\n         !is_others_turn", "  return needs_more(set, role, now_ns) && !is_others_turn")],
+    "pipeline_takes_the_turn_of_the_other_role": [
+        ("pipeline_choose.c", "  return set->live + asks(set) + 1 >= set->limits.most && needs_more(set, other", "  return false && needs_more(set, other")],
     "pipeline_asks_twice": [
         ("pipeline_choose.c", "set->asking[role] != PIPELINE_ASK_NONE ||\n      now_ns", "\n      now_ns")],
     "pipeline_makes_no_way": [

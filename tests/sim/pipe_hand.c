@@ -297,6 +297,7 @@ static void stop(const struct pipeline_todo *todo, struct pipeline_did *did)
 
 static void granted(struct pipe *pipe, struct pipeline_did *did)
 {
+  ledger_granted(did->role);
   did->pipeline = &pipe->pipeline;
   did->serial = pipe->serial;
   did->proven = sim_chance(2);

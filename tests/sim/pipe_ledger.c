@@ -19,7 +19,7 @@
 
 #define ULL(number) ((unsigned long long)(number))
 
-enum { POISON = 0xa5 };
+enum { POISON = 0xa5, MOST_TURNS = 4 };
 
 static const int64_t PATIENCE_NS = INT64_C(3000) * SIM_MS; /* of a caller without a deadline */
 static const int64_t SLACK_NS = 2 * SIM_MS;
@@ -216,6 +216,52 @@ static void check_gone(struct caller *caller)
     if (bytes[i] != POISON) {
       sim_fail("order %llu: its memory was touched after it was settled (byte %zu)",
                ULL(caller->order->tag), i);
+      return;
+    }
+  }
+}
+
+/* ------------------------------------------------------------------------ turns */
+
+static bool has_one(enum pipeline_role role)
+{
+  for (int i = 0; i < PIPE_PIPES; i++) {
+    const struct pipe *pipe = &pipe_world->pipe[i];
+    if (pipe->granted && pipe->pipeline.live && pipe->pipeline.role == role) {
+      return true;
+    }
+  }
+  return false;
+}
+
+static bool is_queued(const struct order *order, enum pipeline_role role)
+{
+  return !order->settled && order->submitted_ns != 0 && order->caller != NULL &&
+         order->caller->call.place == PIPELINE_QUEUED && order->caller->call.role == role;
+}
+
+/* Where both roles have to do with the same connections, neither waits for ever: several turns in a
+ * row of those who came later are too many, but for a few that were on their way. */
+void ledger_granted(enum pipeline_role role)
+{
+  const enum pipeline_role other = role == PIPELINE_READER ? PIPELINE_WRITER : PIPELINE_READER;
+  int64_t oldest_ns = INT64_MAX;
+  const struct pipeline_set *set = &pipe_world->set;
+  if (has_one(other) || set->asking[other] != PIPELINE_ASK_NONE || /* its turn has begun */
+      sim_now() < set->ask_again_ns[other]) {                      /* it was refused one */
+    return;
+  }
+  for (struct order *order = pipe_world->orders; order != NULL; order = order->next) {
+    if (is_queued(order, role)) {
+      oldest_ns = order->submitted_ns < oldest_ns ? order->submitted_ns : oldest_ns;
+      order->passed = 0;
+    }
+  }
+  for (struct order *order = pipe_world->orders; order != NULL; order = order->next) {
+    if (is_queued(order, other) && order->submitted_ns < oldest_ns &&
+        ++order->passed > MOST_TURNS) {
+      sim_fail("order %llu waits, and the other role has had %u turns in a row for later ones",
+               ULL(order->tag), order->passed);
       return;
     }
   }

@@ -38,6 +38,8 @@
   X(grant_after_everybody_gave_up)                    \
   X(refused_connection_is_told_to_all)                \
   X(one_connection_serves_everybody)                  \
+  X(readers_and_a_writer_take_turns)                  \
+  X(writers_and_a_reader_take_turns)                  \
   X(idle_connection_goes_home)
 
 #define PIPE_SCENARIO_DECLARE(name) void name(void **state);

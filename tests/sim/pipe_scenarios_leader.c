@@ -296,6 +296,41 @@ void one_connection_serves_everybody(void **state)
                                              .copies = 2});
 }
 
+/* --------------------------------------------------- readers_and_a_writer_take_turns, and so on */
+
+static void reads_on(void *unused)
+{
+  (void)unused;
+  for (int i = 0; i < 40; i++) {
+    EXPECT(play_read(50 * SIM_US, 0)->end == PIPELINE_DONE);
+  }
+  client_finished();
+}
+
+static void writes_on(void *unused)
+{
+  (void)unused;
+  for (int i = 0; i < 40; i++) {
+    EXPECT(play_write(50 * SIM_US, 0)->end == PIPELINE_DONE);
+  }
+  client_finished();
+}
+
+/* The ledger counts the turns of the others. */
+void readers_and_a_writer_take_turns(void **state)
+{
+  (void)state;
+  pipe_scenario_play(&(struct pipe_scenario){
+      .name = __func__, .set = one_reader, .body = {writes, reads_on}, .copies = 6});
+}
+
+void writers_and_a_reader_take_turns(void **state)
+{
+  (void)state;
+  pipe_scenario_play(&(struct pipe_scenario){
+      .name = __func__, .set = one_reader, .body = {reads, writes_on}, .copies = 6});
+}
+
 /* ------------------------------------------------------------------------ yield_while_busy */
 
 static int64_t exclusive_ns, asked_ns;

@@ -44,6 +44,7 @@ struct order {
   unsigned pushed;       /* so often it was sent (or may have been) */
   unsigned executed;     /* committed */
   unsigned stopped;      /* rolled back by a cancel */
+  unsigned passed;       /* turns in a row of the other role, for later ones, while it was queued */
   struct caller *caller; /* until it is settled */
   /* what the caller was told */
   bool settled;
