@@ -458,6 +458,7 @@ static void asked(struct pipeline_set *set, struct pipeline_hand *hand,
   if (did->status == CENOTE_CANCELLED) {
     return;
   }
+  const int64_t before_ns = set->ask_again_ns[role];
   set->ask_again_ns[role] = now_ns + set->limits.slow_ns;
   for (unsigned i = 0; i < set->top; i++) {
     const struct pipeline *pipeline = set->pipeline[i];
@@ -465,6 +466,9 @@ static void asked(struct pipeline_set *set, struct pipeline_hand *hand,
       wakes->loop = true; /* they can wait for that one, and it comes back to ask */
       return;
     }
+  }
+  if (did->status == CENOTE_UNSUPPORTED) { /* no failure that passes: who comes next is told, too */
+    set->ask_again_ns[role] = before_ns;
   }
   set->refusal = *did->error;
   set->refusal.status = did->status;

@@ -346,7 +346,7 @@ static void observe(struct cenote_manager *manager, bool probe, struct observati
     figures->connect_error = seen->failure.message;
     figures->connect_error_age_ms = (now - seen->failure.at_ns) / CEN_NS_PER_MS;
   }
-  figures->simple_path = simple_is_there(manager);
+  figures->simple_path = simple_is_there(manager, false);
   read_breaker(&manager->breaker, now, &seen->breaker, &figures->breaker);
   read_breaker(&manager->login_breaker, now, &seen->login_breaker, &figures->login_breaker);
   figures->probe = seen->probe.outcome;

@@ -56,7 +56,7 @@ static void set_times(struct query_plan *plan, const cenote_query_options *optio
 static void choose(struct query_plan *plan)
 {
   const struct cen_verdict *verdict = &plan->verdict;
-  plan->simple = verdict->shareable && simple_is_there(plan->manager);
+  plan->simple = verdict->shareable && simple_is_there(plan->manager, verdict->read_only);
   plan->turn = !plan->simple && verdict->shareable && !verdict->read_only &&
                plan->manager->queries->takes_turns;
 }

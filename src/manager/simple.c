@@ -4,9 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool simple_is_there(const struct cenote_manager *manager)
+bool simple_is_there(const struct cenote_manager *manager, bool read_only)
 {
-  return manager->simple != NULL && cen_setting(&manager->settings, CEN_SET_SIMPLE_CONNECTIONS) > 0;
+  const struct simple *simple = manager->simple;
+  if (simple == NULL || cen_setting(&manager->settings, CEN_SET_SIMPLE_CONNECTIONS) <= 0) {
+    return false;
+  }
+  const enum pipeline_role role = read_only ? PIPELINE_READER : PIPELINE_WRITER;
+  const int64_t until_ns = atomic_load_explicit(&simple->away_until_ns[role], memory_order_relaxed);
+  return until_ns == 0 || cen_now_coarse_ns() >= until_ns;
 }
 
 static void call_begin(struct simple_call *call, const struct simple_request *request,

@@ -31,8 +31,9 @@ struct simple_outcome {
   int64_t took_ns;        /* from then on */
 };
 
-/* The path exists: the driver pipelines and simple_connections is not 0. */
-bool simple_is_there(const struct cenote_manager *manager);
+/* The path exists for such statements: the driver pipelines, simple_connections is not 0, and no
+ * connection has said lately that it cannot be shared for them (reads behind a pooler). */
+bool simple_is_there(const struct cenote_manager *manager, bool read_only);
 
 /* Blocks; drives the shared connections itself (leader/follower). */
 cenote_status simple_query(struct cenote_manager *manager, const struct simple_request *request,

@@ -12,6 +12,9 @@
 
 static const char OPERATION[] = "simple path";
 
+/* What the driver cannot share is asked again after this: the database may be another by then. */
+static const int64_t AWAY_NS = 60 * 1000 * CEN_NS_PER_MS;
+
 /* ------------------------------------------------------------------------ lines */
 
 cenote_status lines_new(struct simple *simple)
@@ -173,11 +176,23 @@ void line_report(struct line *line, struct pipeline_did *did)
   did->wanted = line_is_wanted(line);
 }
 
+/* It depends on what stands between us and the database, not on this connection: remembered, or
+ * each statement would try, be refused and move. */
+static void note_whether_shared(struct simple *simple, enum pipeline_role role,
+                                cenote_status status)
+{
+  const int64_t until_ns = status == CENOTE_UNSUPPORTED ? cen_now_ns() + AWAY_NS : 0;
+  if (status == CENOTE_OK || until_ns != 0) {
+    atomic_store_explicit(&simple->away_until_ns[role], until_ns, memory_order_relaxed);
+  }
+}
+
 /* Granted: it is reported with what it wants, or why nothing came of it. */
 static void take_grant(struct simple *simple, const struct pool_grant *grant,
                        enum pipeline_role role, struct pipeline_did *did, cenote_error *error)
 {
   struct line *line = adopt(simple, grant, role, error);
+  note_whether_shared(simple, role, line != NULL ? CENOTE_OK : error->status);
   if (line == NULL) {
     atomic_fetch_sub_explicit(&simple->open, 1, memory_order_relaxed);
     did->status = error->status;

@@ -131,6 +131,35 @@ static void nothing_of_a_statement_stays_in_the_session_for_the_next(void **stat
   rig_close(&rig);
 }
 
+/* No session is ours there: reads have connections of their own, without trying each time. */
+static void behind_a_pooler_writes_share_and_reads_do_not(void **state)
+{
+  (void)state;
+  struct rig rig;
+  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_statistics now = CENOTE_STATISTICS_INIT;
+  const int started = pg_fixture_ctl(&rig_server, "bouncer-start", "default_pool_size = 6");
+  if (started == 77) {
+    skip();
+  }
+  assert_int_equal(started, 0);
+  open_rig(&rig, "2");
+  rig_close(&rig);
+  rig = (struct rig){0};
+  rig_open(&rig, rig_var("PGBOUNCER_URL"), "min_connections", "0", "max_connections", "2",
+           "transaction_pooler", "true", NULL);
+  for (int i = 0; i < 30; i++) {
+    assert_int_equal(number(&rig, "select count(*) from q"), i);
+    must(query(&rig, "insert into q values (1)", CENOTE_HINT_NONE, &error), &error);
+  }
+  must(cenote_pool_statistics(rig.manager, &now), &error);
+  assert_int_equal(now.fallbacks, 1);
+  assert_int_equal(now.exclusive.statements, 30);
+  assert_int_equal(now.simple.statements, 30);
+  rig_close(&rig);
+  assert_int_equal(pg_fixture_ctl(&rig_server, "bouncer-stop", NULL), 0);
+}
+
 static void values_come_as_asked_for_on_both_paths(void **state)
 {
   (void)state;
@@ -366,6 +395,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(nothing_of_a_statement_stays_in_the_session_for_the_next),
+      cmocka_unit_test(behind_a_pooler_writes_share_and_reads_do_not),
       cmocka_unit_test(values_come_as_asked_for_on_both_paths),
       cmocka_unit_test(sessions_that_ended_at_rest_are_replaced_without_a_word),
       cmocka_unit_test(a_write_whose_session_ends_while_it_runs_is_not_repeated),

@@ -68,6 +68,29 @@ static void without_shared_connections_all_have_their_own(void **state)
   place_close(&place);
 }
 
+/* As behind a pooler: sessions that refuse to write cannot be had. */
+static void what_cannot_be_shared_is_tried_once_and_remembered(void **state)
+{
+  (void)state;
+  struct place place;
+  struct answer answer = {0};
+  shared_place(&place, "3");
+  place_open(&place);
+  atomic_store(&place.script.enter_read_only_status, CENOTE_UNSUPPORTED);
+  for (int i = 0; i < 20; i++) {
+    assert_int_equal(must_query(place.manager, "SELECT 3"), 3);
+  }
+  ask(place.manager, "SELECT 1", NULL, &answer);
+  wait_for(&answer);
+  has_status(&answer, CENOTE_OK);
+  must(query(&place, "INSERT INTO t VALUES (1)", NULL), &place.error);
+  const cenote_statistics now = statistics_of(place.manager);
+  assert_int_equal(now.fallbacks, 1);
+  assert_int_equal(now.exclusive.statements, 21);
+  assert_int_equal(now.simple.statements, 1);
+  place_close(&place);
+}
+
 static void a_statement_refused_as_a_read_moves_and_is_remembered(void **state)
 {
   (void)state;
@@ -350,6 +373,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(single_statements_share_and_the_rest_has_its_own),
       TEST(without_shared_connections_all_have_their_own),
+      TEST(what_cannot_be_shared_is_tried_once_and_remembered),
       TEST(a_statement_refused_as_a_read_moves_and_is_remembered),
       TEST(a_write_that_may_have_run_is_never_repeated),
       TEST(a_read_whose_connection_died_runs_again),
