@@ -470,8 +470,8 @@ static void asked(struct pipeline_set *set, struct pipeline_hand *hand,
   if (did->status == CENOTE_UNSUPPORTED) { /* no failure that passes: who comes next is told, too */
     set->ask_again_ns[role] = before_ns;
   }
-  set->refusal = *did->error;
-  set->refusal.status = did->status;
+  set->refusal[role] = *did->error;
+  set->refusal[role].status = did->status;
   set->refusing[role] = true;
   pipeline_refuse(set, now_ns, wakes);
 }

@@ -51,12 +51,13 @@
 #include <stdint.h>
 
 enum {
-  PIPELINE_MOST = 64,           /* pipelines of a set: the ceiling of simple_connections */
-  PIPELINE_DEPTH = 256,         /* statements in flight: the ceiling of simple_depth */
-  PIPELINE_RING = 512,          /* a power of two above it: a check may come on top */
-  PIPELINE_BATCH = 32,          /* flights fed in one go */
-  PIPELINE_WAKES = 288,         /* calls woken by one step: a full pipeline dies */
-  PIPELINE_REPEATS = 2,         /* of a statement whose plan was stale */
+  PIPELINE_MOST = 64,      /* pipelines of a set: the ceiling of simple_connections */
+  PIPELINE_DEPTH = 256,    /* statements in flight: the ceiling of simple_depth */
+  PIPELINE_RING = 512,     /* a power of two above it: a check may come on top */
+  PIPELINE_BATCH = 32,     /* flights fed in one go */
+  PIPELINE_WAKES = 352,    /* calls woken by one step: a full pipeline dies, or many are … */
+  PIPELINE_REFUSALS = 288, /* … refused at once; and a leader is appointed for each pipeline */
+  PIPELINE_REPEATS = 2,    /* of a statement whose plan was stale */
   PIPELINE_IDLE_NS = 1000000000 /* then the connection goes back to the pool */
 };
 
@@ -343,7 +344,7 @@ struct pipeline_set {
   int64_t minded_ns;                    /* no asynchronous call's time is over before this */
   bool shut;                            /* draining for good */
   bool refusing[PIPELINE_ROLES];        /* what is queued is being refused, with `refusal` */
-  cenote_error refusal;
+  cenote_error refusal[PIPELINE_ROLES];
   struct pipeline_counters counters;
 };
 

@@ -80,6 +80,11 @@ void pipeline_requeue(struct pipeline_set *set, struct pipeline_call *call, int6
   call->queued_ns = now_ns;
   cen_list_push_front(&set->queue[call->role], &call->link);
   set->queued[call->role]++;
+  const int64_t until_ns = pipeline_call_deadline(call);
+  if (call->asynchronous && until_ns < set->minded_ns) { /* it has patience again */
+    set->minded_ns = until_ns;
+    wakes->loop = wakes->loop || until_ns < set->loop_until_ns;
+  }
 }
 
 static void refuse_one(struct pipeline_set *set, struct pipeline_call *call, int64_t now_ns,
@@ -89,8 +94,8 @@ static void refuse_one(struct pipeline_set *set, struct pipeline_call *call, int
   if (set->shut) {
     pipeline_settle(set, call, PIPELINE_SHUT, now_ns, wakes);
   } else {
-    call->status = set->refusal.status;
-    *call->error = set->refusal;
+    call->status = set->refusal[call->role].status;
+    *call->error = set->refusal[call->role];
     pipeline_settle(set, call, PIPELINE_NO_CONNECTION, now_ns, wakes);
   }
 }
@@ -100,7 +105,7 @@ void pipeline_refuse(struct pipeline_set *set, int64_t now_ns, struct pipeline_w
   wakes->more = false;
   for (unsigned role = 0; role < PIPELINE_ROLES; role++) {
     while (set->refusing[role] && !cen_list_empty(&set->queue[role])) {
-      if (wakes->count == PIPELINE_WAKES) {
+      if (wakes->count >= PIPELINE_REFUSALS) {
         wakes->more = true;
         break;
       }

@@ -120,11 +120,12 @@ unsigned query_plan_request_flags(const struct query_plan *plan)
          (plan->verdict.read_only ? CENOTE_REQUEST_READ : 0u);
 }
 
-/* Without a deadline that the caller named, one wait is as long as an acquire's. */
+/* Without a deadline that the caller named, one wait is as long as an acquire's; but not so short
+ * that somebody who is just inside a connection is one too many. */
 static int64_t simple_patience(const struct query_plan *plan)
 {
   const int64_t ms = cen_setting(&plan->manager->settings, CEN_SET_ACQUIRE_TIMEOUT);
-  return plan->named_deadline ? 0 : ms > 0 ? ms * CEN_NS_PER_MS : 1;
+  return plan->named_deadline ? 0 : (ms > 0 ? ms : 1) * CEN_NS_PER_MS;
 }
 
 struct simple_request query_plan_simple(const struct query_plan *plan)

@@ -8,6 +8,8 @@
 
 #include "core/pipeline.h"
 
+#include <cenote/driver.h>
+
 #include <string.h>
 
 enum { MS = 1000000, PIPES = 3 };
@@ -451,6 +453,104 @@ static void a_shutdown_refuses_the_queue_and_waits_for_the_rest(void **state)
   assert_int_equal(todo.kind, PIPELINE_WITHDRAW);
 }
 
+/* Its patience begins anew, and the loop has to know when it ends. */
+static void an_asynchronous_read_that_is_queued_again_has_its_patience(void **state)
+{
+  (void)state;
+  struct pipeline_call slow, call = {0};
+  lead(&slow, PIPELINE_READER, 0);
+  call.role = PIPELINE_READER;
+  call.asynchronous = true;
+  call.deadline_ns = PIPELINE_NEVER;
+  call.patience_ns = 50 * MS;
+  call.error = &told[0];
+  clear_wakes();
+  pipeline_submit(&set, &call, true, now, &todo, &wakes);
+  fed(&call.hand);
+  assert_int_equal(todo.kind, PIPELINE_REST);
+  set.minded_ns = PIPELINE_NEVER; /* it was minded while it was sent: it has no deadline */
+  now += 20 * MS;
+  polled(&slow.hand, 0);
+  answered(&slow.hand, PIPELINE_SUCCEEDED, 0); /* looked, and nothing had come: the head is old */
+  assert_int_equal(call.place, PIPELINE_QUEUED);
+  assert_true(set.minded_ns == now + 50 * MS);
+  assert_true(wakes.loop);
+  now += 60 * MS;
+  step(&set.loop, plain(PIPELINE_NOTHING));
+  assert_int_equal(call.end, PIPELINE_TIMEOUT);
+  assert_ptr_equal(pipeline_settled(&set), &call);
+}
+
+enum { CROWD = PIPELINE_WAKES + 40 };
+
+static struct pipeline_call crowd[CROWD];
+
+static void queue_up(enum pipeline_role role)
+{
+  static const struct pipeline_limits many = {
+      .most = 2, .depth = 4, .queue = 2 * CROWD, .slow_ns = 10 * MS, .cancel_ns = 200 * MS};
+  pipeline_configure(&set, &many);
+  for (int i = 0; i < CROWD; i++) {
+    submit(&crowd[i], role, PIPELINE_NEVER);
+    crowd[i].error = &told[1];
+    if (i == 0) {
+      assert_int_equal(todo.kind, PIPELINE_ASK);
+      step(&crowd[0].hand, plain(PIPELINE_ASKED)); /* it will be waited for */
+    }
+    assert_int_equal(todo.kind, PIPELINE_PARK);
+  }
+}
+
+static struct pipeline_did no_connection(enum pipeline_role role, cenote_status status)
+{
+  static cenote_error why;
+  struct pipeline_did did = plain(PIPELINE_ASKED);
+  cenote_error_set(&why, status, "none");
+  did.role = role;
+  did.status = status;
+  did.error = &why;
+  return did;
+}
+
+/* The same step may have to wake a leader for each pipeline. */
+static void a_step_that_refuses_many_leaves_room_for_leaders(void **state)
+{
+  (void)state;
+  queue_up(PIPELINE_READER);
+  clear_wakes();
+  const struct pipeline_did did = no_connection(PIPELINE_READER, CENOTE_CONNECT);
+  pipeline_step(&set, &set.loop, &did, now, &todo, &wakes);
+  assert_true(wakes.more);
+  assert_true(wakes.count > 0 && wakes.count + PIPELINE_MOST <= PIPELINE_WAKES);
+}
+
+static void each_role_is_refused_for_its_own_reason(void **state)
+{
+  (void)state;
+  struct pipeline_call write;
+  queue_up(PIPELINE_READER);
+  submit(&write, PIPELINE_WRITER, PIPELINE_NEVER);
+  assert_int_equal(todo.kind, PIPELINE_ASK);
+  step(&write.hand, (struct pipeline_did){.what = PIPELINE_NOTHING});
+  clear_wakes();
+  const struct pipeline_did reads = no_connection(PIPELINE_READER, CENOTE_UNSUPPORTED);
+  pipeline_step(&set, &set.loop, &reads, now, &todo, &wakes);
+  assert_true(wakes.more);
+  struct pipeline_wakes other = {0};
+  const struct pipeline_did writes = no_connection(PIPELINE_WRITER, CENOTE_CONNECT);
+  pipeline_step(&set, &write.hand, &writes, now, &todo, &other);
+  while (wakes.more || other.more) {
+    clear_wakes();
+    other.more = false;
+    pipeline_refuse_more(&set, now, &wakes);
+  }
+  assert_int_equal(write.status, CENOTE_CONNECT);
+  for (int i = 0; i < CROWD; i++) {
+    assert_int_equal(crowd[i].end, PIPELINE_NO_CONNECTION);
+    assert_int_equal(crowd[i].status, CENOTE_UNSUPPORTED);
+  }
+}
+
 int main(void)
 {
 #define STEPS(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -468,6 +568,9 @@ int main(void)
       STEPS(a_role_without_a_connection_gets_the_others_idle_one),
       STEPS(a_doubtful_writer_is_checked_first),
       STEPS(a_shutdown_refuses_the_queue_and_waits_for_the_rest),
+      STEPS(an_asynchronous_read_that_is_queued_again_has_its_patience),
+      STEPS(a_step_that_refuses_many_leaves_room_for_leaders),
+      STEPS(each_role_is_refused_for_its_own_reason),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
