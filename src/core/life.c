@@ -234,10 +234,18 @@ static bool force_slot(struct pool *pool, struct slot *slot, int64_t now_ns,
   }
 }
 
+/* Who is inside a call is asked to stop first: he may wait for what another one's session holds,
+ * and is not to get it because that session goes. */
 uint32_t pool_force(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
 {
   uint32_t forced = 0;
   pool_lock_take(&pool->lock);
+  for (uint32_t index = 0; index < span_of(pool); index++) {
+    struct slot *slot = pool_slot(pool, index);
+    if (word_state(slot_word(slot)) == SLOT_CALL) {
+      forced += force_slot(pool, slot, now_ns, wakes);
+    }
+  }
   for (uint32_t index = 0; index < span_of(pool); index++) {
     forced += force_slot(pool, pool_slot(pool, index), now_ns, wakes);
   }
