@@ -166,8 +166,8 @@ void line_report(struct line *line, struct pipeline_did *did)
   if (line->cancelled) {
     line->cancelled = did->cancelling =
         driver->pipelining->cancelling(line->connection, &did->wants.done_fd);
-    did->broken = (driver->session(line->connection) & CENOTE_SESSION_BROKEN) != 0;
   }
+  did->broken = (driver->session(line->connection) & CENOTE_SESSION_BROKEN) != 0;
   driver->pipelining->wants(line->connection, &wants);
   did->wants.fd = wants.fd;
   did->wants.events = wants.events;

@@ -571,7 +571,8 @@ static void a_pooler_is_recognised_by_its_refusal(void **state)
   behind_pgbouncer_in_transaction_mode(false, "verbose = 0");
 }
 
-/* It accepts the start-up settings and ignores them: only the prepared statements tell. */
+/* It accepts the start-up settings and ignores them: only the prepared statements tell, and then
+ * each new session asks whose it is. */
 static void a_pooler_that_hides_never_runs_somebody_elses_statement(void **state)
 {
   (void)state;
@@ -601,10 +602,25 @@ static void a_pooler_that_hides_never_runs_somebody_elses_statement(void **state
     assert_int_equal(rig_integer(&pg.rig, other, sql), tag);
     assert_int_equal(rig_kind(&pg.rig, holder, CENOTE_REQUEST_ROLLBACK, NULL), CENOTE_OK);
   }
-  assert_true(pg_rig_logged(&pg, "not ours alone"));
+  unsigned doubtful = 0;
   for (int i = 0; i < CLIENTS; i++) {
+    assert_int_equal(rig_kind(&pg.rig, c[i], CENOTE_REQUEST_RESET, NULL), CENOTE_OK);
+    doubtful += pg_rig_session(&pg, c[i]) == CENOTE_SESSION_BROKEN;
     rig_disconnect(&pg.rig, c[i]);
   }
+  assert_true(doubtful > 0);
+  assert_false(pg_rig_logged(&pg, "not ours alone"));
+  cenote_connection *next = rig_connect(&pg.rig, &error);
+  assert_non_null(next);
+  assert_true(pg_rig_logged(&pg, "not ours alone"));
+  for (int i = 0; i < 5; i++) {
+    assert_int_equal(rig_integer(&pg.rig, next, "SELECT 5"), 5);
+  }
+  assert_int_equal(rig_integer(&pg.rig, next,
+                               "SELECT count(*) FROM pg_prepared_statements WHERE "
+                               "NOT from_sql AND statement = 'SELECT 5'"),
+                   0);
+  rig_disconnect(&pg.rig, next);
   pg_rig_close(&pg);
   assert_int_equal(pg_fixture_ctl(&server, "bouncer-stop", NULL), 0);
 }

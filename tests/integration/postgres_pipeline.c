@@ -238,6 +238,7 @@ static void statements_deallocated_behind_our_back_are_to_be_repeated(void **sta
   pg_bed_elsewhere(&bed, "CREATE FUNCTION forget_all() RETURNS void LANGUAGE plpgsql AS "
                          "$$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$");
   for (int round = 0; round < 2; round++) {
+    assert_int_equal(pg_rig_session(&bed.pg, bed.c) & CENOTE_SESSION_BROKEN, 0);
     for (int i = 0; i < 3; i++) {
       (void)push_until_settled(&bed, &flights[0], "SELECT 51");
       rig_flight_free(&flights[0]);
@@ -256,7 +257,15 @@ static void statements_deallocated_behind_our_back_are_to_be_repeated(void **sta
     assert_int_equal(flights[0].answer, CENOTE_ANSWER_DONE);
     rig_flight_free(&flights[0]);
   }
-  /* five that were gone with one preparation count once: this is no pooler */
+  /* Five that were gone with one preparation count once. With the third the session is to be
+   * replaced, and still answers; that alone says nothing about a pooler. */
+  assert_int_equal(pg_rig_session(&bed.pg, bed.c) & CENOTE_SESSION_BROKEN, 0);
+  assert_true(push_until_settled(&bed, &flights[0], "SELECT forget_all()") > 0);
+  rig_flight_free(&flights[0]);
+  assert_int_equal(push_until_settled(&bed, &flights[0], "SELECT 51"), 0);
+  assert_int_equal(flights[0].answer, CENOTE_ANSWER_DONE);
+  rig_flight_free(&flights[0]);
+  assert_int_equal(pg_rig_session(&bed.pg, bed.c) & CENOTE_SESSION_BROKEN, CENOTE_SESSION_BROKEN);
   assert_false(pg_rig_logged(&bed.pg, "pooler"));
   pg_bed_close(&bed);
 }

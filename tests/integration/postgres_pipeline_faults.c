@@ -280,6 +280,9 @@ static void behind_pgbouncer(bool told)
   }
   for (int k = 0; k < CLIENTS; k++) {
     rig_pipe_end(&pipes[k]);
+    rig_disconnect(&pg.rig, c[k]); /* those whose statements vanished are broken */
+    c[k] = rig_connect(&pg.rig, &error);
+    assert_non_null(c[k]);
   }
   /* read-only would be read-only for everybody */
   cenote_status status = rig_pipe_begin(&pipes[0], &pg.rig, c[0], true, &error);

@@ -368,6 +368,40 @@ static void statements_deallocated_behind_our_back_are_prepared_anew(void **stat
   assert_int_equal(integer(s, "SELECT 43"), 43);
 }
 
+/* Too often for a session that is ours alone: it is replaced, and what was set in it goes with it.
+ * The next one knows that it is ours, so nothing is held against it. */
+static void a_session_whose_statements_vanish_is_replaced_and_never_handed_on(void **state)
+{
+  struct state *s = *state;
+  do_ok(s, "CREATE OR REPLACE FUNCTION lose_all() RETURNS void LANGUAGE plpgsql AS "
+           "$$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$");
+  for (int session = 0; session < 2; session++) {
+    for (int round = 0; round < 5; round++) {
+      for (int i = 0; i < 3; i++) {
+        assert_int_equal(integer(s, "SELECT 44"), 44);
+      }
+      do_ok(s, "SELECT lose_all()");
+      assert_int_equal(integer(s, "SELECT 44"), 44);
+      assert_int_equal(pg_rig_session(&s->pg, s->c) & CENOTE_SESSION_BROKEN, 0); /* its holder's */
+    }
+    do_ok(s, "SET work_mem = '77MB'");
+    assert_int_equal(rig_kind(&s->pg.rig, s->c, CENOTE_REQUEST_RESET, NULL), CENOTE_OK);
+    if (session == 0) {
+      assert_int_equal(pg_rig_session(&s->pg, s->c), CENOTE_SESSION_BROKEN);
+      rig_disconnect(&s->pg.rig, s->c);
+      s->c = rig_connect(&s->pg.rig, NULL);
+      assert_non_null(s->c);
+    }
+  }
+  assert_int_equal(pg_rig_session(&s->pg, s->c), 0);
+  assert_string_not_equal(pg_rig_text(&s->pg, s->c, "SHOW work_mem"), "77MB");
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(integer(s, "SELECT 44"), 44);
+  }
+  assert_true(integer(s, "SELECT count(*) FROM pg_prepared_statements WHERE NOT from_sql") > 0);
+  assert_false(pg_rig_logged(&s->pg, "pooler"));
+}
+
 /* ---------------------------------------------------------------------------- sessions */
 
 static void a_plain_statement_leaves_the_session_clean(void **state)
@@ -633,6 +667,7 @@ int main(void)
       WITH_CONNECTION(a_plan_whose_columns_changed_is_prepared_anew),
       WITH_CONNECTION(a_stale_plan_inside_a_transaction_is_an_error_once),
       WITH_CONNECTION(statements_deallocated_behind_our_back_are_prepared_anew),
+      WITH_CONNECTION(a_session_whose_statements_vanish_is_replaced_and_never_handed_on),
       WITH_CONNECTION(a_plain_statement_leaves_the_session_clean),
       WITH_CONNECTION(a_dirty_session_is_as_new_after_a_reset),
       WITH_CONNECTION(a_reset_keeps_our_prepared_statements),

@@ -354,17 +354,25 @@ static int lower_level(const cenote_connection *c)
   return -1;
 }
 
-void pg_learn_level(cenote_connection *c, enum pg_level level)
+static void say_pooler(cenote_connection *c)
+{
+  if (!atomic_exchange(&c->shared->pooler_said, true)) {
+    pg_log(c, CENOTE_LOG_INFO,
+           "the PostgreSQL sessions are not ours alone: taken for a pooler in transaction mode "
+           "(setting transaction_pooler)");
+  }
+}
+
+/* Only while the session opens: an open one has state that its old level has to clear away. */
+static void learn_level(cenote_connection *c, enum pg_level level)
 {
   int known = atomic_load(&c->shared->level);
   while (known < (int)level &&
          !atomic_compare_exchange_weak(&c->shared->level, &known, (int)level)) {
   }
   c->level = level;
-  if (level == PG_LEVEL_POOLER && !atomic_exchange(&c->shared->pooler_said, true)) {
-    pg_log(c, CENOTE_LOG_INFO,
-           "the PostgreSQL sessions are not ours alone: taken for a pooler in transaction mode "
-           "(setting transaction_pooler)");
+  if (level == PG_LEVEL_POOLER) {
+    say_pooler(c);
   }
 }
 
@@ -386,8 +394,33 @@ static cenote_step open_done(cenote_connection *c, cenote_error *error)
   }
   pg_opening_free(c->opening);
   c->opening = NULL;
+  c->login_level = c->level;
   pg_session_opened(c);
+  if (c->level != PG_LEVEL_POOLER && atomic_load(&c->shared->doubtful)) {
+    return pg_send_command(c, "SELECT pg_catalog.pg_backend_pid()", PG_PROBING, error);
+  }
   return pg_finish(c, error);
+}
+
+/*
+ * The login named a backend, and this one answered: the same one is ours. Another one stands behind
+ * a pooler that took our start-up settings, perhaps in session mode; so nothing is prepared there
+ * and nobody is read-only, but state is reset as anywhere.
+ */
+void pg_open_probed(cenote_connection *c, PGresult *result)
+{
+  if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+    atomic_store(&c->broken, true);
+    pg_execute_error(c, result);
+    return;
+  }
+  c->proven =
+      PQntuples(result) == 1 && strtol(PQgetvalue(result, 0, 0), NULL, 10) == PQbackendPID(c->conn);
+  if (!c->proven) {
+    c->level = PG_LEVEL_POOLER;
+    atomic_store(&c->shared->not_read_only, true);
+    say_pooler(c);
+  }
 }
 
 static void open_refused(cenote_connection *c)
@@ -423,7 +456,7 @@ static cenote_step connect_advance(cenote_connection *c, cenote_error *error)
   }
   int lower = lower_level(c);
   if (lower > (int)c->level) {
-    pg_learn_level(c, (enum pg_level)lower);
+    learn_level(c, (enum pg_level)lower);
     connect_again(c, opening->first);
     return c->failed ? open_failed(c, error) : CENOTE_STEP_AGAIN;
   }

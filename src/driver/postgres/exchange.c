@@ -236,6 +236,9 @@ static void dispatch(cenote_connection *c, PGresult *result)
   case PG_COMMANDING:
     pg_session_result(c, result);
     break;
+  case PG_PROBING:
+    pg_open_probed(c, result);
+    break;
   default: /* what could not be deallocated is gone already */
     break;
   }

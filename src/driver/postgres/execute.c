@@ -267,12 +267,22 @@ bool pg_is_stale(const cenote_connection *c, const PGresult *result)
          !*pg_field(result, PG_DIAG_CONTEXT);
 }
 
-/* A statement that was prepared is not there any more. */
+/*
+ * A statement that was prepared is not there any more: somebody deallocated it, or a pooler gives
+ * the session to others in between. This session cannot tell any more, so it is replaced: at once
+ * where it pipelines, else when its holder gives it back. The next one asks when it is new.
+ */
 void pg_vanished(cenote_connection *c)
 {
   c->vanished++;
-  if (c->vanished >= PG_VANISHED && c->level != PG_LEVEL_POOLER) {
-    pg_learn_level(c, PG_LEVEL_POOLER); /* others use the same session in between */
+  if (c->proven || c->level == PG_LEVEL_POOLER || c->vanished < PG_VANISHED) {
+    return;
+  }
+  c->level = PG_LEVEL_POOLER;
+  c->doubtful = c->dirty = true;
+  atomic_store(&c->shared->doubtful, true);
+  if (c->pipe) {
+    atomic_store(&c->broken, true); /* what is in flight is still answered */
   }
 }
 

@@ -325,6 +325,7 @@ static cenote_status load_session(struct pg_shared *shared, const cenote_driver_
   for (size_t i = 0; i < shared->host_count; i++) {
     pooler = pooler || host_is_pooler(shared->hosts[i].name);
   }
+  atomic_init(&shared->doubtful, false);
   atomic_init(&shared->level, pooler ? PG_LEVEL_POOLER : PG_LEVEL_FULL);
   atomic_init(&shared->pooler_said, pooler);
   int64_t batch = pg_setting_ms(params, "simple_batch", 1);

@@ -43,7 +43,7 @@ enum {
   PG_SCRATCH_KEPT = 64 << 10, /* arguments' buffer that a connection keeps */
   PG_NAME = 32,               /* room for a prepared statement's name */
   PG_GOODBYE = 128,           /* of the server's last words that are kept */
-  PG_VANISHED = 3,            /* as many prepared statements gone: the session is not ours alone */
+  PG_VANISHED = 3,            /* as many prepared statements gone: is the session ours alone? */
   PG_TICK_MS = 100            /* how soon a wait without a descriptor of its own sees an abort */
 };
 
@@ -83,6 +83,7 @@ struct pg_shared {
   unsigned batch;             /* reads that may share a sync point, at most */
   _Atomic int level;          /* enum pg_level, learned from refusals */
   _Atomic bool pooler_said;   /* the note about the pooler is in the log */
+  _Atomic bool doubtful;      /* prepared statements vanished: new sessions ask whose they are */
   _Atomic bool not_read_only; /* sessions cannot be made read-only: others use them in between */
 };
 
@@ -178,6 +179,7 @@ enum pg_state {
   PG_RESTING,    /* no request */
   PG_RESOLVING,  /* OPEN: names */
   PG_CONNECTING, /* OPEN: libpq */
+  PG_PROBING,    /* OPEN: whose session it is */
   PG_BURYING,    /* DEALLOCATE of what fell out of the cache */
   PG_PREPARING,
   PG_RUNNING,    /* EXECUTE itself */
@@ -197,6 +199,7 @@ struct cenote_connection {
   uint32_t fork_count; /* of the process that created it */
   enum pg_state state;
   enum pg_level level;
+  enum pg_level login_level; /* what the open session was asked for: its reset goes by this */
 
   const cenote_request *request;
   struct pg_opening *opening;
@@ -221,6 +224,8 @@ struct cenote_connection {
   uint64_t parameters; /* hash of the session's reported settings when it was new */
   bool dirty, tainted, user_prepared;
   unsigned vanished;        /* prepared statements that were not there any more */
+  bool doubtful;            /* too many: nothing is prepared any more, nobody else gets it */
+  bool proven;              /* the session is the one that we logged in to */
   char goodbye[PG_GOODBYE]; /* what the server said before it ended the session, or "" */
   char goodbye_state[6];
 
@@ -256,7 +261,7 @@ cenote_step pg_open_start(cenote_connection *c, cenote_error *error);
 cenote_step pg_open_advance(cenote_connection *c, cenote_error *error);
 void pg_open_wants(const cenote_connection *c, cenote_wants *wants);
 void pg_opening_free(struct pg_opening *opening);
-void pg_learn_level(cenote_connection *c, enum pg_level level);
+void pg_open_probed(cenote_connection *c, PGresult *result); /* the result of PG_PROBING */
 void pg_conn_free(cenote_connection *c); /* closes; in a forked child without a word */
 
 /* ----------------------------------------------------------------------------- exchange.c */

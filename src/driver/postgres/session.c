@@ -63,7 +63,7 @@ static uint64_t parameters_hash(const PGconn *conn)
 
 static bool moved(const cenote_connection *c)
 {
-  return c->level != PG_LEVEL_POOLER && parameters_hash(c->conn) != c->parameters;
+  return c->login_level != PG_LEVEL_POOLER && parameters_hash(c->conn) != c->parameters;
 }
 
 void pg_session_opened(cenote_connection *c)
@@ -163,10 +163,15 @@ static cenote_step reset_done(cenote_connection *c, cenote_error *error)
   return pg_finish(c, error);
 }
 
-/* Behind a pooler in transaction mode the session is not ours: a transaction is all there is. */
+/* Behind a pooler in transaction mode the session is not ours: a transaction is all there is. That
+ * holds only for sessions that were logged in so: what was set in any other one has to go. */
 static cenote_step reset_session(cenote_connection *c, cenote_error *error)
 {
-  if (!(c->dirty || c->tainted) || c->level == PG_LEVEL_POOLER) {
+  if (c->doubtful) {
+    atomic_store(&c->broken, true);
+    return pg_finish(c, error);
+  }
+  if (!(c->dirty || c->tainted) || c->login_level == PG_LEVEL_POOLER) {
     return reset_done(c, error);
   }
   const char *standby = PQparameterStatus(c->conn, "in_hot_standby");
