@@ -78,8 +78,12 @@ enum {
   CENOTE_SESSION_FAILED = 1u << 1, /* in a transaction that can only roll back */
   CENOTE_SESSION_DIRTY = 1u << 2,  /* its state may differ from a new session's */
   CENOTE_SESSION_BROKEN = 1u << 3, /* must be closed, never handed on */
-  CENOTE_SESSION_WRITING = 1u << 4 /* it holds what other sessions wait for (SQLite's writing turn):
-                                      its next request must not queue behind theirs */
+  CENOTE_SESSION_WRITING =
+      1u << 4,                  /* it holds what other sessions wait for (SQLite's writing turn):
+                                       its next request must not queue behind theirs */
+  CENOTE_SESSION_SENT = 1u << 5 /* its last request answered CENOTE_CONNECTION_LOST, and may have
+                                       been executed: a read by its text may hide a write. Without
+                                       it CENOTE_CONNECTION_LOST says that nothing of it remains */
 };
 
 enum {

@@ -107,6 +107,7 @@ cenote_status lease_leave(struct entry *entry, cenote_status status, cenote_erro
     driver->shrink(session->connection);
   }
   const unsigned flags = driver->session(session->connection);
+  entry->sent = (flags & CENOTE_SESSION_SENT) != 0;
   if (session->depth > 0) {
     (void)transaction_depth(session); /* or its end would be noticed by the next holder */
   }

@@ -200,7 +200,8 @@ struct entry {
   struct cenote_manager *manager;
   struct session *session;
   cenote_lease lease;
-  bool asked;       /* the database was asked something during this call */
+  bool asked;       /* the database was asked something during this call … */
+  bool sent;        /* … and may have executed it, though the connection was lost */
   int64_t until_ns; /* its statements end here, whatever else is allowed; 0: not given */
 };
 cenote_status lease_enter(cenote_lease lease, struct entry *entry, cenote_error *error);

@@ -71,14 +71,13 @@ static struct outcome try_exclusive(const struct query_plan *plan, int64_t until
     return not_run(status);
   }
   status = execute(plan, &entry, result, error);
-  const bool asked = entry.asked;
   const cenote_status left = lease_leave(&entry, status, error);
   (void)cenote_release(lease);
   if (left != CENOTE_OK) {
     cenote_result_free(*result);
     *result = NULL;
   }
-  return (struct outcome){.status = left, .fate = query_fate(left, asked)};
+  return (struct outcome){.status = left, .fate = query_fate(left, &entry)};
 }
 
 static cenote_status wait_for_turn(struct cenote_manager *manager, struct query_turn *turn,

@@ -44,8 +44,8 @@ int64_t query_plan_lease_ns(const struct query_plan *plan, int64_t now_ns);
 unsigned query_plan_request_flags(const struct query_plan *plan);
 struct simple_request query_plan_simple(const struct query_plan *plan);
 
-/* How far a try on a connection of its own got. */
-enum cen_fate query_fate(cenote_status status, bool asked);
+/* How far a try on a connection of its own got; `entry` has left its lease. */
+enum cen_fate query_fate(cenote_status status, const struct entry *entry);
 
 enum query_next { QUERY_OVER, QUERY_AGAIN, QUERY_WAIT };
 /* A try has ended. `refused`: simple_outcome.read_only_refused. *error is the try's, never NULL. */
@@ -79,7 +79,7 @@ cenote_status query_turn_error(struct cenote_manager *manager, cenote_status why
 struct queries { /* one in each manager */
   struct cenote_manager *manager;
   struct cen_route *route;
-  bool takes_turns; /* SQLite */
+  bool takes_turns; /* SQLite; its sessions also refuse CENOTE_REQUEST_READ what writes */
   pthread_mutex_t lock;
   /* under the lock */
   struct cen_link turns; /* who waits, first come first */

@@ -165,14 +165,13 @@ static void executed(struct execution *execution, cenote_status status, cenote_r
 {
   struct query *query = CEN_CONTAINER(execution, struct query, execution);
   struct entry *entry = &execution->run.entry;
-  const bool asked = entry->asked;
   status = lease_leave(entry, status, error);
   (void)cenote_release(query->lease);
   if (status != CENOTE_OK) {
     cenote_result_free(result);
     result = NULL;
   }
-  judge(query, status, query_fate(status, asked), false, result, error);
+  judge(query, status, query_fate(status, entry), false, result, error);
 }
 
 static void acquired(struct acquisition *acquisition, cenote_status status, cenote_lease lease,

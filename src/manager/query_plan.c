@@ -141,9 +141,9 @@ struct simple_request query_plan_simple(const struct query_plan *plan)
                                  .operation_id = plan->operation};
 }
 
-enum cen_fate query_fate(cenote_status status, bool asked)
+enum cen_fate query_fate(cenote_status status, const struct entry *entry)
 {
-  if (!asked || status == CENOTE_CONNECTION_LOST) {
+  if (!entry->asked || (status == CENOTE_CONNECTION_LOST && !entry->sent)) {
     return CEN_FATE_NOT_RUN; /* of what was sent, nothing remains: the driver's promise */
   }
   return status == CENOTE_DATABASE ? CEN_FATE_ANSWERED : CEN_FATE_UNKNOWN;
@@ -158,6 +158,13 @@ static bool is_misjudged(const struct query_plan *plan, bool refused, const ceno
   return plan->simple
              ? refused
              : plan->manager->queries->takes_turns && strcmp(error->sqlstate, "25006") == 0;
+}
+
+/* What was sent runs again only where the session itself refuses to write: the text does not tell
+ * what hides behind a view. */
+static bool may_run_twice(const struct query_plan *plan)
+{
+  return plan->verdict.read_only && (plan->simple || plan->manager->queries->takes_turns);
 }
 
 static enum query_next move(struct query_plan *plan)
@@ -208,7 +215,7 @@ enum query_next query_plan_judge(struct query_plan *plan, cenote_status status, 
   if (fate == CEN_FATE_NOT_RUN && (status == CENOTE_TIMEOUT || status == CENOTE_QUEUE_FULL)) {
     return QUERY_OVER; /* it has waited as long as it may */
   }
-  return cen_may_retry(error, fate, plan->verdict.read_only) ? retry(plan, error) : QUERY_OVER;
+  return cen_may_retry(error, fate, may_run_twice(plan)) ? retry(plan, error) : QUERY_OVER;
 }
 
 void query_note_simple(const struct query_plan *plan, cenote_status status,

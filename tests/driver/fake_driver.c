@@ -469,6 +469,8 @@ static cenote_step conclude(cenote_connection *connection, cenote_error *error)
   struct fake_script *script = connection->script;
   cenote_request_kind kind = connection->request->kind;
   cenote_status status = finish(connection, error);
+  connection->sent = status == CENOTE_CONNECTION_LOST && kind == CENOTE_REQUEST_EXECUTE &&
+                     atomic_load(&script->lose_sent);
   atomic_store(&connection->running, 0);
   connection->request = NULL;
   atomic_fetch_add(status ? &script->failed[kind] : &script->done[kind], 1);
@@ -625,6 +627,7 @@ static unsigned session(const cenote_connection *connection)
   flags |= connection->broken || connection->aborted || connection->astray || !connection->open
                ? CENOTE_SESSION_BROKEN
                : 0U;
+  flags |= connection->sent ? CENOTE_SESSION_SENT : 0U;
   return flags;
 }
 

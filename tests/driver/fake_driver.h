@@ -46,6 +46,7 @@ struct fake_script {
   _Atomic bool break_on_failure;                 /* a scripted failure leaves the session BROKEN */
   _Atomic bool always_dirty;                     /* every statement makes the session dirty */
   _Atomic bool lose_idle; /* connections are dead: the next request finds out */
+  _Atomic bool lose_sent; /* an EXECUTE that answers CONNECTION_LOST may have been executed */
 
   /* --- pipelining: what shall happen beside the above (which holds there too) */
   _Atomic int enter_status;           /* a cenote_status: enter() is refused with it */

@@ -26,6 +26,7 @@ struct cenote_connection {
   /* the session */
   bool open, in_transaction, failed, dirty, read_only;
   _Atomic bool broken;
+  bool sent; /* its last statement was lost, and may have been executed */
   _Atomic bool aborted;
   int64_t last_id;
   /* pipelining (fake_pipeline.c). `running` is the serial of the oldest flight then. */

@@ -172,6 +172,45 @@ static void lost_commit_has_an_unknown_outcome(void **state)
   rig_close(&rig);
 }
 
+/* The statement has run, and its connection ends when the answer comes. */
+static cenote_status query_cut_in_its_answer(const char *sql, cenote_hint hint)
+{
+  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_query_options options = CENOTE_QUERY_OPTIONS_INIT;
+  options.hint = hint;
+  assert_int_equal(cenote_query(rig.manager, "select 1", NULL, 0, &options, NULL, &error),
+                   CENOTE_OK);
+  fault_proxy_cut_after(proxy, FAULT_TO_CLIENT, 3, true);
+  const cenote_status status = cenote_query(rig.manager, sql, NULL, 0, &options, NULL, &error);
+  fault_proxy_heal(proxy);
+  return status;
+}
+
+/* Nothing in the text of the first one tells that it writes. */
+static void what_writes_behind_a_read_runs_once(void **state)
+{
+  (void)state;
+  admin_run("create or replace function hide() returns int language plpgsql security definer as "
+            "$$ begin insert into once values (7); return 7; end $$");
+  admin_run("create or replace view hidden as select hide() as h");
+  admin_run("grant select on hidden to public");
+  for (int simple = 0; simple < 2; simple++) {
+    admin_run("delete from once");
+    rig.options = (cenote_options)CENOTE_OPTIONS_INIT;
+    rig_open(&rig, proxy_url, "max_connections", "2", "min_connections", "0", "simple_connections",
+             simple ? "2" : "0", "retry_delay_ms", "10", "breaker_failures", "0", NULL);
+    const cenote_hint hint = simple ? CENOTE_HINT_POOL : CENOTE_HINT_NONE;
+    assert_int_equal(query_cut_in_its_answer("select h from hidden", hint), CENOTE_CONNECTION_LOST);
+    assert_int_equal(admin_integer("select count(*) from once"), 1);
+    assert_int_equal(query_cut_in_its_answer("select pg_notify('c', 'x')", hint),
+                     CENOTE_OUTCOME_UNKNOWN);
+    assert_int_equal(rig_statistics(rig.manager).retries, 0);
+    expect_service();
+    rig_close(&rig);
+  }
+  admin_run("drop view hidden");
+}
+
 static bool count_row(void *context, const char *const *names, const cenote_value *values,
                       size_t columns)
 {
@@ -427,6 +466,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(flushed_write_never_repeated, proxy_up, proxy_down),
       cmocka_unit_test_setup_teardown(lost_transaction_leaves_nothing, proxy_up, proxy_down),
       cmocka_unit_test_setup_teardown(lost_commit_has_an_unknown_outcome, proxy_up, proxy_down),
+      cmocka_unit_test_setup_teardown(what_writes_behind_a_read_runs_once, proxy_up, proxy_down),
       cmocka_unit_test_setup_teardown(result_cut_in_the_middle_is_no_result, proxy_up, proxy_down),
       cmocka_unit_test_setup_teardown(login_that_hangs_is_given_up, proxy_up, proxy_down),
       cmocka_unit_test_setup_teardown(timeout_then_connect_completes, proxy_up, proxy_down),

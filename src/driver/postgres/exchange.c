@@ -19,8 +19,10 @@ void pg_set_fd(cenote_connection *c, int fd)
 
 /* ---------------------------------------------------------------------------- lost */
 
-/* What is surely not done may be tried again; what may be done, not. */
-static cenote_status lost_status(const cenote_connection *c)
+/* What is surely not done may be tried again; what may be done, not. A read may hide a write (a
+ * view that calls a function): whoever reads is told CONNECTION_LOST, and session() says that it
+ * was sent. */
+static cenote_status lost_status(cenote_connection *c)
 {
   if (!c->sent) {
     return CENOTE_CONNECTION_LOST;
@@ -41,7 +43,8 @@ static cenote_status lost_status(const cenote_connection *c)
   case CEN_VERB_COMMIT:
     return CENOTE_OUTCOME_UNKNOWN;
   case CEN_VERB_READ:
-    if (!statement->may_dirty) {
+    if (!statement->may_dirty && !statement->has_effect) {
+      c->unsure = !c->in_block;
       return CENOTE_CONNECTION_LOST;
     }
     break; /* a function may write */

@@ -97,7 +97,7 @@ static void request_begin(cenote_connection *c, const cenote_request *request)
 {
   c->request = request;
   c->failed = CENOTE_OK;
-  c->flushing = c->more = c->sent = false;
+  c->flushing = c->more = c->sent = c->unsure = false;
   c->use_prepared = c->retry = c->retried = c->columns_told = c->in_block = false;
   c->copying_out = c->cancel_arrived = false;
   pthread_mutex_lock(&c->guard);

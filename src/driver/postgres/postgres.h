@@ -127,6 +127,7 @@ struct pg_statement {
   size_t highest;  /* arguments that it needs */
   enum cen_verb verb;
   bool may_dirty;
+  bool has_effect; /* a read that names a function that must not be called twice (pg_notify) */
   bool cached;
   bool prepared; /* or the preparation is on its way */
   bool dead;     /* among the dead: to be deallocated */
@@ -211,6 +212,7 @@ struct cenote_connection {
   bool flushing;                  /* libpq still has bytes for the server */
   bool more;                      /* rows wait inside libpq: come back at once */
   bool sent;                      /* the statement may have reached the server */
+  bool unsure;                    /* it was lost then, and the server may have executed it */
   bool use_prepared, retry, retried, columns_told, in_block;
   bool copying_out;
   bool cancel_arrived;  /* the request ended with 57014 */

@@ -101,7 +101,7 @@ void pg_session_idled(cenote_connection *c)
 unsigned pg_session_flags(const cenote_connection *c)
 {
   if (!c->conn || atomic_load(&c->broken) || PQstatus(c->conn) != CONNECTION_OK) {
-    return CENOTE_SESSION_BROKEN;
+    return CENOTE_SESSION_BROKEN | (c->unsure ? CENOTE_SESSION_SENT : 0u);
   }
   unsigned flags = c->dirty || c->tainted ? CENOTE_SESSION_DIRTY : 0;
   if (pg_pipe_busy(c)) {
