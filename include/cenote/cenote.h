@@ -67,7 +67,8 @@ typedef struct cenote_audit_event {
   int64_t unix_ms;          /* wall clock */
   const char *database;     /* the redacted URL */
   uint64_t connection;      /* number of the connection in its manager, or 0 */
-  const char *reason;       /* a word of the closed list in docs/observe.md, or "" */
+  const char *reason;       /* a word that docs/observe.md lists, or ""; BREAKER_MOVED: a word, and
+                               behind "open: " the text of the last failure, cut to fit */
   const char *operation_id; /* of the lease concerned, or "" */
 } cenote_audit_event;
 
@@ -221,8 +222,17 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_acquire_with(cenote_manager *man
                                                              cenote_lease *lease,
                                                              cenote_error *error);
 
-/* The outcome of an asynchronous acquire, exactly once. On the I/O thread of
- * the manager, or inside cenote_dispatch. `error` lives until it returns. */
+/*
+ * The outcome of an asynchronous acquire, exactly once. On the I/O thread of
+ * the manager, or inside cenote_dispatch. `error` lives until it returns.
+ *
+ * When callbacks come, for every call here that ends with one: never from
+ * within the call itself. With the manager's own thread one may run, over
+ * there, before the call has returned on yours: what it needs has to stand
+ * before the call. With external_loop it comes only inside cenote_dispatch.
+ * *ticket is written before the callback can come. A call that does not answer
+ * CENOTE_OK calls nothing back.
+ */
 typedef void (*cenote_acquire_callback)(void *context, cenote_status status, cenote_lease lease,
                                         const cenote_error *error);
 
@@ -233,7 +243,7 @@ typedef struct cenote_ticket {
   uint64_t number;
 } cenote_ticket;
 
-/* Never calls back before it returns. */
+/* When it calls back: see cenote_acquire_callback. *ticket may be NULL. */
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_acquire_async(
     cenote_manager *manager, const char *operation_id, int64_t timeout_ms,
     cenote_acquire_callback callback, void *context, cenote_ticket *ticket, cenote_error *error);
@@ -391,13 +401,13 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_query(cenote_manager *manager, c
                                                       const cenote_query_options *options,
                                                       cenote_result **result, cenote_error *error);
 
-/* The outcome of an asynchronous statement, exactly once; where it runs: see
+/* The outcome of an asynchronous statement, exactly once; where and when: see
  * cenote_acquire_callback. `result` is the callback's to free, NULL on failure; `error` lives until
  * it returns. */
 typedef void (*cenote_query_callback)(void *context, cenote_status status, cenote_result *result,
                                       const cenote_error *error);
 
-/* Never calls back before it returns. sql and args are copied. *ticket may be NULL. */
+/* sql and args are copied. *ticket may be NULL. */
 CENOTE_API CENOTE_MUST_USE cenote_status
 cenote_query_async(cenote_manager *manager, const char *sql, const cenote_value *args, size_t count,
                    const cenote_query_options *options, cenote_query_callback callback,
@@ -467,7 +477,7 @@ cenote_transact_with(cenote_manager *manager, const cenote_transact_options *opt
  * something calls cenote_tx_finish. `done` comes exactly once, after the commit or rollback, and
  * never between `begin` and cenote_tx_finish, so that the handle stays good: what was cancelled or
  * lost its lease tells so at the next call. Only cenote_close does not wait for it. The ticket is
- * for cenote_cancel_query. */
+ * for cenote_cancel_query. Where and when `begin` and `done` come: see cenote_acquire_callback. */
 typedef void (*cenote_transact_begin)(void *context, cenote_transaction *transaction);
 typedef void (*cenote_transact_done)(void *context, cenote_status status,
                                      const cenote_error *error);

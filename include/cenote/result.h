@@ -28,6 +28,11 @@ extern "C" {
 /*
  * The one list of errors: name, text, and whether the same call may succeed
  * later without anything being changed by the caller.
+ *
+ * After some of them a statement may have been executed, a write too:
+ * OUTCOME_UNKNOWN; CONNECTION_LOST of a read, whose text may hide a write (a
+ * view that calls a function); TOO_LARGE, since rows are counted while they
+ * come: an INSERT … RETURNING above a ceiling has mostly run.
  */
 #define CENOTE_STATUS_LIST(X)                                                                  \
   X(OK, "success", false)                                                                      \

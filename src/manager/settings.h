@@ -59,7 +59,8 @@
   X(SIMPLE_SLOW, "simple_slow_ms", INT, "ms", 10, 10, 10, 1, 60000, true,                               \
     "a shared connection whose oldest statement takes longer gets no new ones")                         \
   X(BREAKER_FAILURES, "breaker_failures", INT, "", 5, 5, 5, 0, 100000, true,                            \
-    "the circuit breaker opens at so many failures within its window, if half of all fail; 0: never")   \
+    "the circuit breaker opens at so many failures within its window, if half of all fail, but not "    \
+    "for one burst (what fails within a tenth of the window weighs one less than this); 0: never")      \
   X(BREAKER_WINDOW, "breaker_window_ms", INT, "ms", 10000, 10000, 10000, 100, 3600000, true,            \
     "how far back the circuit breaker looks")                                                           \
   X(BREAKER_OPEN, "breaker_open_ms", INT, "ms", 1000, 1000, 1000, 1, 3600000, true,                     \
