@@ -263,6 +263,9 @@ static char *name_holders(struct cenote_manager *manager, uint32_t *forced)
   size_t count, shared;
   const int64_t now = cen_now_ns();
   struct pool_lease_view *views = manager_leases(manager, &count, &shared);
+  if (views == NULL) { /* nobody can be named, or told from a shared connection: all of them count */
+    count = pool_views(&manager->pool, NULL, 0);
+  }
   cen_buf_init(&text, sizeof((cenote_error *)NULL)->details - 1);
   for (size_t i = 0; views != NULL && i < count && i < NAMED; i++) {
     char shown[CEN_MAX_OPERATION_ID * 4 + 1];

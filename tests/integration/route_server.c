@@ -184,8 +184,10 @@ static int open_bench(void **state)
   print_message("# SEED=%" PRId64 "\n", seed);
   memset(&bench, 0, sizeof(bench));
   bench_connect(&bench);
+  must(bench.free, "set statement_timeout = '60s'"); /* the catalogue is long, the machine busy */
   must(bench.free, generator_tables);
   bench.generator = generator_new(bench.free, (uint64_t)seed);
+  must(bench.free, "reset statement_timeout");
   *state = &bench;
   return 0;
 }
