@@ -263,7 +263,8 @@ static char *name_holders(struct cenote_manager *manager, uint32_t *forced)
   size_t count, shared;
   const int64_t now = cen_now_ns();
   struct pool_lease_view *views = manager_leases(manager, &count, &shared);
-  if (views == NULL) { /* nobody can be named, or told from a shared connection: all of them count */
+  if (views ==
+      NULL) { /* nobody can be named, or told from a shared connection: all of them count */
     count = pool_views(&manager->pool, NULL, 0);
   }
   cen_buf_init(&text, sizeof((cenote_error *)NULL)->details - 1);
