@@ -57,7 +57,7 @@ struct simple {
   _Atomic uint32_t open; /* lines that hold a connection, or are about to */
   _Atomic uint64_t serials, grants, releases;
   _Atomic int64_t away_until_ns[PIPELINE_ROLES]; /* the driver cannot share for them; 0: it can */
-  pthread_mutex_t lock; /* the two lists */
+  pthread_mutex_t lock;                          /* the two lists */
   struct line *_Atomic lines;
   struct line *unused;
   /* A hand's that is told to ask, then the loop's while pipeline_is_waiting. */
