@@ -201,7 +201,7 @@ void pipe_shutdown_body(void *unused);
 void ledger_settled(struct caller *caller);
 void ledger_gone(struct caller *caller);
 void ledger_granted(enum pipeline_role role); /* it has one connection more */
-void ledger_look_around(void); /* while nobody can run */
+void ledger_look_around(void);                /* while nobody can run */
 void ledger_end(void);
 struct result *result_new(const struct order *order);
 void result_free(struct result *result);
