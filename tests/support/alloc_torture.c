@@ -1,7 +1,10 @@
 /* alloc_torture.c - see alloc_torture.h. */
 #include "support/alloc_torture.h"
 
+#include "base/rng.h"
+
 #include <errno.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -72,14 +75,38 @@ static void run(void (*body)(void *context), void *context, unsigned flags, size
   }
 }
 
+static void run_traced(void (*body)(void *context), void *context, unsigned flags, size_t number)
+{
+  if (getenv("ALLOC_TORTURE_TRACE") != NULL) {
+    fprintf(stderr, "allocation %zu fails\n", number);
+  }
+  run(body, context, flags, number);
+}
+
+size_t alloc_torture_sample(void (*body)(void *context), void *context, unsigned flags, size_t most,
+                            uint64_t seed)
+{
+  struct cen_rng rng;
+  size_t met = 0;
+  cen_rng_seed(&rng, seed);
+  run(body, context, flags, 0);
+  run(body, context, flags, (size_t)LONG_MAX); /* so many that none fails: counts */
+  const size_t count = (size_t)(LONG_MAX - 1 - atomic_load(&until));
+  const size_t runs = count < most ? count : most;
+  for (size_t i = 0; i < runs; i++) {
+    const size_t from = count * i / runs;
+    const size_t to = count * (i + 1) / runs;
+    run_traced(body, context, flags, from + 1 + (size_t)cen_rng_below(&rng, to - from));
+    met += alloc_torture_struck();
+  }
+  return met;
+}
+
 size_t alloc_torture(void (*body)(void *context), void *context, unsigned flags)
 {
   run(body, context, flags, 0);
   for (size_t number = 1; number <= ALLOC_TORTURE_MOST_RUNS; number++) {
-    if (getenv("ALLOC_TORTURE_TRACE") != NULL) {
-      fprintf(stderr, "allocation %zu fails\n", number);
-    }
-    run(body, context, flags, number);
+    run_traced(body, context, flags, number);
     if (!alloc_torture_struck()) {
       return number - 1;
     }

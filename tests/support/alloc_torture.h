@@ -36,6 +36,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum {
   ALLOC_TORTURE_ONWARD = 1u << 0,      /* the n-th and all that follow fail, not only the n-th */
@@ -49,8 +50,15 @@ enum { ALLOC_TORTURE_MOST_RUNS = 100000 };
  * process is there. Fails the test after ALLOC_TORTURE_MOST_RUNS runs. */
 size_t alloc_torture(void (*body)(void *context), void *context, unsigned flags);
 
+/* For bodies that are too slow to be run for each: counts the allocations of an untouched run and
+ * fails at most `most` of them, each in a run of its own, spread evenly and chosen by chance within
+ * each part. Threads make the count differ a little from run to run, so a few runs may meet none. */
+size_t alloc_torture_sample(void (*body)(void *context), void *context, unsigned flags, size_t most,
+                            uint64_t seed);
+
 bool alloc_torture_struck(void);  /* has an allocation failed in this run? */
 bool alloc_torture_strikes(void); /* counts one allocation; true: let it fail */
+/* In a body: from here on memory is back, for every thread; in the teardown of a test that failed. */
 void alloc_torture_disarm(void);
 
 /* Around the parts of a body that are not under test (setting up a fixture): on this thread nothing

@@ -111,6 +111,7 @@ static void passed_over(cenote_connection *c)
   cenote_error *failure = pg_failure(c, CENOTE_DATABASE);
   (void)cenote_error_set(failure, CENOTE_DATABASE, "another statement of its batch failed");
   cen_error_sqlstate(failure, "25P02");
+  snprintf(c->failed_state, sizeof(c->failed_state), "25P02");
   c->retry = true;
 }
 
@@ -246,10 +247,7 @@ static cenote_answer head_ended(cenote_connection *c, cenote_error *error)
   }
   if (c->failed && !pg_flight_is_hidden(&head)) {
     answer = c->retry ? CENOTE_ANSWER_REPEAT : CENOTE_ANSWER_FAILED;
-    (void)cenote_error_set(error, c->failed, "%s", cenote_status_text(c->failed));
-    if (c->failure) {
-      cen_error_copy(error, c->failure);
-    }
+    pg_tell_failure(c, c->failed, c->failure, error);
   }
   pg_pipe_drop_failure(c);
   if (pipe->batch > 1) {

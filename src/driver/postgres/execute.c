@@ -242,9 +242,12 @@ void pg_execute_error(cenote_connection *c, const PGresult *result)
     c->cancel_arrived = c->cancel_arrived || !timeout;
     status = cancelled(c) ? CENOTE_CANCELLED : timeout ? CENOTE_STATEMENT_TIMEOUT : status;
   }
+  const bool first = c->failed == CENOTE_OK;
   cenote_error *failure = pg_failure(c, status);
   if (failure) {
     pg_error_from_result(result, status, failure);
+  } else if (first) {
+    snprintf(c->failed_state, sizeof(c->failed_state), "%s", sqlstate);
   }
 }
 

@@ -31,12 +31,24 @@ cenote_error *pg_failure(cenote_connection *c, cenote_status status)
     return NULL;
   }
   c->failed = status;
+  c->failed_state[0] = '\0';
   c->failure = malloc(sizeof(*c->failure));
   if (c->failure) {
     *c->failure = (cenote_error)CENOTE_ERROR_INIT;
     (void)cenote_error_set(c->failure, status, "%s", cenote_status_text(status));
   }
   return c->failure;
+}
+
+void pg_tell_failure(const cenote_connection *c, cenote_status failed, const cenote_error *failure,
+                     cenote_error *error)
+{
+  if (failure) {
+    cen_error_copy(error, failure);
+  } else {
+    (void)cenote_error_set(error, failed, "%s (no memory for more)", cenote_status_text(failed));
+    cen_error_sqlstate(error, c->failed_state);
+  }
 }
 
 void pg_fail(cenote_connection *c, cenote_status status, const char *format, ...)
@@ -70,11 +82,7 @@ static cenote_step settle(cenote_connection *c, cenote_error *error)
   if (failed == CENOTE_OK) {
     return CENOTE_STEP_DONE;
   }
-  if (failure) {
-    cen_error_copy(error, failure);
-  } else {
-    (void)cenote_error_set(error, failed, "%s", cenote_status_text(failed));
-  }
+  pg_tell_failure(c, failed, failure, error);
   free(failure);
   return CENOTE_STEP_FAILED;
 }

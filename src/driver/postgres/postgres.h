@@ -208,6 +208,7 @@ struct cenote_connection {
   struct pg_statement *statement; /* of the running EXECUTE */
   struct cenote_error *failure;   /* why the running request fails; allocated on failure */
   cenote_status failed;           /* CENOTE_OK: it does not */
+  char failed_state[6];           /* its SQLSTATE, where there was no memory for `failure` */
   unsigned command;               /* which of session.c's commands runs */
   bool flushing;                  /* libpq still has bytes for the server */
   bool more;                      /* rows wait inside libpq: come back at once */
@@ -254,6 +255,9 @@ cenote_step pg_finish(cenote_connection *c, cenote_error *error);
 /* Remembers the first failure of the request; answers where to write it, or NULL (no memory,
  * or there is one already). */
 cenote_error *pg_failure(cenote_connection *c, cenote_status status);
+/* What `failure` says, or without one what is known all the same: others decide by the SQLSTATE. */
+void pg_tell_failure(const cenote_connection *c, cenote_status failed, const cenote_error *failure,
+                     cenote_error *error);
 void pg_fail(cenote_connection *c, cenote_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
