@@ -391,6 +391,7 @@ static inline struct pipeline_flight *pipeline_flight_at(const struct pipeline *
 
 struct pipeline_picture {
   uint32_t live, in_flight, queued, ghosts;
+  uint32_t waiting; /* for connections that the pool still owes */
   struct pipeline_counters counters;
 };
 void pipeline_look(struct pipeline_set *set, struct pipeline_picture *picture);

@@ -124,6 +124,7 @@ void pipeline_look(struct pipeline_set *set, struct pipeline_picture *picture)
   picture->live = set->live;
   for (unsigned role = 0; role < PIPELINE_ROLES; role++) {
     picture->queued += set->queued[role];
+    picture->waiting += set->asking[role] == PIPELINE_ASK_WAITING;
   }
   for (unsigned i = 0; i < set->top; i++) {
     const struct pipeline *pipeline = set->pipeline[i];

@@ -97,6 +97,7 @@ enum pool_signal { POOL_PARKED, POOL_WOKEN, POOL_SETTLED };
 struct pool_waiter {
   _Atomic uint32_t signal; /* enum pool_signal; the word to park on */
   bool asynchronous;       /* a callback: the loop looks at it */
+  bool uncounted;          /* the manager's own: not in the figures of those who wait */
   /* guarded by the lock */
   struct cen_link link;
   bool queued;
@@ -205,6 +206,8 @@ void pool_forget(struct pool *pool);
 bool pool_take(struct pool *pool, uint32_t hint, const struct pool_ask *ask,
                struct pool_grant *grant);
 void pool_restamp(struct pool *pool, const struct pool_grant *grant, int64_t now_ns);
+/* The manager's own: not to be measured, however long it is held. The holder's. */
+void pool_unsample(struct pool *pool, const struct pool_grant *grant);
 
 enum pool_answer {
   POOL_OK,

@@ -50,6 +50,17 @@ void pool_restamp(struct pool *pool, const struct pool_grant *grant, int64_t now
   atomic_store_explicit(&slot->acquired_ns, now_ns, memory_order_relaxed);
 }
 
+void pool_unsample(struct pool *pool, const struct pool_grant *grant)
+{
+  struct slot *slot = pool_slot(pool, grant->slot);
+  uint64_t word = slot_word(slot);
+  while (word_generation(word) == grant->generation && word_state(word) == SLOT_HELD &&
+         (word & SLOT_SAMPLED) != 0 &&
+         !slot_move(slot, &word, SLOT_HELD, grant->generation,
+                    word & SLOT_FLAGS & ~(uint64_t)SLOT_SAMPLED)) {
+  }
+}
+
 void pool_accept(struct pool *pool, const struct pool_waiter *waiter, const struct pool_ask *ask,
                  struct pool_grant *grant)
 {

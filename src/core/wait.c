@@ -11,6 +11,7 @@ void pool_waiter_init(struct pool_waiter *waiter, bool asynchronous)
 {
   atomic_init(&waiter->signal, POOL_PARKED);
   waiter->asynchronous = asynchronous;
+  waiter->uncounted = false;
   cen_link_init(&waiter->link);
   waiter->queued = false;
   waiter->enqueued_ns = 0;
@@ -112,6 +113,14 @@ void pool_rearm_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wak
   }
 }
 
+static void note_wait(struct pool *pool, const struct pool_waiter *waiter, int64_t now_ns)
+{
+  if (!waiter->uncounted) {
+    pool->counters.waited++;
+    cen_hist_record(&pool->wait, now_ns - waiter->enqueued_ns);
+  }
+}
+
 bool pool_hand_over_locked(struct pool *pool, struct slot *slot, uint64_t *word, int64_t now_ns,
                            struct pool_wakes *wakes)
 {
@@ -126,9 +135,8 @@ bool pool_hand_over_locked(struct pool *pool, struct slot *slot, uint64_t *word,
   const bool was_awake = is_awake(waiter);
   waiter->slot = slot->index;
   waiter->generation = generation;
-  pool->counters.handed++;
-  pool->counters.waited++;
-  cen_hist_record(&pool->wait, now_ns - waiter->enqueued_ns);
+  pool->counters.handed += !waiter->uncounted;
+  note_wait(pool, waiter, now_ns);
   pool_settle_locked(pool, waiter, CENOTE_OK, wakes);
   if (was_awake) {
     pool_rearm_locked(pool, now_ns, wakes); /* what it was woken for is still there */
@@ -180,12 +188,12 @@ bool pool_wait(struct pool *pool, struct pool_waiter *waiter, int64_t now_ns,
   waiter->enqueued_ns = now_ns;
   if (atomic_load_explicit(&pool->phase, memory_order_relaxed) != POOL_OPEN) {
     waiter->status = CENOTE_SHUTTING_DOWN;
-    pool->counters.acquire_refused++;
+    pool->counters.acquire_refused += !waiter->uncounted;
   } else if (take_or_mark(pool, waiter, pool->waiters > 0, now_ns)) {
     waiter->status = CENOTE_OK;
   } else if (pool->waiters >= pool->limits.max_waiters) {
     waiter->status = CENOTE_QUEUE_FULL;
-    pool->counters.acquire_refused++;
+    pool->counters.acquire_refused += !waiter->uncounted;
     if (pool->waiters == 0) { /* no waiter will ever ask for a connection */
       pool->turned_away = true;
       pool_fill_locked(pool, now_ns, wakes);
@@ -221,8 +229,7 @@ bool pool_rescan(struct pool *pool, struct pool_waiter *waiter, int64_t now_ns,
     if (take_or_mark(pool, waiter, pool->waiters > 1, now_ns)) {
       dequeue(pool, waiter);
       waiter->status = CENOTE_OK;
-      pool->counters.waited++;
-      cen_hist_record(&pool->wait, now_ns - waiter->enqueued_ns);
+      note_wait(pool, waiter, now_ns);
       atomic_store_explicit(&waiter->signal, POOL_SETTLED, memory_order_release);
       pool_rearm_locked(pool, now_ns, wakes);
     } else {
@@ -243,12 +250,11 @@ void pool_give_up(struct pool *pool, struct pool_waiter *waiter, cenote_status w
     dequeue(pool, waiter);
     if (why == CENOTE_TIMEOUT && take_or_mark(pool, waiter, pool->waiters > 0, now_ns)) {
       waiter->status = CENOTE_OK; /* no time-out beside a free connection */
-      pool->counters.waited++;
-      cen_hist_record(&pool->wait, now_ns - waiter->enqueued_ns);
+      note_wait(pool, waiter, now_ns);
     } else {
       waiter->status = why;
-      pool->counters.acquire_timeouts += why == CENOTE_TIMEOUT;
-      pool->counters.acquire_cancelled += why != CENOTE_TIMEOUT;
+      pool->counters.acquire_timeouts += why == CENOTE_TIMEOUT && !waiter->uncounted;
+      pool->counters.acquire_cancelled += why != CENOTE_TIMEOUT && !waiter->uncounted;
     }
     atomic_store_explicit(&waiter->signal, POOL_SETTLED, memory_order_release);
     if (was_awake) {
@@ -265,7 +271,7 @@ void pool_refuse_locked(struct pool *pool, struct pool_wakes *wakes)
   const cenote_status status = open ? pool->failure.status : CENOTE_SHUTTING_DOWN;
   while (!cen_list_empty(&pool->queue) && can_wake(wakes)) {
     struct pool_waiter *waiter = CEN_CONTAINER(pool->queue.next, struct pool_waiter, link);
-    pool->counters.acquire_refused++;
+    pool->counters.acquire_refused += !waiter->uncounted;
     pool_settle_locked(pool, waiter, status, wakes);
   }
   wakes->more = !cen_list_empty(&pool->queue);

@@ -136,16 +136,18 @@ static void describe(struct cenote_manager *manager, const struct pool_picture *
 
 /* Whoever reads only the message must not be sent after leases when it is the database that does
  * not answer. */
-static void timed_out(const struct pool_picture *picture, int64_t waited_ms, cenote_error *error)
+static void timed_out(const struct pool_picture *picture, uint32_t shared, int64_t waited_ms,
+                      cenote_error *error)
 {
   const uint32_t opening = picture->by_state[SLOT_OPENING];
-  const uint32_t leased = picture->by_state[SLOT_HELD] + picture->by_state[SLOT_CALL];
+  const uint32_t held = picture->by_state[SLOT_HELD] + picture->by_state[SLOT_CALL];
+  const uint32_t leased = held > shared ? held - shared : 0;
   if (picture->live > opening || (opening == 0 && picture->failure.at_ns == 0)) {
     cenote_error_set(error, CENOTE_TIMEOUT,
                      "acquire timeout: no connection came free within %" PRId64
-                     " ms (%u of at most %u leased, %u waiting); release leases sooner, or "
-                     "raise max_connections or acquire_timeout_ms",
-                     waited_ms, leased, picture->maximum, picture->waiters);
+                     " ms (%u of at most %u leased, %u shared by single statements, %u waiting); "
+                     "release leases sooner, or raise max_connections or acquire_timeout_ms",
+                     waited_ms, leased, picture->maximum, shared, picture->waiters);
   } else if (picture->failure.at_ns != 0) {
     cenote_error_set(error, CENOTE_TIMEOUT,
                      "acquire timeout: no connection could be opened within %" PRId64
@@ -167,10 +169,13 @@ cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, 
 {
   const int64_t now = cen_now_ns();
   struct pool_picture picture;
+  struct simple_figures shared;
   pool_look(&manager->pool, now, &picture);
+  simple_look(manager, &shared);
+  picture.waiters -= shared.waiters < picture.waiters ? shared.waiters : picture.waiters;
   switch (why) {
   case CENOTE_TIMEOUT:
-    timed_out(&picture, waited_ms, error);
+    timed_out(&picture, (uint32_t)shared.pipelines, waited_ms, error);
     break;
   case CENOTE_QUEUE_FULL:
     cenote_error_set(error, why,
@@ -200,6 +205,16 @@ cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, 
 
 /* -------------------------------------------------------------------- waiting */
 
+/* On a host's loop, and inside a callback on our own thread: what would be waited for is done by
+ * the one who would wait. */
+static bool must_not_block(const struct cenote_manager *manager)
+{
+  return manager->external || cen_loop_inside(manager->loop);
+}
+
+/* What only rests on the simple path is as good as free, but it takes a round trip to come back. */
+enum { RESTING_MS = 50 };
+
 static cenote_status wait_for(struct cenote_manager *manager, struct pool_ask *ask,
                               int64_t deadline_ns, struct pool_grant *grant)
 {
@@ -208,8 +223,9 @@ static cenote_status wait_for(struct cenote_manager *manager, struct pool_ask *a
   pool_waiter_init(&waiter, false);
   bool settled = pool_wait(&manager->pool, &waiter, cen_now_ns(), &wakes);
   manager_wake(manager, &wakes);
-  if (!settled) {
-    simple_yield(manager);
+  if (!settled && simple_yield(manager) && !must_not_block(manager)) {
+    const int64_t back_ns = cen_deadline_ns(cen_now_ns(), RESTING_MS);
+    deadline_ns = deadline_ns > back_ns ? deadline_ns : back_ns;
   }
   while (!settled) {
     wakes = (struct pool_wakes){0};
@@ -311,13 +327,6 @@ static void give_back(struct cenote_manager *manager, const struct pool_grant *g
   struct pool_wakes wakes = {0};
   pool_release_slow(&manager->pool, grant->slot, grant->generation, cen_now_ns(), &wakes);
   manager_wake(manager, &wakes);
-}
-
-/* On a host's loop, and inside a callback on our own thread: what would be waited for is done by
- * the one who would wait. */
-static bool must_not_block(const struct cenote_manager *manager)
-{
-  return manager->external || cen_loop_inside(manager->loop);
 }
 
 /* What the fast path could not finish: waiting, checking, hooks. */

@@ -99,6 +99,7 @@ static void set_shared_aside(struct cenote_manager *manager, cenote_statistics *
   out->pipelines = shared.pipelines;
   out->in_flight = shared.in_flight;
   out->reruns += shared.reruns;
+  out->waiters = (int64_t)less((uint64_t)out->waiters, shared.waiters);
   out->active_leases = (int64_t)less((uint64_t)out->active_leases, (uint64_t)shared.pipelines);
   out->leases_granted = less(out->leases_granted, shared.grants);
   out->leases_released = less(out->leases_released, shared.releases);

@@ -95,16 +95,17 @@ void simple_cancel(struct cenote_manager *manager, struct simple_async *async)
   simple_wake(simple, &wakes, false);
 }
 
-void simple_yield(struct cenote_manager *manager)
+bool simple_yield(struct cenote_manager *manager)
 {
   struct simple *simple = manager->simple;
   if (simple == NULL || atomic_load_explicit(&simple->open, memory_order_relaxed) == 0) {
-    return;
+    return false;
   }
   struct pipeline_wakes wakes;
   wakes_begin(&wakes);
-  (void)pipeline_yield(&simple->set, &wakes);
+  const bool any = pipeline_yield(&simple->set, &wakes);
   simple_wake(simple, &wakes, false);
+  return any;
 }
 
 void simple_drain(struct cenote_manager *manager)
@@ -146,6 +147,7 @@ void simple_look(struct cenote_manager *manager, struct simple_figures *figures)
   pipeline_look(&simple->set, &picture);
   figures->releases = atomic_load_explicit(&simple->releases, memory_order_relaxed);
   figures->grants = atomic_load_explicit(&simple->grants, memory_order_relaxed);
+  figures->waiters = picture.waiting;
   figures->pipelines = picture.live;
   figures->in_flight = picture.in_flight;
   figures->reruns = picture.counters.reruns;

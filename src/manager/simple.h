@@ -65,8 +65,8 @@ void simple_free(struct cenote_manager *manager); /* and after that */
  * outcomes. Answers when to come back. */
 int64_t simple_turn(struct cenote_manager *manager, int64_t now_ns);
 /* Somebody waits for a connection of his own: shared ones that are idle come back now, busy ones
- * when they have answered. Any thread, cheap when there is nothing to give. */
-void simple_yield(struct cenote_manager *manager);
+ * when they have answered. Any thread, cheap when there is nothing to give. true: one comes. */
+bool simple_yield(struct cenote_manager *manager);
 /* Is this lease one of ours, and nobody's else? */
 bool simple_holds(const struct cenote_manager *manager, uint32_t slot, uint64_t generation);
 /* A shutdown begins: what was not sent is refused, what runs may finish. */
@@ -74,6 +74,7 @@ void simple_drain(struct cenote_manager *manager);
 
 struct simple_figures {
   int64_t pipelines, in_flight;
+  uint32_t waiters; /* of the pool's: ours */
   uint64_t grants, releases; /* of the pool's leases, ours: to be set aside in its figures */
   uint64_t reruns;
 };

@@ -134,6 +134,9 @@ static struct line *adopt(struct simple *simple, const struct pool_grant *grant,
     status = cenote_error_set(error, CENOTE_CONNECT, "the hook for leases rejected a connection");
   } else {
     status = driver->pipelining->enter(session->connection, role == PIPELINE_READER, error);
+    if (status != CENOTE_OK) {
+      (void)hook(manager, session, CENOTE_HOOK_AFTER_RELEASE);
+    }
   }
   if (status != CENOTE_OK) {
     if (line != NULL) {
@@ -141,6 +144,7 @@ static struct line *adopt(struct simple *simple, const struct pool_grant *grant,
     }
     error->status = status;
     leave_slot(simple, grant, slot_flags(driver->session(session->connection)), 0);
+    atomic_fetch_add_explicit(&simple->releases, 1, memory_order_relaxed);
     return NULL;
   }
   line->session = session;
@@ -149,7 +153,6 @@ static struct line *adopt(struct simple *simple, const struct pool_grant *grant,
   line->cancelled = line->cut = false;
   atomic_store_explicit(&line->slot, grant->slot, memory_order_release);
   atomic_store_explicit(&line->generation, grant->generation, memory_order_release);
-  atomic_fetch_add_explicit(&simple->grants, 1, memory_order_relaxed);
   return line;
 }
 
@@ -191,6 +194,8 @@ static void note_whether_shared(struct simple *simple, enum pipeline_role role,
 static void take_grant(struct simple *simple, const struct pool_grant *grant,
                        enum pipeline_role role, struct pipeline_did *did, cenote_error *error)
 {
+  atomic_fetch_add_explicit(&simple->grants, 1, memory_order_relaxed);
+  pool_unsample(&simple->manager->pool, grant);
   struct line *line = adopt(simple, grant, role, error);
   note_whether_shared(simple, role, line != NULL ? CENOTE_OK : error->status);
   if (line == NULL) {
@@ -258,6 +263,7 @@ static void ask_once(struct simple *simple, enum pipeline_role role, struct pipe
   }
   struct pool_wakes wakes = {0};
   pool_waiter_init(&simple->waiter[role], true);
+  simple->waiter[role].uncounted = true;
   if (pool_wait(&manager->pool, &simple->waiter[role], ask.now_ns, &wakes)) {
     take_settled(simple, role, did, error);
   }
@@ -320,16 +326,16 @@ void simple_give_back(struct simple *simple, struct line *line)
   for (; line->sunk_from != line->sunk_to; line->sunk_from++) {
     cen_sink_deinit(&line->sinks[line->sunk_from % PIPELINE_RING]);
   }
-  unsigned flags = SLOT_SESSION_BROKEN;
   if (!line->cut) {
     driver->pipelining->leave(line->connection);
     if (driver->shrink != NULL &&
         atomic_exchange_explicit(&line->session->shrink, false, memory_order_relaxed)) {
       driver->shrink(line->connection);
     }
-    (void)hook(manager, line->session, CENOTE_HOOK_AFTER_RELEASE);
-    flags = slot_flags(driver->session(line->connection));
   }
+  (void)hook(manager, line->session, CENOTE_HOOK_AFTER_RELEASE); /* of one that was cut off, too */
+  const unsigned flags =
+      line->cut ? SLOT_SESSION_BROKEN : slot_flags(driver->session(line->connection));
   leave_slot(simple, &grant, flags, line->cut ? 0 : line->core.proven_ns);
   atomic_store_explicit(&line->serial, 0, memory_order_release);
   atomic_fetch_add_explicit(&simple->releases, 1, memory_order_relaxed);

@@ -2,6 +2,9 @@
  * moves to one of its own, and that both give way to each other. */
 #include "query_help.h"
 
+#include "manager/manager.h"
+#include "manager/simple.h"
+
 static void shared_place(struct place *place, const char *maximum)
 {
   static cenote_driver shared;
@@ -88,6 +91,54 @@ static void what_cannot_be_shared_is_tried_once_and_remembered(void **state)
   assert_int_equal(now.fallbacks, 1);
   assert_int_equal(now.exclusive.statements, 21);
   assert_int_equal(now.simple.statements, 1);
+  place_close(&place);
+}
+
+/* A try is no wait, but what rests on the simple path is as good as free. */
+static void a_try_gets_the_connection_that_rests_on_the_simple_path(void **state)
+{
+  (void)state;
+  struct place place;
+  shared_place(&place, "1");
+  place.script.delay_ns[CENOTE_REQUEST_RESET] = 5 * CEN_NS_PER_MS; /* a round trip */
+  place_open(&place);
+  for (int i = 0; i < 10; i++) {
+    cenote_lease lease, other;
+    must_query(place.manager, i % 2 == 0 ? "SELECT 3" : "INSERT INTO t VALUES (1)");
+    must(cenote_acquire(place.manager, "try", 0, &lease, &place.error), &place.error);
+    assert_int_equal(cenote_acquire(place.manager, "try", 0, &other, &place.error), CENOTE_TIMEOUT);
+    assert_non_null(strstr(place.error.message, "1 of at most 1 leased, 0 shared"));
+    assert_int_equal(cenote_release(lease), CENOTE_OK);
+  }
+  place_close(&place);
+}
+
+static void the_managers_own_leases_are_in_no_figure(void **state)
+{
+  (void)state;
+  struct place place;
+  cenote_lease lease;
+  shared_place(&place, "2");
+  place_open(&place);
+  must(cenote_acquire(place.manager, "", -1, &lease, &place.error), &place.error);
+  assert_int_equal(cenote_release(lease), CENOTE_OK);
+  for (int i = 0; i < 5; i++) {
+    must_query(place.manager, "SELECT 3");
+    must_query(place.manager, "INSERT INTO t VALUES (1)");
+    (void)simple_yield(place.manager);
+    wait_until(statistics_of(place.manager).pipelines == 0);
+  }
+  atomic_store(&place.script.enter_status, CENOTE_UNSUPPORTED);
+  must_query(place.manager, "SELECT 3"); /* a lease that nothing comes of, and one that serves */
+  const cenote_statistics now = statistics_of(place.manager);
+  assert_int_equal(now.leases_granted, 2);
+  assert_int_equal(now.leases_released, 2);
+  assert_int_equal(now.active_leases, 0);
+  assert_int_equal(now.waiters, 0);
+  assert_int_equal(now.acquire_cancelled, 0);
+  assert_int_equal(now.acquire_refused, 0);
+  assert_true(now.hold.count <= 2);
+  assert_true(now.acquire_wait.count <= 2);
   place_close(&place);
 }
 
@@ -374,6 +425,8 @@ int main(void)
       TEST(single_statements_share_and_the_rest_has_its_own),
       TEST(without_shared_connections_all_have_their_own),
       TEST(what_cannot_be_shared_is_tried_once_and_remembered),
+      TEST(a_try_gets_the_connection_that_rests_on_the_simple_path),
+      TEST(the_managers_own_leases_are_in_no_figure),
       TEST(a_statement_refused_as_a_read_moves_and_is_remembered),
       TEST(a_write_that_may_have_run_is_never_repeated),
       TEST(a_read_whose_connection_died_runs_again),

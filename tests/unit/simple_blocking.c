@@ -118,6 +118,41 @@ static void what_does_not_stop_is_cut_off(void **state)
   place_close(&place);
 }
 
+struct hooked {
+  _Atomic int before, after;
+};
+
+static bool count_hook(void *context, cenote_hook_kind kind, void *resource, const char *reason)
+{
+  struct hooked *hooked = context;
+  (void)resource;
+  (void)reason;
+  atomic_fetch_add(&hooked->before, kind == CENOTE_HOOK_BEFORE_LEASE);
+  atomic_fetch_add(&hooked->after, kind == CENOTE_HOOK_AFTER_RELEASE);
+  return true;
+}
+
+static void a_hook_hears_the_end_of_each_shared_connection(void **state)
+{
+  (void)state;
+  struct hooked hooked = {0};
+  place_init(&place);
+  place.options.hook = count_hook;
+  place.options.hook_context = &hooked;
+  place_set(&place, "statement_timeout_ms", "30");
+  open_place("5");
+  must_say(place.manager, true, 1);
+  atomic_store(&place.script.deaf, true); /* it is cut off */
+  assert_int_equal(read_for(place.manager, "hang").status, CENOTE_STATEMENT_TIMEOUT);
+  atomic_store(&place.script.deaf, false);
+  must_say(place.manager, true, 2);
+  atomic_store(&place.script.enter_status, CENOTE_UNSUPPORTED);
+  assert_int_equal(write_for(place.manager, "SELECT 1").status, CENOTE_UNSUPPORTED);
+  place_close(&place);
+  assert_true(hooked.before >= 3);
+  assert_int_equal(hooked.before, hooked.after);
+}
+
 static void a_neighbour_that_a_cancel_hit_runs_again(void **state)
 {
   (void)state;
@@ -402,6 +437,7 @@ int main(void)
       TEST(a_statement_of_its_own_time_is_cancelled),
       TEST(a_deadline_stops_what_was_sent),
       TEST(what_does_not_stop_is_cut_off),
+      TEST(a_hook_hears_the_end_of_each_shared_connection),
       TEST(a_neighbour_that_a_cancel_hit_runs_again),
       TEST(a_slow_statement_does_not_hold_up_others),
       TEST(a_lost_write_is_of_unknown_outcome),
