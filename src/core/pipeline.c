@@ -591,6 +591,7 @@ void pipeline_submit(struct pipeline_set *set, struct pipeline_call *call, bool 
   call->gave_up_ns = call->sent_ns = 0;
   call->repeats = 0;
   call->stopped = call->rescued = call->alone = call->sent = call->answered = false;
+  call->cut_off = false;
   call->starting = call->asynchronous;
   call->status = CENOTE_OK;
   call->result = NULL;

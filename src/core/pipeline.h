@@ -152,7 +152,8 @@ struct pipeline_call {
   cenote_status status; /* NO_CONNECTION, REFUSED */
   bool sent;            /* the server may have had it, and what it did was not undone */
   bool answered;        /* the server has answered it */
-  void *result;         /* DONE */
+  bool cut_off; /* it was us who would not wait any longer: that says nothing about the server */
+  void *result; /* DONE */
   int64_t submitted_ns, sent_ns, settled_ns;
 };
 

@@ -129,6 +129,7 @@ static void leave_behind(struct pipeline_set *set, struct pipeline_call *call,
 {
   pipeline_flight_at(call->pipeline, call->flight)->call = NULL;
   set->counters.ghosts++;
+  call->cut_off = true;
   pipeline_settle(set, call, end, now_ns, wakes);
 }
 

@@ -291,6 +291,7 @@ static void lose(struct pipeline_set *set, const struct pipeline *pipeline,
   } else if (end == PIPELINE_FAILED) {
     end = set->shut && pipeline->condemned ? PIPELINE_SHUT : PIPELINE_LOST;
   }
+  call->cut_off = pipeline->condemned;
   call->status = error != NULL ? error->status : CENOTE_OK; /* OK: there is no error to tell */
   if (error != NULL) {
     *call->error = *error;

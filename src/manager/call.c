@@ -27,6 +27,7 @@ static void press_on(struct call *call, int64_t now)
   } else {
     driver->abort(call->session->connection);
     call->pressure = ABORTED;
+    call->session->cut_off = !call->check;
     call->deadline_ns = CEN_NEVER; /* the driver's promise: the request fails soon */
   }
 }
@@ -59,6 +60,7 @@ cenote_status call_run(struct session *session, cenote_request *request, int64_t
   cenote_error *told = error != NULL && error->size >= sizeof local ? error : &local;
   const int64_t start = cen_now_ns();
 
+  session->cut_off = false;
   request->deadline_ns = deadline_ns;
   cenote_step step = driver->start(session->connection, request, told);
   while (step == CENOTE_STEP_AGAIN) {

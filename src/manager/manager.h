@@ -40,6 +40,7 @@ struct session {
 
   /* the holder's */
   unsigned depth;                       /* open transactions: 1, and a savepoint each above it */
+  bool cut_off;                         /* it did not heed a cancel: call_run aborted it */
   int64_t tx_deadline_ns;               /* of the innermost of those that have a handle */
   struct cenote_transaction *innermost; /* the handles that are open, transaction.c */
 
@@ -250,6 +251,7 @@ struct statement_outcome {
   cenote_lease lease;    /* {0}: none */
   cenote_status status;
   const cenote_error *error; /* or NULL */
+  bool cut_off;              /* the connection, by our own patience: see statement_note */
   int64_t waited_ns, took_ns;
 };
 void statement_note(struct cenote_manager *manager, const struct statement_outcome *outcome);

@@ -229,6 +229,7 @@ void query_note_simple(const struct query_plan *plan, cenote_status status,
                                                             .operation = plan->operation,
                                                             .status = status,
                                                             .error = error,
+                                                            .cut_off = outcome->cut_off,
                                                             .waited_ns = outcome->waited_ns,
                                                             .took_ns = outcome->took_ns});
 }

@@ -53,6 +53,7 @@ static void execution_done(struct run *run, cenote_status status, cenote_error *
                                                .lease = run->entry.lease,
                                                .status = status,
                                                .error = error,
+                                               .cut_off = run->pressure == RUN_ABORTED,
                                                .took_ns = cen_now_ns() - run->start_ns});
   }
   if (status == CENOTE_OK) {

@@ -26,6 +26,7 @@ struct simple_request {
 
 struct simple_outcome {
   enum cen_fate fate;
+  bool cut_off;           /* by our own patience, not by the database */
   bool read_only_refused; /* 25006 on a session of ours that refuses to write: it is no read */
   int64_t waited_ns;      /* until it was sent */
   int64_t took_ns;        /* from then on */
@@ -74,7 +75,7 @@ void simple_drain(struct cenote_manager *manager);
 
 struct simple_figures {
   int64_t pipelines, in_flight;
-  uint32_t waiters; /* of the pool's: ours */
+  uint32_t waiters;          /* of the pool's: ours */
   uint64_t grants, releases; /* of the pool's leases, ours: to be set aside in its figures */
   uint64_t reruns;
 };

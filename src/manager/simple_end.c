@@ -90,6 +90,7 @@ cenote_status simple_end(struct simple *simple, struct simple_call *call, cenote
   *outcome = (struct simple_outcome){.fate = core->answered ? CEN_FATE_ANSWERED
                                              : core->sent   ? CEN_FATE_UNKNOWN
                                                             : CEN_FATE_NOT_RUN,
+                                     .cut_off = core->cut_off,
                                      .waited_ns = sent_ns - core->submitted_ns,
                                      .took_ns = core->settled_ns - sent_ns};
   *result = core->result;

@@ -97,12 +97,16 @@ static void log_statement(struct cenote_manager *manager, const struct statement
   }
 }
 
-/* By us, at the lease's deadline: that says nothing about the database. */
+/* By us, at the lease's deadline or because it did not heed a cancel. A function may be stubborn on
+ * a database that is well; where it is not, the next connect tells. */
 static bool was_cut_off(struct cenote_manager *manager, const struct statement_outcome *outcome)
 {
   struct slot_obituary obituary;
   const bool lost =
       outcome->status == CENOTE_CONNECTION_LOST || outcome->status == CENOTE_OUTCOME_UNKNOWN;
+  if (outcome->cut_off) {
+    return lost || outcome->status == CENOTE_STATEMENT_TIMEOUT;
+  }
   return lost && outcome->lease.generation != 0 &&
          pool_was_taken(&manager->pool, outcome->lease.slot, outcome->lease.generation, &obituary);
 }
@@ -139,6 +143,7 @@ cenote_status statement_run(struct entry *entry, const char *sql, const cenote_v
                                                              .lease = entry->lease,
                                                              .status = status,
                                                              .error = error,
+                                                             .cut_off = entry->session->cut_off,
                                                              .took_ns = cen_now_ns() - start});
   return status;
 }

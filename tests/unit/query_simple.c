@@ -94,6 +94,43 @@ static void what_cannot_be_shared_is_tried_once_and_remembered(void **state)
   place_close(&place);
 }
 
+/* What does not heed a cancel, on a database that is well. */
+static void a_stubborn_statement_opens_no_breaker(void **state)
+{
+  (void)state;
+  const cenote_hint hints[] = {CENOTE_HINT_SIMPLE, CENOTE_HINT_POOL};
+  const char *const texts[] = {"SELECT 1", "INSERT INTO t VALUES (1)"};
+  for (int i = 0; i < 6; i++) {
+    struct place place;
+    cenote_query_options options = CENOTE_QUERY_OPTIONS_INIT;
+    const bool asynchronous = i >= 4;
+    shared_place(&place, "2");
+    place_set(&place, "breaker_failures", "1");
+    place_set(&place, "statement_timeout_ms", "20");
+    place_set(&place, "cancel_timeout_ms", "20");
+    place_set(&place, "retries", "0");
+    options.hint = hints[i % 2];
+    place_open(&place);
+    place.script.delay_ns[CENOTE_REQUEST_EXECUTE] = 60 * 1000 * CEN_NS_PER_MS;
+    atomic_store(&place.script.deaf, true);
+    for (int k = 0; k < 4; k++) {
+      if (asynchronous) {
+        struct answer answer = {0};
+        ask(place.manager, texts[k % 2], &options, &answer);
+        wait_for(&answer);
+        assert_int_not_equal(answer.status, CENOTE_OK);
+      } else {
+        assert_int_not_equal(query(&place, texts[i / 2], &options), CENOTE_OK);
+      }
+    }
+    place.script.delay_ns[CENOTE_REQUEST_EXECUTE] = 0;
+    atomic_store(&place.script.deaf, false);
+    assert_int_equal(statistics_of(place.manager).breaker, CENOTE_BREAKER_CLOSED);
+    assert_int_equal(must_query(place.manager, "SELECT 3"), 3);
+    place_close(&place);
+  }
+}
+
 /* A try is no wait, but what rests on the simple path is as good as free. */
 static void a_try_gets_the_connection_that_rests_on_the_simple_path(void **state)
 {
@@ -425,6 +462,7 @@ int main(void)
       TEST(single_statements_share_and_the_rest_has_its_own),
       TEST(without_shared_connections_all_have_their_own),
       TEST(what_cannot_be_shared_is_tried_once_and_remembered),
+      TEST(a_stubborn_statement_opens_no_breaker),
       TEST(a_try_gets_the_connection_that_rests_on_the_simple_path),
       TEST(the_managers_own_leases_are_in_no_figure),
       TEST(a_statement_refused_as_a_read_moves_and_is_remembered),
