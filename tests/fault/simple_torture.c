@@ -42,7 +42,7 @@ struct statement {
   _Atomic int told;
   cenote_status status;
   int64_t answer;
-  char message[400];
+  char message[2600];
   cenote_ticket ticket;
 };
 

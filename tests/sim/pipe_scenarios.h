@@ -9,6 +9,7 @@
 
 #define PIPE_SCENARIOS(X)                             \
   X(a_single_caller_drives_itself)                    \
+  X(leader_leaves)                                    \
   X(leader_leaves_with_its_answer)                    \
   X(leader_leaves_by_its_deadline)                    \
   X(loop_takes_over_from_the_last_leader)             \

@@ -116,6 +116,47 @@ void leader_leaves_by_its_deadline(void **state)
                                              .copies = 2});
 }
 
+/* ---------------------------------------------------------------------- leader_leaves */
+
+static void may_wait_for_cancels(struct pipe_config *config)
+{
+  one_reader(config);
+  config->limits.cancel_ns = 20 * SIM_MS;
+}
+
+/* It drives, and what it waits for is the oldest: it is cancelled, and goes when that is answered.
+ * One who was stopped until the answer was there has it. */
+static void overdue_leader(void *unused)
+{
+  (void)unused;
+  warm(false);
+  begin_at(0);
+  const struct order *order = play_read(30 * SIM_MS, SIM_MS);
+  EXPECT(order->end == PIPELINE_TIMEOUT ||
+         (order->end == PIPELINE_DONE && pipe_world->config.sim.delay_every != 0));
+  client_finished();
+}
+
+/* Stopped for too long, nobody could cancel in time, and the connection was cut off. */
+static void left_behind(void *unused)
+{
+  (void)unused;
+  begin_at(20 * SIM_US);
+  const struct order *order = play_read(100 * SIM_US, 0);
+  EXPECT(order->end == PIPELINE_DONE ||
+         (order->end == PIPELINE_LOST && pipe_world->config.sim.delay_every != 0));
+  client_finished();
+}
+
+void leader_leaves(void **state)
+{
+  (void)state;
+  pipe_scenario_play(&(struct pipe_scenario){.name = __func__,
+                                             .set = may_wait_for_cancels,
+                                             .body = {overdue_leader, left_behind},
+                                             .copies = 4});
+}
+
 /* -------------------------------------------------- loop_takes_over_from_the_last_leader */
 
 static void leads_and_goes(void *unused)
