@@ -83,7 +83,9 @@ typedef enum cenote_hook_kind {
 
 /* `resource` is what cenote_lease_resource answers (sqlite3*, PGconn*, or the
  * caller's own). false from CONNECTED or BEFORE_LEASE rejects the connection:
- * it is closed with reason "hook". Never called under a lock. What CONNECTED
+ * it is closed with reason "hook". BEFORE_LEASE and AFTER_RELEASE also run for
+ * connections that single statements share, when the manager takes one for
+ * that and when it gives it back. Never called under a lock. What CONNECTED
  * sets in the session lasts until the session is reset the first time: put
  * lasting settings into the URL or the role. */
 typedef bool (*cenote_hook)(void *context, cenote_hook_kind kind, void *resource,
@@ -189,8 +191,8 @@ typedef struct cenote_lease {
 
 /*
  * Acquires a connection. operation_id: NULL or a short text that says what
- * for (copied, cut at 128 bytes). timeout_ms: 0 does not wait; negative: the
- * setting. CENOTE_TIMEOUT's message contains "timeout", CENOTE_SHUTTING_DOWN's
+ * for (copied, cut at 128 bytes). timeout_ms: 0 does not wait (but up to 50 ms
+ * for one that only rests on the simple path); negative: the setting. CENOTE_TIMEOUT's message contains "timeout", CENOTE_SHUTTING_DOWN's
  * "shutting down"; error->details say who holds the connections, what
  * connects since when and what the server last answered. Blocks the calling
  * thread: with external_loop, and inside a callback of the manager's own
@@ -356,6 +358,7 @@ CENOTE_API cenote_status cenote_rollback(cenote_transaction *transaction, cenote
 /*
  * What the caller knows of a statement. It can move a statement to a connection of its own; it
  * never moves one onto a shared connection that Cenote does not find safe there (docs/routing.md).
+ * There are more names than ways: a host says what it knows, not where that goes.
  */
 typedef enum cenote_hint {
   CENOTE_HINT_NONE,        /* decided from the text */
@@ -377,8 +380,10 @@ typedef struct cenote_query_options {
   unsigned flags;
   int64_t
       timeout_ms; /* one deadline for waiting, connecting, retrying and executing; 0 or negative:
-                           acquire_timeout_ms + statement_timeout_ms */
-  int64_t remaining_ms; /* what is left of the invocation; 0 or negative: not given */
+                           acquire_timeout_ms + statement_timeout_ms, and each wait for a connection
+                           ends after acquire_timeout_ms. With statement_timeout_ms = 0 only that */
+  int64_t remaining_ms; /* what is left of the invocation; 0 or negative: not given, so do not ask
+                           when nothing is left */
   int64_t retries;      /* of transient failures, after the first try; negative: the setting */
 } cenote_query_options;
 
