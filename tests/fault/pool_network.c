@@ -338,6 +338,31 @@ struct passenger {
   unsigned wrong;
 };
 
+/* Without a lease: on shared connections, as far as a pooler lets any be shared. Reads cannot be kept
+ * from writing there, for the session is not ours. */
+static void ride_without_lease(struct passenger *p, int i)
+{
+  char tag[64];
+  cenote_result *result;
+  cenote_query_options options = CENOTE_QUERY_OPTIONS_INIT;
+  cenote_error error = CENOTE_ERROR_INIT;
+  snprintf(tag, sizeof tag, "simple %u/%d", p->number, i);
+  const cenote_value args[] = {cenote_text(tag), cenote_integer(i)};
+  cenote_status status =
+      cenote_query(rig.manager, "select $1::text, $2::int + 1", args, 2, NULL, &result, &error);
+  p->wrong += status != CENOTE_OK || strcmp(cenote_result_text(result, 0, 0), tag) != 0 ||
+              cenote_result_integer(result, 0, 1) != i + 1;
+  cenote_result_free(result);
+  status = cenote_query(rig.manager, "insert into simple_rides (tag, n) values ($1, $2)", args, 2,
+                        NULL, NULL, &error);
+  p->wrong += status != CENOTE_OK;
+  if (p->number == 1 && i % 20 == 19) { /* its time-out is nobody else's */
+    options.timeout_ms = 200;
+    status = cenote_query(rig.manager, "select pg_sleep(30)", NULL, 0, &options, NULL, &error);
+    p->wrong += status != CENOTE_STATEMENT_TIMEOUT && status != CENOTE_TIMEOUT; /* not sent yet */
+  }
+}
+
 static void ride(void *context)
 {
   struct passenger *p = context;
@@ -371,6 +396,7 @@ static void ride(void *context)
     }
     p->wrong += status != CENOTE_OK;
     p->wrong += cenote_release(lease) != CENOTE_OK;
+    ride_without_lease(p, i);
   }
 }
 
@@ -379,7 +405,7 @@ static void ride_behind(const char *pooler)
   enum { PASSENGERS = 8 };
   struct rig_thread threads[PASSENGERS];
   struct passenger passengers[PASSENGERS];
-  admin_run("delete from rides");
+  admin_run("delete from rides; delete from simple_rides");
   rig.options = (cenote_options)CENOTE_OPTIONS_INIT;
   rig_open(&rig, rig_var("PGBOUNCER_URL"), "max_connections", "5", "transaction_pooler", pooler,
            "statement_timeout_ms", "1000", NULL);
@@ -392,6 +418,9 @@ static void ride_behind(const char *pooler)
     assert_int_equal(passengers[i].wrong, 0);
   }
   assert_int_equal(admin_integer("select count(*) from rides"), PASSENGERS * 20);
+  assert_int_equal(admin_integer("select count(distinct tag) from simple_rides"), PASSENGERS * 40);
+  assert_int_equal(admin_integer("select count(*) from simple_rides"), PASSENGERS * 40);
+  assert_true(rig_statistics(rig.manager).simple.statements > 0);
   rig_close(&rig);
 }
 
@@ -458,7 +487,8 @@ int main(void)
     return pg_fixture_skip(&rig_server);
   }
   admin_run("create table once (n int); grant all on once to app;"
-            "create table rides (tag text, n int); grant all on rides to app");
+            "create table rides (tag text, n int); grant all on rides to app;"
+            "create table simple_rides (tag text, n int); grant all on simple_rides to app");
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(slow_network_serves, proxy_up, proxy_down),
       cmocka_unit_test_setup_teardown(silent_network_ends_at_the_time_out, proxy_up, proxy_down),
