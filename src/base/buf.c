@@ -60,6 +60,17 @@ void cen_buf_add(struct cen_buf *buf, const void *bytes, size_t size)
   buf->data[buf->size] = '\0';
 }
 
+char *cen_buf_room(struct cen_buf *buf, size_t size)
+{
+  if (!buf_reserve(buf, size)) {
+    return NULL;
+  }
+  char *room = buf->data + buf->size;
+  buf->size += size;
+  buf->data[buf->size] = '\0';
+  return room;
+}
+
 void cen_buf_text(struct cen_buf *buf, const char *text)
 {
   cen_buf_add(buf, text, strlen(text));

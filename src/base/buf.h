@@ -20,6 +20,9 @@ struct cen_buf {
 void cen_buf_init(struct cen_buf *buf, size_t ceiling);
 void cen_buf_deinit(struct cen_buf *buf);
 void cen_buf_add(struct cen_buf *buf, const void *bytes, size_t size);
+/* So many more bytes, counted already, for the caller to fill before anything else is added. NULL
+ * after a failure. */
+char *cen_buf_room(struct cen_buf *buf, size_t size);
 void cen_buf_text(struct cen_buf *buf, const char *text);
 void cen_buf_char(struct cen_buf *buf, char byte);
 void cen_buf_format(struct cen_buf *buf, const char *format, ...)
