@@ -5,15 +5,24 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { CANCEL_TIMEOUT_MS = 2000 };
 
+const char *rig_setting(const void *settings, const char *name)
+{
+  (void)settings;
+  return strcmp(name, "simple_wire") == 0 ? getenv("CENOTE_TEST_SIMPLE_WIRE") : NULL;
+}
+
 cenote_status rig_open(struct rig *rig, const cenote_driver *driver, const char *url, void *context,
                        cenote_error *error)
 {
-  *rig = (struct rig){.driver = driver,
-                      .params = {.size = sizeof(rig->params), .url = url, .context = context}};
+  *rig = (struct rig){
+      .driver = driver,
+      .params = {
+          .size = sizeof(rig->params), .url = url, .context = context, .setting = rig_setting}};
   if (!driver->shared_new) {
     return CENOTE_OK;
   }

@@ -15,6 +15,9 @@ struct rig {
   void *shared;
 };
 
+/* The setting simple_wire, if the environment has CENOTE_TEST_SIMPLE_WIRE: tests run with both. */
+const char *rig_setting(const void *settings, const char *name);
+
 /* Makes the shared state; `context` goes to params.context. */
 cenote_status rig_open(struct rig *rig, const cenote_driver *driver, const char *url, void *context,
                        cenote_error *error);

@@ -18,7 +18,7 @@ static const char *setting(const void *settings, const char *name)
       return at[1];
     }
   }
-  return NULL;
+  return rig_setting(NULL, name);
 }
 
 static void log_line(void *context, cenote_log_level level, const char *line)

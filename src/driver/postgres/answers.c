@@ -1,6 +1,6 @@
 /* answers.c - what comes back while requests are in flight: whose it is, and what it means. */
 #include "base/error.h"
-#include "driver/postgres/pipe.h"
+#include "driver/postgres/wire.h"
 #include "net/clock.h"
 
 #include <poll.h>
@@ -51,14 +51,16 @@ void pg_pipe_head(cenote_connection *c)
   c->columns_told = c->retry = false;
   c->use_prepared = head->prepared;
   pg_cancel_shield(c, pg_flight_is_hidden(head));
-  if (head->commands == 1) {
+  if (c->wire) {
+    pg_wire_head(c->wire, head);
+  } else if (head->commands == 1) {
     (void)PQsetSingleRowMode(c->conn);
   }
 }
 
 /* ---------------------------------------------------------------------------- what came */
 
-static cenote_answer lose(cenote_connection *c, cenote_error *error)
+cenote_answer pg_pipe_lose(cenote_connection *c, cenote_error *error)
 {
   struct pg_pipe *pipe = c->pipe;
   pipe->dead = true;
@@ -84,7 +86,7 @@ static cenote_answer lose(cenote_connection *c, cenote_error *error)
 }
 
 /* libpq and we no longer agree on which answer is whose: nothing can be trusted. */
-static void lose_sync(cenote_connection *c, const char *what)
+void pg_pipe_lose_sync(cenote_connection *c, const char *what)
 {
   c->pipe->dead = true;
   if (!c->goodbye[0]) {
@@ -106,7 +108,7 @@ static void forget_plan(cenote_connection *c, const struct pg_flight *head, bool
 }
 
 /* It was not run, or what it read with others came to nothing. */
-static void passed_over(cenote_connection *c)
+void pg_pipe_passed_over(cenote_connection *c)
 {
   cenote_error *failure = pg_failure(c, CENOTE_DATABASE);
   (void)cenote_error_set(failure, CENOTE_DATABASE, "another statement of its batch failed");
@@ -115,13 +117,13 @@ static void passed_over(cenote_connection *c)
   c->retry = true;
 }
 
-static void run_failed(cenote_connection *c, const PGresult *result)
+static void run_failed(cenote_connection *c, const struct pg_said *said)
 {
   struct pg_pipe *pipe = c->pipe;
   const struct pg_flight *head = pg_flight_at(pipe, 0);
   pg_batch_failed(pipe);
   if (head->shares && pipe->ended >= head->commands) { /* at the sync point: whose fault is it? */
-    passed_over(c);
+    pg_pipe_passed_over(c);
     return;
   }
   if (head->prepares && pipe->ended == 0) {
@@ -130,18 +132,18 @@ static void run_failed(cenote_connection *c, const PGresult *result)
     statement->refused = statement->refused < REFUSED_MOST ? statement->refused : REFUSED_MOST;
     statement->uses = 0;
     forget_plan(c, head, false);
-  } else if (pg_is_stale(c, result)) {
-    forget_plan(c, head, strcmp(pg_field(result, PG_DIAG_SQLSTATE), "0A000") == 0);
+  } else if (pg_is_stale(c, said)) {
+    forget_plan(c, head, strcmp(pg_said(said, PG_DIAG_SQLSTATE), "0A000") == 0);
     c->retry = true;
   }
-  pg_execute_error(c, result);
+  pg_execute_said(c, said);
 }
 
-static void got_error(cenote_connection *c, const PGresult *result)
+void pg_pipe_error(cenote_connection *c, const struct pg_said *said)
 {
   struct pg_pipe *pipe = c->pipe;
-  const char *sqlstate = pg_field(result, PG_DIAG_SQLSTATE);
-  const char *severity = pg_field(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+  const char *sqlstate = pg_said(said, PG_DIAG_SQLSTATE);
+  const char *severity = pg_said(said, PG_DIAG_SEVERITY_NONLOCALIZED);
   if (!*sqlstate && PQstatus(c->conn) != CONNECTION_OK) {
     pipe->dead = true; /* libpq's words for a lost connection */
     return;
@@ -150,9 +152,9 @@ static void got_error(cenote_connection *c, const PGresult *result)
     pg_pipe_drop_failure(c);
     pipe->dead = pipe->fatal = true;
   }
-  pg_note_error(c, result);
+  pg_note_error(c, said);
   if (!pipe->dead) {
-    run_failed(c, result);
+    run_failed(c, said);
   }
 }
 
@@ -171,22 +173,22 @@ static void got_result(cenote_connection *c, PGresult *result)
   const struct pg_flight *head = pg_flight_at(pipe, 0);
   switch (PQresultStatus(result)) {
   case PGRES_FATAL_ERROR:
-    got_error(c, result);
+    pg_pipe_error(c, &(struct pg_said){.result = result});
     break;
   case PGRES_PIPELINE_ABORTED:
     if (c->failed != CENOTE_OK) {
       break; /* its own preparation */
     }
     if (head->shares) {
-      passed_over(c);
+      pg_pipe_passed_over(c);
     } else {
-      lose_sync(c, "the server did not run what it was sent");
+      pg_pipe_lose_sync(c, "the server did not run what it was sent");
     }
     break;
   case PGRES_COPY_IN:
   case PGRES_COPY_OUT:
   case PGRES_COPY_BOTH:
-    lose_sync(c, "COPY cannot be pipelined");
+    pg_pipe_lose_sync(c, "COPY cannot be pipelined");
     break;
   default:
     if (head->kind == FLIGHT_READ_ONLY) {
@@ -204,7 +206,7 @@ static void command_ended(cenote_connection *c)
   struct pg_pipe *pipe = c->pipe;
   pipe->ended++;
   if (pipe->nulls++ > 0 || pipe->count == 0) {
-    lose_sync(c, "the connection is out of step with the server");
+    pg_pipe_lose_sync(c, "the connection is out of step with the server");
   } else if (pg_flight_at(pipe, 0)->prepares && pipe->ended == 1) {
     (void)PQsetSingleRowMode(c->conn);
   } else {
@@ -224,7 +226,7 @@ static void read_only_answered(cenote_connection *c)
            "something stands between us and PostgreSQL's sessions: no session is made read-only");
   }
   if (!c->pipe->is_read_only) {
-    lose_sync(c, "the session is not the one that we logged in to");
+    pg_pipe_lose_sync(c, "the session is not the one that we logged in to");
   } else if (c->pipe->may_batch) {
     c->pipe->batch = c->shared->batch;
   }
@@ -232,18 +234,18 @@ static void read_only_answered(cenote_connection *c)
 
 /* The sync's answer, or one of a batch has ended: the oldest flight is over. NONE: it was a hidden
  * one. */
-static cenote_answer head_ended(cenote_connection *c, cenote_error *error)
+cenote_answer pg_pipe_head_ended(cenote_connection *c, cenote_error *error)
 {
   struct pg_pipe *pipe = c->pipe;
   struct pg_flight head = *pg_flight_at(pipe, 0);
   cenote_answer answer = CENOTE_ANSWER_DONE;
   if (pipe->ended < head.commands) {
-    lose_sync(c, "an answer of the server is missing");
+    pg_pipe_lose_sync(c, "an answer of the server is missing");
   } else if (head.kind == FLIGHT_READ_ONLY) {
     read_only_answered(c);
   }
   if (pipe->dead) {
-    return lose(c, error);
+    return pg_pipe_lose(c, error);
   }
   if (c->failed && !pg_flight_is_hidden(&head)) {
     answer = c->retry ? CENOTE_ANSWER_REPEAT : CENOTE_ANSWER_FAILED;
@@ -305,21 +307,21 @@ static cenote_answer read_results(cenote_connection *c, cenote_error *error)
   while ((result = next_result(c)) != NULL || pipe->over) {
     if (pipe->over) { /* never a hidden one */
       pipe->over = false;
-      return head_ended(c, error);
+      return pg_pipe_head_ended(c, error);
     }
     ExecStatusType status = PQresultStatus(result);
     bool was_fine = c->failed == CENOTE_OK;
     if (status != PGRES_PIPELINE_SYNC) {
       got_result(c, result);
     } else if (!pg_flight_at(pipe, 0)->synced) {
-      lose_sync(c, "an answer of the server is missing");
+      pg_pipe_lose_sync(c, "an answer of the server is missing");
     }
     PQclear(result);
     if (pipe->dead) {
       break;
     }
     if (status == PGRES_PIPELINE_SYNC) {
-      cenote_answer answer = head_ended(c, error);
+      cenote_answer answer = pg_pipe_head_ended(c, error);
       if (answer != CENOTE_ANSWER_NONE) {
         return answer;
       }
@@ -332,7 +334,7 @@ static cenote_answer read_results(cenote_connection *c, cenote_error *error)
     }
   }
   bool gone = pipe->dead || PQstatus(c->conn) != CONNECTION_OK;
-  return gone ? lose(c, error) : CENOTE_ANSWER_NONE;
+  return gone ? pg_pipe_lose(c, error) : CENOTE_ANSWER_NONE;
 }
 
 cenote_answer pg_pipe_read(cenote_connection *c, short revents, cenote_error *error)
@@ -343,7 +345,10 @@ cenote_answer pg_pipe_read(cenote_connection *c, short revents, cenote_error *er
     return CENOTE_ANSWER_LOST;
   }
   if (pipe->dead || atomic_load(&c->aborted)) {
-    return lose(c, error);
+    return pg_pipe_lose(c, error);
+  }
+  if (c->wire) {
+    return pg_wire_read(c, revents, error);
   }
   bool pending = pipe->tls && SSL_pending(pipe->tls) > 0;
   c->more = false;

@@ -91,14 +91,15 @@ bool pg_args_build(cenote_connection *c, const cenote_request *request, struct p
     bool blob = arg->type == CENOTE_BLOB;
     args->formats[i] = blob;
     args->types[i] = blob ? OID_BYTEA : 0;
-    args->lengths[i] = blob ? (int)arg->size : 0;
+    args->lengths[i] = blob ? (int)arg->size : 0; /* of text, libpq looks itself */
     if (blob) {
       args->values[i] = arg->size > 0 ? arg->as.blob : "";
     } else if (arg->type == CENOTE_NULL) {
       args->values[i] = NULL;
     } else {
       args->values[i] = text;
-      text += pg_arg_text(arg, text) + 1;
+      args->lengths[i] = (int)pg_arg_text(arg, text);
+      text += args->lengths[i] + 1;
     }
   }
   return true;

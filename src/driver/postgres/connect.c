@@ -252,15 +252,15 @@ static void words_deinit(struct words *words)
 
 /* ------------------------------------------------------------------------------ connecting */
 
-static void on_notice(void *context, const PGresult *result)
+void pg_notice(cenote_connection *c, const struct pg_said *said)
 {
-  cenote_connection *c = context;
-  const char *severity = pg_field(result, PG_DIAG_SEVERITY_NONLOCALIZED);
-  const char *sqlstate = pg_field(result, PG_DIAG_SQLSTATE);
+  const char *severity = pg_said(said, PG_DIAG_SEVERITY_NONLOCALIZED);
+  const char *sqlstate = pg_said(said, PG_DIAG_SQLSTATE);
+  const char *message = pg_said(said, PG_DIAG_MESSAGE_PRIMARY);
   /* An error that comes between statements arrives as a notice: the server says goodbye. */
   if (pg_error_poisons(sqlstate, severity)) {
     atomic_store(&c->broken, true);
-    snprintf(c->goodbye, sizeof(c->goodbye), "%s", pg_field(result, PG_DIAG_MESSAGE_PRIMARY));
+    snprintf(c->goodbye, sizeof(c->goodbye), "%s", message);
     snprintf(c->goodbye_state, sizeof(c->goodbye_state), "%s", sqlstate);
     pg_pipe_dead(c);
   }
@@ -271,8 +271,12 @@ static void on_notice(void *context, const PGresult *result)
     snprintf(c->goodbye_state, sizeof(c->goodbye_state), "08P01");
     pg_pipe_dead(c);
   }
-  pg_log(c, CENOTE_LOG_DEBUG, "postgres says: %s %s: %s", severity, sqlstate,
-         pg_field(result, PG_DIAG_MESSAGE_PRIMARY));
+  pg_log(c, CENOTE_LOG_DEBUG, "postgres says: %s %s: %s", severity, sqlstate, message);
+}
+
+static void on_notice(void *context, const PGresult *result)
+{
+  pg_notice(context, &(struct pg_said){.result = result});
 }
 
 /* Every candidate gets an equal part of the time that is left, the last one all of it. */

@@ -12,6 +12,13 @@ const char *pg_field(const PGresult *result, int code)
   return text ? text : "";
 }
 
+const char *pg_said(const struct pg_said *said, int code)
+{
+  const char *text = said->result ? PQresultErrorField(said->result, code)
+                                  : cen_pg_field(said->message, (char)code);
+  return text ? text : "";
+}
+
 static bool starts(const char *text, const char *with)
 {
   return strncmp(text, with, strlen(with)) == 0;
@@ -50,26 +57,26 @@ static bool names_parameters(const char *context)
   return strstr(context, "parameter") != NULL && strstr(context, "$1") != NULL;
 }
 
-void pg_error_from_result(const PGresult *result, cenote_status status, cenote_error *error)
+void pg_error_said(const struct pg_said *said, cenote_status status, cenote_error *error)
 {
   static const char order[] = "SVCnstcdPHDWqpRFL";
-  const char *message = pg_field(result, PG_DIAG_MESSAGE_PRIMARY);
-  if (!*message) {
-    message = PQresultErrorMessage(result);
+  const char *message = pg_said(said, PG_DIAG_MESSAGE_PRIMARY);
+  if (!*message && said->result) {
+    message = PQresultErrorMessage(said->result);
   }
   (void)cenote_error_set(error, status, "%s", message);
-  const char *sqlstate = pg_field(result, PG_DIAG_SQLSTATE);
+  const char *sqlstate = pg_said(said, PG_DIAG_SQLSTATE);
   cen_error_sqlstate(error, sqlstate);
   if (status == CENOTE_DATABASE) {
     error->retryable = state_is_retryable(sqlstate);
   }
   for (const char *code = order; *code; code++) {
-    const char *text = PQresultErrorField(result, *code);
-    if (text && !(*code == PG_DIAG_CONTEXT && names_parameters(text))) {
+    const char *text = pg_said(said, *code);
+    if (*text && !(*code == PG_DIAG_CONTEXT && names_parameters(text))) {
       cenote_error_add_field(error, *code, text);
     }
   }
-  const char *hint = pg_field(result, PG_DIAG_MESSAGE_HINT);
+  const char *hint = pg_said(said, PG_DIAG_MESSAGE_HINT);
   if (*hint) {
     cen_error_details(error, "hint: %s", hint);
   }

@@ -58,7 +58,10 @@ static cenote_status lost_status(cenote_connection *c)
 void pg_lost_words(cenote_connection *c, cenote_status status, cenote_error *error)
 {
   char said[300];
-  const char *words = c->goodbye[0] ? c->goodbye : c->conn ? PQerrorMessage(c->conn) : "";
+  /* While we speak the protocol ourselves, libpq's words are about something else. */
+  const char *words = c->goodbye[0]         ? c->goodbye
+                      : c->conn && !c->wire ? PQerrorMessage(c->conn)
+                                            : "";
   pg_tidy_message(words, said, sizeof(said));
   (void)cenote_error_set(error, status, "%s%s%s", cenote_status_text(status), said[0] ? ": " : "",
                          said);
@@ -182,10 +185,10 @@ static bool drain_copy(cenote_connection *c)
   }
 }
 
-void pg_note_error(cenote_connection *c, const PGresult *result)
+void pg_note_error(cenote_connection *c, const struct pg_said *said)
 {
-  const char *severity = pg_field(result, PG_DIAG_SEVERITY_NONLOCALIZED);
-  const char *sqlstate = pg_field(result, PG_DIAG_SQLSTATE);
+  const char *severity = pg_said(said, PG_DIAG_SEVERITY_NONLOCALIZED);
+  const char *sqlstate = pg_said(said, PG_DIAG_SQLSTATE);
   if (!*sqlstate) {
     return; /* libpq's own; the connection's status tells */
   }
@@ -194,7 +197,7 @@ void pg_note_error(cenote_connection *c, const PGresult *result)
     if (severity[0] != 'E') { /* FATAL, PANIC: this session is over */
       cenote_error *failure = pg_failure(c, c->pipe ? CENOTE_CONNECTION_LOST : lost_status(c));
       if (failure) {
-        pg_error_from_result(result, c->failed, failure);
+        pg_error_said(said, c->failed, failure);
       }
     }
   }
@@ -224,7 +227,7 @@ static void dispatch(cenote_connection *c, PGresult *result)
     return;
   }
   if (status == PGRES_FATAL_ERROR) {
-    pg_note_error(c, result);
+    pg_note_error(c, &(struct pg_said){.result = result});
     if (PQstatus(c->conn) != CONNECTION_OK && !*pg_field(result, PG_DIAG_SQLSTATE)) {
       return; /* libpq's words for a lost connection; pg_lost has them too */
     }

@@ -121,7 +121,7 @@ cenote_step pg_execute_start(cenote_connection *c, cenote_error *error)
 
 enum { FEW_COLUMNS = 16 };
 
-static bool cells_reserve(cenote_connection *c, size_t count)
+bool pg_cells_reserve(cenote_connection *c, size_t count)
 {
   if (count <= c->cell_count) {
     return true;
@@ -135,7 +135,7 @@ static bool cells_reserve(cenote_connection *c, size_t count)
 }
 
 /* The sink wants no more: what is still to come is cancelled and read past. */
-static void sink_failed(cenote_connection *c, cenote_status status, const cenote_error *why)
+void pg_sink_failed(cenote_connection *c, cenote_status status, const cenote_error *why)
 {
   cenote_error *failure = pg_failure(c, status);
   cen_error_copy(failure, why);
@@ -157,7 +157,7 @@ static void tell_columns(cenote_connection *c, const PGresult *result)
   cenote_column *columns = count <= FEW_COLUMNS ? few : calloc((size_t)count, sizeof(*columns));
   if (!columns) {
     (void)cenote_error_set(&why, CENOTE_NO_MEMORY, "out of memory for the columns");
-    sink_failed(c, CENOTE_NO_MEMORY, &why);
+    pg_sink_failed(c, CENOTE_NO_MEMORY, &why);
     return;
   }
   for (int i = 0; i < count; i++) {
@@ -168,7 +168,7 @@ static void tell_columns(cenote_connection *c, const PGresult *result)
     free(columns);
   }
   if (status != CENOTE_OK) {
-    sink_failed(c, status, &why);
+    pg_sink_failed(c, status, &why);
   }
 }
 
@@ -187,7 +187,7 @@ static void tell_row(cenote_connection *c, const PGresult *result, int row)
   size_t count = (size_t)PQnfields(result);
   bool raw = (c->request->flags & CENOTE_REQUEST_RAW_TEXT) != 0;
   void **kept = NULL; /* blobs in PostgreSQL's old notation need memory of their own */
-  bool memory = cells_reserve(c, count);
+  bool memory = pg_cells_reserve(c, count);
   for (size_t i = 0; memory && i < count; i++) {
     void *own = NULL;
     memory = pg_cell(result, row, (int)i, raw, &c->cells[i], &own);
@@ -203,7 +203,7 @@ static void tell_row(cenote_connection *c, const PGresult *result, int row)
              : cenote_error_set(&why, CENOTE_NO_MEMORY, "out of memory while reading a row");
   free_kept(kept, count);
   if (status != CENOTE_OK) {
-    sink_failed(c, status, &why);
+    pg_sink_failed(c, status, &why);
   }
 }
 
@@ -216,13 +216,17 @@ static int64_t affected_rows(PGresult *result)
   return strtoll(PQcmdTuples(result), NULL, 10);
 }
 
-static void complete(cenote_connection *c, PGresult *result)
+void pg_complete(cenote_connection *c, const char *tag, int64_t affected)
 {
-  const char *tag = PQcmdStatus(result);
   pg_session_used(c, tag);
   if (!c->failed && c->request->sink) {
-    cenote_sink_complete(c->request->sink, affected_rows(result), 0, tag);
+    cenote_sink_complete(c->request->sink, affected, 0, tag);
   }
+}
+
+static void complete(cenote_connection *c, PGresult *result)
+{
+  pg_complete(c, PQcmdStatus(result), affected_rows(result));
 }
 
 static bool cancelled(cenote_connection *c)
@@ -235,17 +239,22 @@ static bool cancelled(cenote_connection *c)
 
 void pg_execute_error(cenote_connection *c, const PGresult *result)
 {
-  const char *sqlstate = pg_field(result, PG_DIAG_SQLSTATE);
+  pg_execute_said(c, &(struct pg_said){.result = result});
+}
+
+void pg_execute_said(cenote_connection *c, const struct pg_said *said)
+{
+  const char *sqlstate = pg_said(said, PG_DIAG_SQLSTATE);
   cenote_status status = CENOTE_DATABASE;
   if (strcmp(sqlstate, "57014") == 0) {
-    bool timeout = strstr(pg_field(result, PG_DIAG_MESSAGE_PRIMARY), "statement timeout") != NULL;
+    bool timeout = strstr(pg_said(said, PG_DIAG_MESSAGE_PRIMARY), "statement timeout") != NULL;
     c->cancel_arrived = c->cancel_arrived || !timeout;
     status = cancelled(c) ? CENOTE_CANCELLED : timeout ? CENOTE_STATEMENT_TIMEOUT : status;
   }
   const bool first = c->failed == CENOTE_OK;
   cenote_error *failure = pg_failure(c, status);
   if (failure) {
-    pg_error_from_result(result, status, failure);
+    pg_error_said(said, status, failure);
   } else if (first) {
     snprintf(c->failed_state, sizeof(c->failed_state), "%s", sqlstate);
   }
@@ -256,10 +265,10 @@ void pg_execute_error(cenote_connection *c, const PGresult *result)
  * table was altered, or somebody deallocated it. It failed before anything ran, so outside a
  * transaction it simply runs again; inside one, the transaction has failed with it.
  */
-bool pg_is_stale(const cenote_connection *c, const PGresult *result)
+bool pg_is_stale(const cenote_connection *c, const struct pg_said *said)
 {
-  const char *sqlstate = pg_field(result, PG_DIAG_SQLSTATE);
-  const char *routine = pg_field(result, PG_DIAG_SOURCE_FUNCTION);
+  const char *sqlstate = pg_said(said, PG_DIAG_SQLSTATE);
+  const char *routine = pg_said(said, PG_DIAG_SOURCE_FUNCTION);
   if (!c->use_prepared || c->columns_told) {
     return false;
   }
@@ -267,7 +276,7 @@ bool pg_is_stale(const cenote_connection *c, const PGresult *result)
     return strcmp(routine, "RevalidateCachedQuery") == 0;
   }
   return strcmp(sqlstate, "26000") == 0 && strcmp(routine, "FetchPreparedStatement") == 0 &&
-         !*pg_field(result, PG_DIAG_CONTEXT);
+         !*pg_said(said, PG_DIAG_CONTEXT);
 }
 
 /*
@@ -291,7 +300,7 @@ void pg_vanished(cenote_connection *c)
 
 static void run_error(cenote_connection *c, const PGresult *result)
 {
-  if (pg_is_stale(c, result)) {
+  if (pg_is_stale(c, &(struct pg_said){.result = result})) {
     bool on_server = strcmp(pg_field(result, PG_DIAG_SQLSTATE), "0A000") == 0;
     pg_statement_unprepare(c->statements, c->statement, on_server);
     if (!on_server) {

@@ -330,6 +330,7 @@ static cenote_status load_session(struct pg_shared *shared, const cenote_driver_
   atomic_init(&shared->pooler_said, pooler);
   int64_t batch = pg_setting_ms(params, "simple_batch", 1);
   shared->batch = batch > 1 && batch <= 64 ? (unsigned)batch : 1;
+  shared->wire = pg_setting_on(params, "simple_wire", true);
   shared->gssencmode_given = given(shared, NULL, "gssencmode") != NULL;
   shared->user = cen_text_copy(user);
   shared->url_options = cen_text_copy(options);

@@ -1,6 +1,6 @@
 /*
- * pipe.h - a session that pipelines, for pipeline.c (entering, pushing, waiting) and answers.c
- * (reading). Private to the two; the thread inside the connection only.
+ * pipe.h - a session that pipelines, for pipeline.c (entering, pushing, waiting), answers.c
+ * (reading) and wire_*.c (both without libpq). The thread inside the connection only.
  */
 #ifndef CEN_POSTGRES_PIPE_H
 #define CEN_POSTGRES_PIPE_H
@@ -72,6 +72,16 @@ void pg_pipe_sync_all(cenote_connection *c);
 void pg_pipe_head(cenote_connection *c);
 void pg_pipe_drop_failure(cenote_connection *c);
 void pg_pipe_drop_flights(cenote_connection *c);
+/* The connection is dead: the answer for all that is in flight. */
+cenote_answer pg_pipe_lose(cenote_connection *c, cenote_error *error);
+/* It is as good as dead: nobody knows any more whose answer is whose. */
+void pg_pipe_lose_sync(cenote_connection *c, const char *what);
+/* The oldest flight was not run, or what it read with others came to nothing. */
+void pg_pipe_passed_over(cenote_connection *c);
+/* The oldest flight has failed so. */
+void pg_pipe_error(cenote_connection *c, const struct pg_said *said);
+/* It is over. NONE: it was a hidden one. */
+cenote_answer pg_pipe_head_ended(cenote_connection *c, cenote_error *error);
 /* The driver's read(). */
 cenote_answer pg_pipe_read(cenote_connection *c, short revents, cenote_error *error);
 

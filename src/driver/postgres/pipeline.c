@@ -1,6 +1,6 @@
 /*
- * pipeline.c - many requests in flight on one session, with libpq's pipeline mode; answers.c reads
- * what comes back.
+ * pipeline.c - many requests in flight on one session, with libpq's pipeline mode or without libpq
+ * (wire.h); answers.c and wire_read.c read what comes back.
  *
  *   a flight on the wire:   [prepare]  execute  sync      commands  = 2 or 1
  *                           sync                          commands  = 0: CHECK
@@ -15,7 +15,7 @@
  * finds it. If the preparation fails, those that followed fail with 26000 and are to be repeated.
  */
 #include "base/error.h"
-#include "driver/postgres/pipe.h"
+#include "driver/postgres/wire.h"
 #include "net/clock.h"
 #include "net/fork.h"
 
@@ -51,6 +51,8 @@ void pg_pipe_free(cenote_connection *c)
     pg_pipe_drop_flights(c);
     pg_pipe_drop_failure(c);
     c->pipe = NULL;
+    pg_wire_free(c->wire);
+    c->wire = NULL;
     free(pipe->ring);
     free(pipe);
   }
@@ -98,7 +100,8 @@ static cenote_status pipe_enter(cenote_connection *c, bool read_only, cenote_err
     free(pipe);
     return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory for a pipeline");
   }
-  if (PQenterPipelineMode(c->conn) != 1) {
+  c->wire = pg_wire_new(c);
+  if (!c->wire && PQenterPipelineMode(c->conn) != 1) {
     free(pipe->ring);
     free(pipe);
     return cenote_error_set(error, CENOTE_INTERNAL, "libpq refused to pipeline");
@@ -134,7 +137,7 @@ static void pipe_leave(cenote_connection *c)
   pthread_mutex_lock(&c->guard);
   c->running = c->cancelled = c->shielded = false;
   c->fd = -1;
-  bool left = PQexitPipelineMode(c->conn) == 1;
+  bool left = c->wire ? pg_wire_leave(c) : PQexitPipelineMode(c->conn) == 1;
   pthread_mutex_unlock(&c->guard);
   if (!left || c->pipe->dead) {
     atomic_store(&c->broken, true);
@@ -174,13 +177,18 @@ void pg_pipe_sync(cenote_connection *c)
   if (pipe->unsynced == 0) {
     return;
   }
+  bool sent;
+  if (c->wire) {
+    sent = pg_wire_sync(c);
+  } else {
 #ifdef LIBPQ_HAS_SEND_PIPELINE_SYNC
-  bool sent = PQsendPipelineSync(c->conn) == 1; /* wants() flushes, once for many */
-  pipe->unflushed = true;
+    sent = PQsendPipelineSync(c->conn) == 1; /* wants() flushes, once for many */
+    pipe->unflushed = true;
 #else
-  bool sent = PQpipelineSync(c->conn) == 1; /* flushes */
-  c->flushing = sent && PQflush(c->conn) > 0;
+    sent = PQpipelineSync(c->conn) == 1; /* flushes */
+    c->flushing = sent && PQflush(c->conn) > 0;
 #endif
+  }
   pipe->dead = pipe->dead || !sent;
   pipe->unsynced = 0;
   pg_flight_at(pipe, pipe->count - 1)->synced = true;
@@ -215,12 +223,22 @@ static void add_flight(cenote_connection *c, struct pg_flight flight)
   }
 }
 
+/* `sql` of a burial without libpq: the statement's name. */
 static bool send_hidden(cenote_connection *c, enum flight_kind kind, const char *sql)
 {
-  if (PQsendQueryParams(c->conn, sql, 0, NULL, NULL, NULL, NULL, 0) != 1) {
+  const struct pg_flight flight = {.kind = (uint8_t)kind, .commands = 1};
+  bool sent;
+  if (!c->wire) {
+    sent = PQsendQueryParams(c->conn, sql, 0, NULL, NULL, NULL, NULL, 0) == 1;
+  } else if (kind == FLIGHT_BURY) {
+    sent = pg_wire_close(c, sql);
+  } else {
+    sent = pg_wire_execute(c, &flight, "", sql, &(struct pg_args){0}, 0);
+  }
+  if (!sent) {
     return false;
   }
-  add_flight(c, (struct pg_flight){.kind = (uint8_t)kind, .commands = 1});
+  add_flight(c, flight);
   return true;
 }
 
@@ -244,7 +262,7 @@ static bool send_before(cenote_connection *c, bool bury)
   for (int i = 0; bury && sent && i < BURY_AT_ONCE && pg_statements_bury_one(c->statements, name);
        i++) {
     snprintf(sql, sizeof(sql), "DEALLOCATE %s", name);
-    sent = send_hidden(c, FLIGHT_BURY, sql);
+    sent = send_hidden(c, FLIGHT_BURY, c->wire ? name : sql);
   }
   return sent;
 }
@@ -296,16 +314,21 @@ static bool send_execute(cenote_connection *c, struct pg_statement *statement,
   flight.prepares = !statement->prepared && exact && pg_should_prepare(c, statement);
   const char *name = pg_statement_name(c->statements, statement);
   flight.number = statement->number;
-  bool sent = true;
+  bool sent;
+  const char *sql = pg_statement_text(statement);
   if (flight.prepares) {
     flight.commands = 2;
-    sent = PQsendPrepare(c->conn, name, pg_statement_text(statement), count, args->types) == 1;
   }
-  sent = sent && (flight.prepares || flight.prepared
-                      ? PQsendQueryPrepared(c->conn, name, count, args->values, args->lengths,
-                                            args->formats, 0)
-                      : PQsendQueryParams(c->conn, pg_statement_text(statement), count, args->types,
-                                          args->values, args->lengths, args->formats, 0)) == 1;
+  if (c->wire) {
+    sent = pg_wire_execute(c, &flight, name, sql, args, request->count);
+  } else {
+    sent = !flight.prepares || PQsendPrepare(c->conn, name, sql, count, args->types) == 1;
+    sent = sent && (flight.prepares || flight.prepared
+                        ? PQsendQueryPrepared(c->conn, name, count, args->values, args->lengths,
+                                              args->formats, 0)
+                        : PQsendQueryParams(c->conn, sql, count, args->types, args->values,
+                                            args->lengths, args->formats, 0)) == 1;
+  }
   if (sent) {
     statement->prepared = statement->prepared || flight.prepares;
     statement->blob_mask = flight.prepares ? mask : statement->blob_mask;
@@ -335,7 +358,7 @@ static bool is_there(cenote_connection *c, bool writes)
   if (pipe->count > 0 || (!writes && cen_now_ns() - pipe->answered_ns < FRESH_NS)) {
     return true;
   }
-  return pg_still_there(c) && !pipe->dead;
+  return (c->wire ? pg_wire_still_there(c) : pg_still_there(c)) && !pipe->dead;
 }
 
 static cenote_status push_execute(cenote_connection *c, const cenote_request *request,
@@ -353,7 +376,8 @@ static cenote_status push_execute(cenote_connection *c, const cenote_request *re
     status = refuse(statement, error);
   }
   if (status == CENOTE_OK &&
-      !(make_room(pipe, 2 + BURY_AT_ONCE) && pg_args_build(c, request, &args))) {
+      !(make_room(pipe, 2 + BURY_AT_ONCE) && pg_args_build(c, request, &args) &&
+        (!c->wire || pg_wire_reserve(c, statement, &args, request->count)))) {
     status = cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory for the arguments");
   }
   if (status == CENOTE_OK && !is_there(c, statement->verb != CEN_VERB_READ)) {
@@ -383,7 +407,7 @@ static cenote_status push_execute(cenote_connection *c, const cenote_request *re
 /* The cheapest round trip there is: a sync point alone. */
 static cenote_status push_check(cenote_connection *c, cenote_error *error)
 {
-  if (!make_room(c->pipe, 2 + BURY_AT_ONCE)) {
+  if (!make_room(c->pipe, 2 + BURY_AT_ONCE) || (c->wire && !pg_wire_reserve(c, NULL, NULL, 0))) {
     return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory for a check");
   }
   if (!is_there(c, true)) {
@@ -428,6 +452,11 @@ static void pipe_wants(const cenote_connection *c, cenote_wants *wants)
     return;
   }
   pg_pipe_sync_all(pipe->owner);
+  wants->together = pipe->count > 0 && !pg_flight_at(pipe, 0)->synced;
+  if (c->wire) {
+    pg_wire_wants(pipe->owner, wants);
+    return;
+  }
   if (pipe->unflushed && !pipe->dead) {
     cenote_connection *mine = pipe->owner;
     pthread_mutex_lock(&mine->guard);
@@ -437,7 +466,6 @@ static void pipe_wants(const cenote_connection *c, cenote_wants *wants)
   }
   wants->fd = PQsocket(c->conn);
   wants->events = (short)(POLLIN | (c->flushing ? POLLOUT : 0));
-  wants->together = pipe->count > 0 && !pg_flight_at(pipe, 0)->synced;
   if (c->more || pipe->dead || wants->fd < 0 || (pipe->tls && SSL_pending(pipe->tls) > 0)) {
     wants->deadline_ns = 0;
   }

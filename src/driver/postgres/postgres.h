@@ -10,6 +10,7 @@
  *   execute.c    EXECUTE: preparing, rows into the sink
  *   pipeline.c   many requests in flight; answers.c reads what comes back (pipe.h: what they share)
  *   batch.c      which reads share a sync point there
+ *   wire_*.c     the same without libpq, on plaintext sessions (wire.h)
  *   session.c    BEGIN, COMMIT, ROLLBACK, RESET, CHECK and what makes a session dirty
  *   statements.c the cache of statements: what the scanner said, and which are prepared
  *   types.c      values to and from PostgreSQL's text
@@ -29,6 +30,7 @@
 #include "net/resolver.h"
 #include "net/workers.h"
 #include "sql/scan.h"
+#include "wire/postgres.h"
 
 #include <libpq-fe.h>
 #include <pthread.h>
@@ -81,6 +83,7 @@ struct pg_shared {
   char *application_name; /* NULL: the URL has one */
   bool gssencmode_given;
   unsigned batch;             /* reads that may share a sync point, at most */
+  bool wire;                  /* plaintext sessions pipeline without libpq */
   _Atomic int level;          /* enum pg_level, learned from refusals */
   _Atomic bool pooler_said;   /* the note about the pooler is in the log */
   _Atomic bool doubtful;      /* prepared statements vanished: new sessions ask whose they are */
@@ -192,6 +195,7 @@ struct pg_opening;    /* connect.c; only while OPEN runs */
 struct pg_canceller;  /* cancel.c; the handle that outlives the connection */
 struct pg_cancel_job; /* cancel.c */
 struct pg_pipe;       /* pipeline.c; only between enter and leave */
+struct pg_wire;       /* wire_io.c; as long, where libpq has no part in it */
 
 struct cenote_connection {
   const cenote_driver_params *params;
@@ -218,6 +222,7 @@ struct cenote_connection {
   bool copying_out;
   bool cancel_arrived;  /* the request ended with 57014 */
   struct pg_pipe *pipe; /* NULL: one request at a time */
+  struct pg_wire *wire; /* NULL: libpq reads and writes */
 
   char *scratch; /* the arguments as text */
   size_t scratch_size;
@@ -242,6 +247,12 @@ struct cenote_connection {
   struct pg_cancel_job *job;
   _Atomic bool aborted; /* also read without it */
   _Atomic bool broken;
+};
+
+/* An ErrorResponse or NoticeResponse: libpq read it, or we did. */
+struct pg_said {
+  const PGresult *result; /* or … */
+  const struct cen_pg_message *message;
 };
 
 /* ----------------------------------------------------------------------------- postgres.c */
@@ -269,6 +280,8 @@ void pg_open_wants(const cenote_connection *c, cenote_wants *wants);
 void pg_opening_free(struct pg_opening *opening);
 void pg_open_probed(cenote_connection *c, PGresult *result); /* the result of PG_PROBING */
 void pg_conn_free(cenote_connection *c); /* closes; in a forked child without a word */
+void pg_notice(cenote_connection *c,
+               const struct pg_said *said); /* words that were not asked for */
 
 /* ----------------------------------------------------------------------------- exchange.c */
 
@@ -281,7 +294,7 @@ cenote_step pg_send_command(cenote_connection *c, const char *sql, enum pg_state
 bool pg_still_there(cenote_connection *c);
 cenote_step pg_lost(cenote_connection *c, cenote_error *error);
 void pg_set_fd(cenote_connection *c, int fd);
-void pg_note_error(cenote_connection *c, const PGresult *result); /* does it poison the session? */
+void pg_note_error(cenote_connection *c, const struct pg_said *said); /* is the session poisoned? */
 /* "… was lost: what the server or libpq said". */
 void pg_lost_words(cenote_connection *c, cenote_status status, cenote_error *error);
 
@@ -316,7 +329,12 @@ void pg_execute_result(cenote_connection *c, PGresult *result); /* one result of
 void pg_execute_error(cenote_connection *c, const PGresult *result);
 cenote_step pg_execute_idle(cenote_connection *c, cenote_error *error);
 bool pg_should_prepare(const cenote_connection *c, const struct pg_statement *statement);
-bool pg_is_stale(const cenote_connection *c, const PGresult *result);
+bool pg_is_stale(const cenote_connection *c, const struct pg_said *said);
+void pg_execute_said(cenote_connection *c, const struct pg_said *said); /* pg_execute_error */
+void pg_complete(cenote_connection *c, const char *tag, int64_t affected);
+bool pg_cells_reserve(cenote_connection *c, size_t count); /* c->cells */
+/* The sink wants no more of the running request. */
+void pg_sink_failed(cenote_connection *c, cenote_status status, const cenote_error *why);
 void pg_vanished(cenote_connection *c);
 
 /* ------------------------------------------------------------------------------ session.c */
@@ -332,6 +350,7 @@ unsigned pg_session_flags(const cenote_connection *c);
 /* -------------------------------------------------------------------------------- types.c */
 
 void pg_column_of(const PGresult *result, int column, cenote_column *out);
+void pg_column_named(const char *name, Oid oid, cenote_column *out);
 /* A cell; borrows from the result, and may decode in place. `kept`: malloc'ed memory to free
  * after use, or NULL. false: no memory. */
 bool pg_cell(const PGresult *result, int row, int column, bool raw, cenote_value *value,
@@ -361,10 +380,11 @@ void pg_cancel_drop(cenote_connection *c);
 
 bool pg_error_poisons(const char *sqlstate, const char *severity);
 /* Fills *error from the server's answer. */
-void pg_error_from_result(const PGresult *result, cenote_status status, cenote_error *error);
+void pg_error_said(const struct pg_said *said, cenote_status status, cenote_error *error);
 /* From libpq's words after a failed connect or a lost connection. */
 cenote_status pg_error_from_connect(cenote_connection *c, cenote_error *error);
-const char *pg_field(const PGresult *result, int code); /* "" when missing */
+const char *pg_field(const PGresult *result, int code);    /* "" when missing */
+const char *pg_said(const struct pg_said *said, int code); /* "" when missing */
 /* The SQLSTATE in libpq's verbose words, the last there is; "" when none. */
 void pg_find_sqlstate(const char *text, char sqlstate[6]);
 /* First words of libpq's message: no LOCATION line, one line. */

@@ -114,10 +114,14 @@ static const char *type_name(Oid oid)
   return NULL;
 }
 
+void pg_column_named(const char *name, Oid oid, cenote_column *out)
+{
+  *out = (cenote_column){.name = name, .type = type_name(oid), .oid = oid};
+}
+
 void pg_column_of(const PGresult *result, int column, cenote_column *out)
 {
-  Oid oid = PQftype(result, column);
-  *out = (cenote_column){.name = PQfname(result, column), .type = type_name(oid), .oid = oid};
+  pg_column_named(PQfname(result, column), PQftype(result, column), out);
 }
 
 /* ---------------------------------------------------------------------------- numbers */
