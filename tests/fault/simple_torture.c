@@ -23,7 +23,7 @@
 
 static PGconn *outside; /* another session, of whose memory nothing is ours */
 static int64_t seed;
-static int64_t runs = 90;
+static int64_t runs = 70;
 
 /* ---------------------------------------------------------------------- statements */
 
