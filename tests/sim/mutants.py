@@ -83,7 +83,7 @@ MUTANTS = {
     "settled_before_it_is_written": [
         ("wait.c", "  waiter->status = status;\n  wake(waiter, POOL_SETTLED, wakes);", "  wake(waiter, POOL_SETTLED, wakes);\n  waiter->status = status;")],
     "granted_before_it_is_written": [
-        ("wait.c", "  waiter->slot = slot->index;\n  waiter->generation = generation;\n  pool->counters.handed++;", "  pool->counters.handed++;"),
+        ("wait.c", "  waiter->slot = slot->index;\n  waiter->generation = generation;\n  pool->counters.handed += !waiter->uncounted;", "  pool->counters.handed += !waiter->uncounted;"),
         ("wait.c", "  pool_settle_locked(pool, waiter, CENOTE_OK, wakes);\n", "  pool_settle_locked(pool, waiter, CENOTE_OK, wakes);\n  waiter->slot = slot->index;\n  waiter->generation = generation;\n")],
     "filling_only_for_the_minimum": [
         ("janitor.c", "         pool->waiters - pool->awake > pool->opening", "         false")],

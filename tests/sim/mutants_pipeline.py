@@ -55,7 +55,7 @@ MUTANTS = {
     "pipeline_leaves_while_it_is_pushed": [
         ("pipeline_call.c", "  } else if (call->place == PIPELINE_SENT) {\n    mind_sent(", "  } else if (call->place != PIPELINE_NOWHERE) {\n    mind_sent(")],
     "pipeline_rescued_and_still_in_flight": [
-        ("pipeline_flow.c", "    flight->call = NULL;\n    call->rescued = true;", "    call->rescued = true;")],
+        ("pipeline_flow.c", "    flight->call = NULL;\n    if (pipeline->together", "    if (pipeline->together")],
     "pipeline_result_is_nobodys": [
         ("pipeline_flow.c", "    call->result = answer->result;\n    answer->result = NULL;", "    call->result = answer->result;")],
     # ---- what may run, and how often
@@ -78,7 +78,7 @@ MUTANTS = {
     "pipeline_cancelled_runs_again": [
         ("pipeline_flow.c", "    if (flight->stop != PIPELINE_STOP_NONE) {\n      fail(", "    if (false) {\n      fail(")],
     "pipeline_stale_for_ever": [
-        ("pipeline_flow.c", "    if (call->repeats++ < PIPELINE_REPEATS) {", "    if (true) {")],
+        ("pipeline_flow.c", "    } else if (call->repeats++ < PIPELINE_REPEATS) {", "    } else if (true) {")],
     "pipeline_unproven_writes": [
         ("pipeline_flow.c", "  return pipeline->role == PIPELINE_WRITER && pipeline->count == 0 &&", "  return false && pipeline->count == 0 &&")],
     # ---- what is fed
