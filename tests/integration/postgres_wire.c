@@ -78,10 +78,10 @@ static void what_is_pushed_is_sent_when_it_is_asked_what_to_wait_for(void **stat
 
 static const char *const values_sql[] = {
     "CREATE TEMP TABLE IF NOT EXISTS twin (a int)",
-    "SELECT 1::int2, -32768::int2, 2147483647, (-2147483648)::int4, 9223372036854775807, "
-    "(-9223372036854775808)::int8, 4294967295::oid, 0",
-    "SELECT 0.1::float8, 1e300::float8, 1e-307::float8, 'NaN'::float8, 'Infinity'::float8, "
-    "'-Infinity'::float8, -0.0::float8, 1.5::float4, 3.4e38::float4, 1e15::float8, 12345678::float4",
+    ("SELECT 1::int2, -32768::int2, 2147483647, (-2147483648)::int4, 9223372036854775807, "
+     "(-9223372036854775808)::int8, 4294967295::oid, 0"),
+    ("SELECT 0.1::float8, 1e300::float8, 1e-307::float8, 'NaN'::float8, 'Infinity'::float8, "
+     "'-Infinity'::float8, -0.0::float8, 1.5::float4, 3.4e38::float4, 1e15::float8, 12345678::float4"),
     "SELECT true, false, NULL::bool, NULL::int, ''::text, 'text'::text, NULL::text, 1.50::numeric",
     "SELECT '\\x'::bytea, '\\x00ff10'::bytea, NULL::bytea, '{1,2}'::int[], '{\"a\": 1}'::jsonb",
     "SELECT now() IS NOT NULL AS x, 'a'::\"char\", 'b'::char(3), '2020-01-02'::date, 1::money",

@@ -127,8 +127,10 @@ static bool make_room(struct pg_wire *wire, size_t whole)
   }
   if (unread == 0 && wire->capacity > IN_ROOM) { /* the large row is gone */
     char *smaller = realloc(wire->in, IN_ROOM);
-    wire->in = smaller ? smaller : wire->in;
-    wire->capacity = smaller ? IN_ROOM : wire->capacity;
+    if (smaller) {
+      wire->in = smaller;
+      wire->capacity = IN_ROOM;
+    }
   }
   if (wire->start > 0 && wire->capacity - wire->end < IN_SPARE) {
     memmove(wire->in, wire->in + wire->start, unread);
@@ -138,7 +140,7 @@ static bool make_room(struct pg_wire *wire, size_t whole)
   if (wire->end < wire->capacity) {
     return true;
   }
-  size_t capacity = wire->capacity * 2;
+  size_t capacity = wire->capacity < IN_ROOM ? IN_ROOM : wire->capacity * 2;
   capacity = whole > wire->capacity && whole < capacity ? whole : capacity;
   char *larger = realloc(wire->in, capacity);
   if (larger) {
