@@ -7,7 +7,7 @@ _cenote()
     lease-timeout-ms lease-extend-max-ms shutdown-timeout-ms health-check-interval-ms \
     idle-timeout-ms max-connection-age-ms connect-timeout-ms statement-timeout-ms \
     cancel-timeout-ms check-after-ms retries retry-delay-ms connect-backoff-ms \
-    simple-connections simple-depth simple-batch simple-slow-ms breaker-failures \
+    simple-connections simple-depth simple-batch simple-wire simple-slow-ms breaker-failures \
     breaker-window-ms breaker-open-ms breaker-open-max-ms login-breaker-failures stateless-functions \
     connect-backoff-max-ms slow-statement-ms max-result-bytes max-result-rows memory-pressure \
     tls-verify transaction-pooler application-name tls-ca-file auth-token log"
