@@ -100,19 +100,29 @@ static void a_backend_that_dies_at_any_point_loses_what_comes_after(void **state
     struct rig_flight flights[DEPTH];
     struct rig_flight late;
     pg_bed_open(&bed, var("POSTGRES_ADMIN_URL"), false);
-    for (int i = 0; i < DEPTH; i++) {
-      pg_bed_push(&bed, &flights[i],
-                  i == at ? "SELECT pg_terminate_backend(pg_backend_pid())" : "SELECT 12");
+    int pushed = 0;
+    while (pushed < DEPTH) {
+      const char *sql =
+          pushed == at ? "SELECT pg_terminate_backend(pg_backend_pid())" : "SELECT 12";
+      const cenote_status status = rig_pipe_push(&bed.pipe, &flights[pushed], sql, NULL, 0, 0);
+      if (status != CENOTE_OK) { /* each is sent by itself, and the server was faster */
+        assert_int_equal(status, CENOTE_CONNECTION_LOST);
+        assert_true(pushed > at);
+        break;
+      }
+      pushed++;
     }
     for (int i = 0; i < at; i++) {
       pg_bed_expect_integer(&bed, &flights[i], 12);
     }
     pg_bed_expect(&bed, &flights[at], CENOTE_ANSWER_LOST);
-    for (int i = at; i < DEPTH; i++) {
+    for (int i = at; i < pushed; i++) {
       assert_int_equal(flights[i].answer, CENOTE_ANSWER_LOST);
       assert_int_equal(flights[i].error.status, CENOTE_CONNECTION_LOST);
-      assert_string_equal(flights[i].error.sqlstate, "57P01");
-      assert_non_null(strstr(flights[i].error.message, "administrator"));
+      if (pushed == DEPTH) { /* else the failed push may have been all that was heard */
+        assert_string_equal(flights[i].error.sqlstate, "57P01");
+        assert_non_null(strstr(flights[i].error.message, "administrator"));
+      }
       rig_flight_free(&flights[i]);
     }
     assert_int_equal(pg_rig_session(&bed.pg, bed.c), CENOTE_SESSION_BROKEN);
