@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { SKIP_STATUS = 77, MAX_WORDS = 6 };
@@ -193,7 +194,9 @@ bool pg_fixture_restart(const struct pg_fixture *pg)
 
 bool pg_fixture_pause(const struct pg_fixture *pg)
 {
-  return pg_fixture_ctl(pg, "pause", NULL) == 0;
+  const bool paused = pg_fixture_ctl(pg, "pause", NULL) == 0;
+  nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL); /* the signals take a moment */
+  return paused;
 }
 
 bool pg_fixture_resume(const struct pg_fixture *pg)
