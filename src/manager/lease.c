@@ -82,7 +82,7 @@ cenote_status lease_enter(cenote_lease lease, struct entry *entry, cenote_error 
   return CENOTE_OK;
 }
 
-static unsigned slot_session(unsigned flags)
+unsigned session_flags(unsigned flags)
 {
   const unsigned dirty =
       CENOTE_SESSION_IN_TRANSACTION | CENOTE_SESSION_FAILED | CENOTE_SESSION_DIRTY;
@@ -114,7 +114,7 @@ cenote_status lease_leave(struct entry *entry, cenote_status status, cenote_erro
   struct pool_wakes wakes = {0};
   manager_visit(manager); /* once left, nothing holds a close back */
   const enum pool_answer answer =
-      pool_leave(&manager->pool, entry->lease.slot, entry->lease.generation, slot_session(flags),
+      pool_leave(&manager->pool, entry->lease.slot, entry->lease.generation, session_flags(flags),
                  entry->asked && is_answer(status) && (flags & CENOTE_SESSION_BROKEN) == 0,
                  cen_now_ns(), &wakes);
   manager_wake(manager, &wakes);

@@ -206,6 +206,8 @@ struct entry {
   int64_t until_ns; /* its statements end here, whatever else is allowed; 0: not given */
 };
 cenote_status lease_enter(cenote_lease lease, struct entry *entry, cenote_error *error);
+/* What the pool has to know of a driver's CENOTE_SESSION_ flags: SLOT_SESSION_ ones. */
+unsigned session_flags(unsigned flags);
 /* Out again. `status`: how the call went; what comes back is what the caller is told. */
 cenote_status lease_leave(struct entry *entry, cenote_status status, cenote_error *error);
 void lease_describe(const struct cenote_manager *manager, const struct pool_lease_view *view,

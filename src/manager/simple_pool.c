@@ -98,14 +98,6 @@ static void leave_slot(struct simple *simple, const struct pool_grant *grant, un
   manager_wake(simple->manager, &wakes);
 }
 
-static unsigned slot_flags(unsigned flags)
-{
-  const unsigned dirty =
-      CENOTE_SESSION_IN_TRANSACTION | CENOTE_SESSION_FAILED | CENOTE_SESSION_DIRTY;
-  return ((flags & dirty) != 0 ? SLOT_SESSION_DIRTY : 0u) |
-         ((flags & CENOTE_SESSION_BROKEN) != 0 ? SLOT_SESSION_BROKEN : 0u);
-}
-
 static bool hook(struct cenote_manager *manager, const struct session *session,
                  cenote_hook_kind kind)
 {
@@ -143,7 +135,7 @@ static struct line *adopt(struct simple *simple, const struct pool_grant *grant,
       line_put(simple, line);
     }
     error->status = status;
-    leave_slot(simple, grant, slot_flags(driver->session(session->connection)), 0);
+    leave_slot(simple, grant, session_flags(driver->session(session->connection)), 0);
     atomic_fetch_add_explicit(&simple->releases, 1, memory_order_relaxed);
     return NULL;
   }
@@ -335,7 +327,7 @@ void simple_give_back(struct simple *simple, struct line *line)
   }
   (void)hook(manager, line->session, CENOTE_HOOK_AFTER_RELEASE); /* of one that was cut off, too */
   const unsigned flags =
-      line->cut ? SLOT_SESSION_BROKEN : slot_flags(driver->session(line->connection));
+      line->cut ? SLOT_SESSION_BROKEN : session_flags(driver->session(line->connection));
   leave_slot(simple, &grant, flags, line->cut ? 0 : line->core.proven_ns);
   atomic_store_explicit(&line->serial, 0, memory_order_release);
   atomic_fetch_add_explicit(&simple->releases, 1, memory_order_relaxed);
