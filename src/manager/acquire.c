@@ -205,13 +205,6 @@ cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, 
 
 /* -------------------------------------------------------------------- waiting */
 
-/* On a host's loop, and inside a callback on our own thread: what would be waited for is done by
- * the one who would wait. */
-static bool must_not_block(const struct cenote_manager *manager)
-{
-  return manager->external || cen_loop_inside(manager->loop);
-}
-
 /* What only rests on the simple path is as good as free, but it takes a round trip to come back. */
 enum { RESTING_MS = 50 };
 
@@ -223,7 +216,7 @@ static cenote_status wait_for(struct cenote_manager *manager, struct pool_ask *a
   pool_waiter_init(&waiter, false);
   bool settled = pool_wait(&manager->pool, &waiter, cen_now_ns(), &wakes);
   manager_wake(manager, &wakes);
-  if (!settled && simple_yield(manager) && !must_not_block(manager)) {
+  if (!settled && simple_yield(manager) && !manager_must_not_block(manager)) {
     const int64_t back_ns = cen_deadline_ns(cen_now_ns(), RESTING_MS);
     deadline_ns = deadline_ns > back_ns ? deadline_ns : back_ns;
   }
@@ -351,7 +344,7 @@ static cenote_status acquire_visited(struct cenote_manager *manager, struct pool
     } else if (grant->sampled) {
       pool_restamp(&manager->pool, grant, start);
     }
-    if (grant->must_check && must_not_block(manager)) {
+    if (grant->must_check && manager_must_not_block(manager)) {
       give_back(manager, grant);
       return acquire_failed(manager, CENOTE_TIMEOUT, 0, error);
     }
@@ -390,7 +383,7 @@ static cenote_status acquire_fully(struct cenote_manager *manager, struct pool_a
   if (manager_is_foreign(manager)) {
     return manager_foreign_error(error);
   }
-  if (timeout_ms != 0 && must_not_block(manager)) {
+  if (timeout_ms != 0 && manager_must_not_block(manager)) {
     return cenote_error_set(error, CENOTE_INVALID,
                             "an acquire on the loop's own thread must not block: use "
                             "cenote_acquire_async, or a timeout of 0");

@@ -150,6 +150,13 @@ static inline bool manager_is_foreign(const struct cenote_manager *manager)
 
 cenote_status manager_foreign_error(cenote_error *error);
 
+/* On a host's loop, and inside a callback on our own thread: what would be waited for is done by
+ * the one who would wait. */
+static inline bool manager_must_not_block(const struct cenote_manager *manager)
+{
+  return manager->external || cen_loop_inside(manager->loop);
+}
+
 /* Around what is done with a manager by a call that holds no lease (any more): cenote_close waits
  * for it. Short, or nothing that a shutdown does not end. */
 static inline void manager_visit(struct cenote_manager *manager)

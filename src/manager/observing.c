@@ -316,7 +316,7 @@ static void observe(struct cenote_manager *manager, bool probe, struct observati
 {
   memset(seen, 0, sizeof *seen);
   struct cen_figures *figures = &seen->figures;
-  if (probe && !manager->external && !cen_loop_inside(manager->loop)) { /* it waits for the loop */
+  if (probe && !manager_must_not_block(manager)) { /* it waits for the loop */
     probe_now(manager, &seen->probe);
   }
   const int64_t now = cen_now_ns();

@@ -146,7 +146,7 @@ cenote_status cenote_query(cenote_manager *manager, const char *sql, const cenot
   if (fine != CENOTE_OK) {
     return fine;
   }
-  if (manager->external || cen_loop_inside(manager->loop)) {
+  if (manager_must_not_block(manager)) {
     return cenote_error_set(error, CENOTE_INVALID,
                             "a query on the loop's own thread must not block: use "
                             "cenote_query_async");

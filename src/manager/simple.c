@@ -28,11 +28,9 @@ static void call_begin(struct simple_call *call, const struct simple_request *re
   call->core.error = &call->error;
 }
 
-/* On a host's loop, and inside a callback on our own thread: what would be waited for is done by
- * the one who would wait. */
 static cenote_status must_not_block(const struct cenote_manager *manager, cenote_error *error)
 {
-  if (manager->external || cen_loop_inside(manager->loop)) {
+  if (manager_must_not_block(manager)) {
     return cenote_error_set(error, CENOTE_INVALID,
                             "a statement on the loop's own thread must not block: use "
                             "cenote_query_async");

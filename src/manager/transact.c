@@ -217,7 +217,7 @@ cenote_status cenote_transact_with(cenote_manager *manager, const cenote_transac
   if (status != CENOTE_OK) {
     return status;
   }
-  if (manager->external || cen_loop_inside(manager->loop)) {
+  if (manager_must_not_block(manager)) {
     return cenote_error_set(error, CENOTE_INVALID,
                             "a transaction on the loop's own thread must not block: use "
                             "cenote_transact_async");
