@@ -260,6 +260,12 @@ CENOTE_API cenote_status cenote_cancel_acquire(cenote_ticket ticket);
  * taken back by a shutdown; CENOTE_BUSY: another thread is inside a call. */
 CENOTE_API cenote_status cenote_release(cenote_lease lease);
 
+/* Takes a lease back now, whoever holds it: for a holder that is gone, or must go. What runs on it
+ * is cancelled, its transaction rolled back, the session cleaned, as at its deadline, but it does
+ * not count as expired. The holder's calls get CENOTE_CANCELLED (the one that runs) and CENOTE_STALE.
+ * Any thread, returns at once. CENOTE_STALE: it is over. */
+CENOTE_API cenote_status cenote_revoke(cenote_lease lease);
+
 /* Moves the deadline to now + ms, at most the setting lease_extend_max_ms
  * after the acquire. */
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_lease_extend(cenote_lease lease, int64_t ms,
@@ -292,6 +298,17 @@ CENOTE_API void *cenote_lease_resource(cenote_lease lease);
 
 /* -------------------------------------------------------------- statements */
 
+/* What a statement is run with; an `unsigned` of them. */
+enum {
+  CENOTE_QUERY_RAW_TEXT = 1u << 0, /* values as the server's text, unconverted */
+  CENOTE_QUERY_NATIVE = 1u << 1,   /* the text is the database's own: no placeholder is rewritten
+                                      (`?` is an operator of PostgreSQL; ?NNN, :a, @a, $a of SQLite) */
+  CENOTE_QUERY_READ_ONLY =
+      1u << 2, /* 25006 when it would write; SQLite, elsewhere CENOTE_UNSUPPORTED */
+  CENOTE_QUERY_SCRIPT = 1u << 3 /* several statements, without arguments; rows are dropped, the
+                                       first failure ends it; SQLite, elsewhere CENOTE_UNSUPPORTED */
+};
+
 /* Runs one statement. `?` and `$1` both work on every database, `??` is a
  * literal question mark; named arguments where the database has them. */
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_execute(cenote_lease lease, const char *sql,
@@ -304,6 +321,41 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_execute(cenote_lease lease, cons
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_execute_stream(
     cenote_lease lease, const char *sql, const cenote_value *args, size_t count,
     cenote_row_callback callback, void *context, cenote_result **summary, cenote_error *error);
+
+typedef struct cenote_execute_options {
+  size_t size;
+  unsigned flags;
+  int64_t timeout_ms; /* beside the setting statement_timeout_ms; 0 or negative: only that */
+  /* Rows one by one, none kept, as cenote_execute_stream has it: *result is then the summary.
+   * `columns` comes before the first row, with a result that has columns alone, borrowed. Both on
+   * the thread that runs the statement (of the asynchronous form: one of the manager's), inside
+   * the lease: call nothing on it from here. */
+  bool (*columns)(void *context, const cenote_result *columns);
+  cenote_row_callback row;
+  void *context;
+} cenote_execute_options;
+
+#define CENOTE_EXECUTE_OPTIONS_INIT        \
+  {                                        \
+    .size = sizeof(cenote_execute_options) \
+  }
+
+/* cenote_execute with all that can be said; options may be NULL. */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_execute_with(cenote_lease lease, const char *sql,
+                                                             const cenote_value *args, size_t count,
+                                                             const cenote_execute_options *options,
+                                                             cenote_result **result,
+                                                             cenote_error *error);
+
+/* Prepares one statement and runs nothing: *result has its columns, its parameters
+ * (cenote_result_parameters) and what it would do, but no rows. flags: CENOTE_QUERY_NATIVE.
+ * CENOTE_UNSUPPORTED where the database cannot tell. */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_describe(cenote_lease lease, const char *sql,
+                                                         unsigned flags, cenote_result **result,
+                                                         cenote_error *error);
+
+/* *open: does the session stand inside a transaction now, whoever began it? */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_in_transaction(cenote_lease lease, bool *open);
 
 typedef struct cenote_statement {
   const char *sql;
@@ -369,10 +421,6 @@ typedef enum cenote_hint {
   CENOTE_HINT_POOL         /* a connection of its own */
 } cenote_hint;
 
-enum {
-  CENOTE_QUERY_RAW_TEXT = 1u << 0 /* values as the server's text, unconverted */
-};
-
 typedef struct cenote_query_options {
   size_t size;
   const char *operation_id; /* as in cenote_acquire */
@@ -424,6 +472,11 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_execute_async(
     cenote_lease lease, const char *sql, const cenote_value *args, size_t count,
     cenote_query_callback callback, void *context, cenote_ticket *ticket, cenote_error *error);
 
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_execute_async_with(
+    cenote_lease lease, const char *sql, const cenote_value *args, size_t count,
+    const cenote_execute_options *options, cenote_query_callback callback, void *context,
+    cenote_ticket *ticket, cenote_error *error);
+
 /* Asks a statement of one of the asynchronous calls to stop. CENOTE_OK: its callback comes with
  * CENOTE_CANCELLED, or with its real outcome when it was faster. CENOTE_STALE: it is over. */
 CENOTE_API cenote_status cenote_cancel_query(cenote_ticket ticket);
@@ -434,7 +487,8 @@ typedef enum cenote_isolation {
   CENOTE_ISOLATION_DEFAULT,
   CENOTE_READ_COMMITTED,
   CENOTE_REPEATABLE_READ,
-  CENOTE_SERIALIZABLE
+  CENOTE_SERIALIZABLE,
+  CENOTE_READ_UNCOMMITTED
 } cenote_isolation;
 
 typedef struct cenote_transact_options {
@@ -498,115 +552,10 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_tx_finish(cenote_transaction *tr
                                                           cenote_status outcome,
                                                           const cenote_error *error);
 
-/* --------------------------------------------------------------- observing */
-
-typedef enum cenote_state {
-  CENOTE_STATE_IDLE,
-  CENOTE_STATE_ACTIVE,
-  CENOTE_STATE_DRAINING,
-  CENOTE_STATE_SHUTDOWN
-} cenote_state;
-
-CENOTE_API const char *cenote_state_name(cenote_state state); /* "IDLE", … */
-
-/* Times in microseconds. */
-typedef struct cenote_percentiles {
-  uint64_t count;
-  uint64_t p50_us, p95_us, p99_us, max_us;
-  double mean_us;
-} cenote_percentiles;
-
-/* One path to the database: leases ("exclusive"), or shared connections ("simple"). */
-typedef struct cenote_path_statistics {
-  uint64_t statements, errors;
-  cenote_percentiles wait;      /* until it was sent */
-  cenote_percentiles statement; /* from then on */
-} cenote_path_statistics;
-
-typedef enum cenote_breaker_state {
-  CENOTE_BREAKER_CLOSED,
-  CENOTE_BREAKER_IS_OPEN,
-  CENOTE_BREAKER_HALF_OPEN
-} cenote_breaker_state;
-
-CENOTE_API const char *cenote_breaker_name(cenote_breaker_state state); /* "closed", … */
-
-typedef struct cenote_statistics {
-  size_t size;
-  cenote_state state;
-  /* now */
-  int64_t total_connections, idle_connections, active_leases, waiters, opening, closing;
-  int64_t min_connections, max_connections;
-  /* since the start */
-  uint64_t connections_created, connections_closed, connection_errors, login_failures;
-  uint64_t leases_granted, leases_released, lease_timeouts, acquire_timeouts, acquire_cancelled,
-      acquire_refused;
-  uint64_t checks, check_failures, resets, reset_failures;
-  uint64_t statements, statement_errors, slow_statements;
-  uint64_t memory_pressure_events, thaws;
-  cenote_percentiles acquire_wait, hold, statement, connect;
-  /* the two paths */
-  cenote_path_statistics simple, exclusive;
-  int64_t pipelines, in_flight;    /* now: shared connections, statements on them */
-  cenote_percentiles depth, batch; /* statements in flight when one is added; answered by one read
-                                      (plain counts, not times) */
-  uint64_t fallbacks;              /* statements that moved from the simple path to the other */
-  uint64_t retries;                /* statements tried again after a transient failure */
-  uint64_t reruns;                 /* run again because a neighbour's cancel hit them */
-  uint64_t transaction_retries;    /* after 40001 and 40P01 */
-  uint64_t breaker_rejections;
-  uint64_t breaker_opened;                     /* transitions to open, both breakers */
-  cenote_breaker_state breaker, login_breaker; /* now */
-} cenote_statistics;
-
-#define CENOTE_STATISTICS_INIT        \
-  {                                   \
-    .size = sizeof(cenote_statistics) \
-  }
-
-CENOTE_API CENOTE_MUST_USE cenote_status cenote_pool_statistics(cenote_manager *manager,
-                                                                cenote_statistics *statistics);
-
-/* The live leases, oldest first: up to `capacity` into `leases`, how many
- * there are into *count. Start leases[0] with CENOTE_LEASE_INFO_INIT: its
- * size says how large each of them is. */
-CENOTE_API CENOTE_MUST_USE cenote_status cenote_pool_leases(cenote_manager *manager,
-                                                            cenote_lease_info *leases,
-                                                            size_t capacity, size_t *count);
-
-typedef enum cenote_health_status {
-  CENOTE_HEALTHY,
-  CENOTE_DEGRADED,
-  CENOTE_UNHEALTHY
-} cenote_health_status;
-
-CENOTE_API const char *cenote_health_name(cenote_health_status status); /* "healthy", … */
-
-/* How the manager is. With `probe` a connection is checked now (bounded by
- * connect_timeout_ms; not with external_loop, nor inside a callback of the
- * loop); without, the measured figures alone decide. A manager
- * that has not connected yet is not unhealthy. *health is never empty on
- * CENOTE_OK. */
-CENOTE_API CENOTE_MUST_USE cenote_status cenote_health(cenote_manager *manager, bool probe,
-                                                       cenote_health_status *health,
-                                                       cenote_error *error);
-
-/* JSON texts, owned by the caller, freed with cenote_string_free: the
- * statistics in the shape of getPoolStatistics(), the health in the shape of
- * getHealthStatus() with issues and recommendations (docs/observe.md). */
-CENOTE_API CENOTE_MUST_USE cenote_status cenote_pool_statistics_json(cenote_manager *manager,
-                                                                     char **json,
-                                                                     cenote_error *error);
-CENOTE_API CENOTE_MUST_USE cenote_status cenote_health_json(cenote_manager *manager, bool probe,
-                                                            char **json, cenote_error *error);
-/* The effective settings, each with value, default, range, unit and where it
- * came from; secrets redacted. */
-CENOTE_API CENOTE_MUST_USE cenote_status cenote_config_json(cenote_manager *manager, char **json,
-                                                            cenote_error *error);
-CENOTE_API void cenote_string_free(char *text);
-
 #ifdef __cplusplus
 }
 #endif
+
+#include <cenote/observe.h>
 
 #endif

@@ -38,7 +38,9 @@ typedef enum cenote_request_kind {
   CENOTE_REQUEST_COMMIT,
   CENOTE_REQUEST_ROLLBACK, /* also where the transaction has failed already */
   CENOTE_REQUEST_RESET,    /* roll back and make the session as new */
-  CENOTE_REQUEST_CLOSE     /* say goodbye; must finish quickly, errors are ignored */
+  CENOTE_REQUEST_CLOSE,    /* say goodbye; must finish quickly, errors are ignored */
+  CENOTE_REQUEST_DESCRIBE /* prepare `sql`, run nothing: cenote_sink_columns, cenote_sink_parameters;
+                              CENOTE_UNSUPPORTED where that cannot be told */
 } cenote_request_kind;
 
 enum {
@@ -46,7 +48,11 @@ enum {
   CENOTE_REQUEST_STREAM = 1u << 1,   /* fetch row by row, buffer nothing */
   CENOTE_REQUEST_READ = 1u << 2,     /* its text was taken for a read: a driver that knows better
                                         refuses it with 25006 before anything ran; may be ignored */
-  CENOTE_REQUEST_ALONE = 1u << 3     /* pipelined: it shares its sync point with no other */
+  CENOTE_REQUEST_ALONE = 1u << 3,    /* pipelined: it shares its sync point with no other */
+  CENOTE_REQUEST_NATIVE = 1u << 4,   /* CENOTE_QUERY_NATIVE: no placeholder is rewritten */
+  CENOTE_REQUEST_REFUSE = 1u << 5,   /* CENOTE_QUERY_READ_ONLY: 25006 before anything that writes;
+                                        CENOTE_UNSUPPORTED where the driver cannot tell */
+  CENOTE_REQUEST_SCRIPT = 1u << 6 /* CENOTE_QUERY_SCRIPT; CENOTE_UNSUPPORTED where there is none */
 };
 
 typedef struct cenote_request {
@@ -211,12 +217,21 @@ typedef struct cenote_column {
   const char *name;
   const char *type; /* declared type's name, or NULL */
   uint32_t oid;     /* PostgreSQL's type OID, or 0 */
+  /* what RowDescription says beside (protocol 55.7); 0 where it is not known */
+  uint32_t table_oid;
+  int16_t attribute; /* number of the table's column */
+  int16_t type_size; /* pg_type.typlen; negative: variable */
+  int32_t modifier;  /* -1: none */
 } cenote_column;
 
 CENOTE_API cenote_status cenote_sink_columns(cenote_sink *sink, const cenote_column *columns,
                                              size_t count, cenote_error *error);
 CENOTE_API cenote_status cenote_sink_row(cenote_sink *sink, const cenote_value *values,
                                          size_t count, cenote_error *error);
+/* DESCRIBE: names with their sign, or NULL for a parameter that has none. */
+CENOTE_API cenote_status cenote_sink_parameters(cenote_sink *sink, const char *const *names,
+                                                size_t count, bool is_readonly, bool is_explain,
+                                                cenote_error *error);
 CENOTE_API void cenote_sink_complete(cenote_sink *sink, int64_t affected_rows,
                                      int64_t last_insert_id, const char *command);
 

@@ -163,7 +163,13 @@ CENOTE_API const char *cenote_result_text(const cenote_result *result, size_t ro
 CENOTE_API int64_t cenote_result_affected_rows(const cenote_result *result);
 CENOTE_API int64_t cenote_result_last_insert_id(const cenote_result *result);
 CENOTE_API const char *cenote_result_command(const cenote_result *result); /* "INSERT 0 1" or "" */
-CENOTE_API void cenote_result_free(cenote_result *result);                 /* NULL is fine */
+/* Of cenote_describe: how many arguments the text takes, the name of one with its sign (NULL: it has
+ * none), and whether it would write. */
+CENOTE_API size_t cenote_result_parameters(const cenote_result *result);
+CENOTE_API const char *cenote_result_parameter_name(const cenote_result *result, size_t parameter);
+CENOTE_API bool cenote_result_is_readonly(const cenote_result *result);
+CENOTE_API bool cenote_result_is_explain(const cenote_result *result);
+CENOTE_API void cenote_result_free(cenote_result *result); /* NULL is fine */
 
 /* One row of a streamed result. `values` live until the callback returns.
  * Answer false to stop: the statement is cancelled and CENOTE_CANCELLED
