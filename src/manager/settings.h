@@ -15,7 +15,7 @@
  * Numeric settings, X(id, name, type, unit, serverless, local, server, min, max, reloadable, help).
  * type: INT or BOOL. All fit int64_t. Text settings are in CEN_TEXT_SETTINGS.
  */
-#define CEN_SETTINGS(X)                                                                                 \
+#define CEN_POOL_SETTINGS(X)                                                                            \
   X(MAX_CONNECTIONS, "max_connections", INT, "", 2, 5, 20, 1, 10000, true,                              \
     "most connections open at once")                                                                    \
   X(MIN_CONNECTIONS, "min_connections", INT, "", 1, 1, 2, 0, 10000, true,                               \
@@ -89,13 +89,67 @@
     "the database is behind a pooler in transaction mode (PgBouncer); hosts named -pooler are recognised")
 
 /* X(id, name, secret, help) */
-#define CEN_TEXT_SETTINGS(X)                                                                                 \
+#define CEN_POOL_TEXTS(X)                                                                                    \
   X(APPLICATION_NAME, "application_name", false, "how the sessions call themselves")                         \
   X(TLS_CA_FILE, "tls_ca_file", false, "CA certificates to trust instead of the system's")                   \
   X(AUTH_TOKEN, "auth_token", true, "token for libSQL/Turso over HTTP")                                      \
   X(STATELESS_FUNCTIONS, "stateless_functions", false,                                                       \
     "functions of your own that keep no session state, comma separated: statements with them may be shared") \
   X(LOG, "log", false, "log level: error, warning, info or debug")
+
+/* Of the gateway (cenote serve) alone; a manager ignores them. */
+#define CEN_GATEWAY_SETTINGS(X)                                                                \
+  X(THREADS, "threads", INT, "", 1, 1, 1, 1, 64, false,                                        \
+    "gateway: event loops, each with a thread and a listener")                                 \
+  X(POOL_CONNECTIONS, "max_connections_per_pool", INT, "", 0, 0, 0, 0, 10000, true,            \
+    "gateway: most connections of one database and user; 0: max_connections")                  \
+  X(POOL_IDLE, "pool_idle_ms", INT, "ms", 300000, 300000, 300000, 1000, 86400000, true,        \
+    "gateway: a user's pool without connections is forgotten after this long")                 \
+  X(MAX_CLIENTS, "max_clients", INT, "", 10000, 10000, 10000, 1, 1000000, false,               \
+    "gateway: most HTTP connections open at once")                                             \
+  X(MAX_BODY, "max_body_bytes", INT, "bytes", 10485760, 10485760, 10485760, 1024,              \
+    INT64_C(1073741824), false, "gateway: ceiling of one request's body")                      \
+  X(MAX_RESPONSE, "max_response_bytes", INT, "bytes", 10485760, 10485760, 10485760, 1024,      \
+    INT64_C(1073741824), true, "gateway: ceiling of one answer that is not streamed")          \
+  X(HEAD_TIMEOUT, "head_timeout_ms", INT, "ms", 10000, 10000, 10000, 100, 3600000, false,      \
+    "gateway: how long the head of a request may take, however it trickles in")                \
+  X(BODY_TIMEOUT, "body_timeout_ms", INT, "ms", 30000, 30000, 30000, 100, 3600000, false,      \
+    "gateway: how long its body may take, beside a second for each 16 KiB")                    \
+  X(KEEPALIVE_TIMEOUT, "keepalive_timeout_ms", INT, "ms", 60000, 60000, 60000, 100, 86400000,  \
+    false, "gateway: how long an HTTP connection may rest between requests")                   \
+  X(WRITE_TIMEOUT, "write_timeout_ms", INT, "ms", 30000, 30000, 30000, 100, 3600000, false,    \
+    "gateway: how long a client may take to read its answer, beside a second for each 16 KiB") \
+  X(STREAM_TIMEOUT, "stream_timeout_ms", INT, "ms", 10000, 10000, 10000, 100, 86400000, true,  \
+    "gateway: a Hrana stream that rests for longer is rolled back and expires")                \
+  X(DRAIN_DELAY, "drain_delay_ms", INT, "ms", 0, 0, 0, 0, 600000, true,                        \
+    "gateway: how long /readyz says 503 before new connections are refused")                   \
+  X(LOGIN_LIMIT, "login_failures_per_minute", INT, "", 10, 10, 10, 0, 100000, false,           \
+    "gateway: failed logins of one address in a minute before 429; 0: no limit")               \
+  X(SECRET_TTL, "secret_ttl_ms", INT, "ms", 60000, 60000, 60000, 0, 86400000, true,            \
+    "gateway: how long a verified password is remembered, as a salted hash; 0: never")
+
+#define CEN_GATEWAY_TEXTS(X)                                                                           \
+  X(LISTEN, "listen", false, "gateway: address to listen on, HOST:PORT")                               \
+  X(TLS_CERT, "tls_cert", false, "gateway: PEM file with its certificate chain")                       \
+  X(TLS_KEY, "tls_key", false, "gateway: PEM file with its private key")                               \
+  X(ADMIN_TOKEN, "admin_token", true,                                                                  \
+    "gateway: what monitoring asks for; environment or INI file, never the command line")              \
+  X(ADMIN_TOKEN_FILE, "admin_token_file", false, "gateway: a file that holds the admin token")         \
+  X(SQL_TOKEN, "sql_token", true,                                                                      \
+    "gateway: what SQL over HTTP asks for; environment or INI file, never the command line")           \
+  X(SQL_TOKEN_FILE, "sql_token_file", false, "gateway: a file that holds the SQL token")               \
+  X(JWT_KEY_FILE, "jwt_key_file", false,                                                               \
+    "gateway: Ed25519 public key (PEM, or base64url) whose JSON Web Tokens Hrana takes")               \
+  X(HOST_NAMES, "host_names", false,                                                                   \
+    "gateway: names it is called by, comma separated, beside localhost and the loopback addresses")    \
+  X(ORIGINS, "origins", false,                                                                         \
+    "gateway: foreign web pages that may call, as https://app.example, comma separated")               \
+  X(SQL_HOSTS, "sql_hosts", false,                                                                     \
+    "gateway: other PostgreSQL servers that POST /sql may be asked for, host[:port], comma separated") \
+  X(AUDIT_LOG, "audit_log", false, "gateway: file for the audit's JSON lines, or stderr")
+
+#define CEN_SETTINGS(X) CEN_POOL_SETTINGS(X) CEN_GATEWAY_SETTINGS(X)
+#define CEN_TEXT_SETTINGS(X) CEN_POOL_TEXTS(X) CEN_GATEWAY_TEXTS(X)
 
 /* CEN_SET_MAX_CONNECTIONS, … (base/limits.h has a CEN_MAX_CONNECTIONS of its own) */
 typedef enum cen_setting_id {
