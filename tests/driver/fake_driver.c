@@ -425,8 +425,10 @@ static cenote_status perform(cenote_connection *connection, const cenote_request
   case CENOTE_REQUEST_CLOSE:
     mark_closed(connection);
     return CENOTE_OK;
+  case CENOTE_REQUEST_DESCRIBE:
+    break;
   }
-  return CENOTE_INVALID;
+  return CENOTE_UNSUPPORTED;
 }
 
 static bool is_cancelled(const cenote_connection *connection)

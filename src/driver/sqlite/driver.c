@@ -141,8 +141,10 @@ static cenote_status run_request(cenote_connection *connection, const cenote_req
   case CENOTE_REQUEST_CLOSE:
     cen_sq_close(connection);
     return CENOTE_OK;
+  case CENOTE_REQUEST_DESCRIBE:
+    break;
   }
-  return cenote_error_set(error, CENOTE_INVALID, "unknown kind of request");
+  return cenote_error_set(error, CENOTE_UNSUPPORTED, "unknown kind of request");
 }
 
 static cenote_status refuse_request(const cenote_connection *connection,
