@@ -187,7 +187,9 @@ enum {
   CEN_MAX_APPLICATION_NAME = 63,
   CEN_MAX_FILE_NAME = 4096,
   CEN_MAX_TOKEN = 8192,
-  CEN_MAX_FUNCTIONS = 8192
+  CEN_MAX_FUNCTIONS = 8192,
+  CEN_MAX_LISTEN = 300,
+  CEN_MAX_NAMES = 8192 /* of a list of them */
 };
 
 /* A number as text, kept as long as the settings, so that a driver may hold on to it. */

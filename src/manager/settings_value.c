@@ -154,9 +154,23 @@ static size_t text_ceiling(cen_text_id id)
   case CEN_TEXT_APPLICATION_NAME:
     return CEN_MAX_APPLICATION_NAME;
   case CEN_TEXT_TLS_CA_FILE:
+  case CEN_TEXT_TLS_CERT:
+  case CEN_TEXT_TLS_KEY:
+  case CEN_TEXT_ADMIN_TOKEN_FILE:
+  case CEN_TEXT_SQL_TOKEN_FILE:
+  case CEN_TEXT_JWT_KEY_FILE:
+  case CEN_TEXT_AUDIT_LOG:
     return CEN_MAX_FILE_NAME;
   case CEN_TEXT_AUTH_TOKEN:
+  case CEN_TEXT_ADMIN_TOKEN:
+  case CEN_TEXT_SQL_TOKEN:
     return CEN_MAX_TOKEN;
+  case CEN_TEXT_LISTEN:
+    return CEN_MAX_LISTEN;
+  case CEN_TEXT_HOST_NAMES:
+  case CEN_TEXT_ORIGINS:
+  case CEN_TEXT_SQL_HOSTS:
+    return CEN_MAX_NAMES;
   case CEN_TEXT_STATELESS_FUNCTIONS:
     return CEN_MAX_FUNCTIONS;
   case CEN_TEXT_LOG:
