@@ -74,7 +74,7 @@ static void answer_is_read(int status, bool raw, char *body, size_t size)
 static void cell_is_json(uint32_t oid, const char *text, size_t size)
 {
   static const struct cen_reader_limits limits = {SIZE_MAX, CEN_READER_MAX_DEPTH, UINT64_MAX};
-  const cenote_column column = {"c", NULL, oid};
+  const cenote_column column = {.name = "c", .oid = oid};
   cenote_value value = cenote_text_n(text, size);
   struct cen_buf buf;
   struct cen_reader r;

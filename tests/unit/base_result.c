@@ -19,8 +19,9 @@
 static struct cenote_sink sink;
 static cenote_error error;
 
-static const cenote_column three[] = {
-    {"id", "integer", 23}, {"name", NULL, 25}, {NULL, "bytea", 17}};
+static const cenote_column three[] = {{.name = "id", .type = "integer", .oid = 23},
+                                      {.name = "name", .oid = 25},
+                                      {.name = NULL, .type = "bytea", .oid = 17}};
 
 static int begin(void **state)
 {
@@ -46,7 +47,7 @@ static void columns_keep_their_names_types_and_numbers(void **state)
 {
   (void)state;
   char name[] = "copied";
-  cenote_column column = {name, NULL, 1};
+  cenote_column column = {.name = name, .oid = 1};
   assert_int_equal(cenote_sink_columns(&sink, &column, 1, &error), CENOTE_OK);
   name[0] = 'X';
   assert_string_equal(cenote_result_column_name(sink.result, 0), "copied");
@@ -69,9 +70,9 @@ static void the_same_columns_again_change_nothing_others_are_refused(void **stat
   assert_int_equal(cenote_sink_row(&sink, row, 3, &error), CENOTE_OK);
   assert_int_equal(cenote_result_rows(sink.result), 2);
   assert_int_equal(cenote_sink_columns(&sink, three, 2, &error), CENOTE_INTERNAL);
-  cenote_column other[] = {three[0], three[1], {"", "text", 17}};
+  cenote_column other[] = {three[0], three[1], {.name = "", .type = "text", .oid = 17}};
   assert_int_equal(cenote_sink_columns(&sink, other, 3, &error), CENOTE_INTERNAL);
-  other[2] = (cenote_column){"", "bytea", 18};
+  other[2] = (cenote_column){.name = "", .type = "bytea", .oid = 18};
   assert_int_equal(cenote_sink_columns(&sink, other, 3, &error), CENOTE_INTERNAL);
   assert_string_equal(cenote_result_text(sink.result, 1, 1), "a");
 }

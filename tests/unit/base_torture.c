@@ -86,7 +86,8 @@ static void a_buffer_without_memory_gives_no_text(void **state)
 static cenote_status fill(struct cenote_sink *sink, cenote_error *error)
 {
   static char large[20000];
-  static const cenote_column columns[] = {{"id", "integer", 23}, {"name", "text", 25}};
+  static const cenote_column columns[] = {{.name = "id", .type = "integer", .oid = 23},
+                                          {.name = "name", .type = "text", .oid = 25}};
   cenote_status status = cenote_sink_columns(sink, columns, 2, error);
   memset(large, 'x', sizeof(large));
   for (int i = 0; status == CENOTE_OK && i < 500; i++) {

@@ -40,7 +40,7 @@ static int clean(void **state)
 
 static void result_write(struct cen_hrana_writer *w)
 {
-  static const cenote_column columns[] = {{"id", "INTEGER", 0}, {NULL, NULL, 0}};
+  static const cenote_column columns[] = {{.name = "id", .type = "INTEGER"}, {.name = NULL}};
   const cenote_value row[] = {cenote_integer(1), cenote_null()};
   const int64_t rowid = 7;
   cen_hrana_stmt_begin(w, columns, 2);
@@ -112,7 +112,7 @@ static void a_batch_has_two_arrays_of_one_length(void **state)
 {
   (void)state;
   struct cen_hrana_writer w = {.buf = &buf};
-  static const cenote_column column = {"n", NULL, 0};
+  static const cenote_column column = {.name = "n"};
   cen_hrana_batch_begin(&w);
   cen_hrana_step_begin(&w);
   result_write(&w);
@@ -146,7 +146,7 @@ static void a_description_is_written(void **state)
   (void)state;
   struct cen_hrana_writer w = {.buf = &buf};
   const char *const params[] = {":a", NULL};
-  static const cenote_column column = {"x", NULL, 0};
+  static const cenote_column column = {.name = "x"};
   const struct cen_hrana_description description = {params, 2, &column, 1, false, true};
   cen_hrana_describe_put(&w, &description);
   assert_string_equal(
@@ -158,7 +158,7 @@ static void a_description_is_written(void **state)
 static void a_cursor_is_lines(void **state)
 {
   (void)state;
-  static const cenote_column column = {"n", NULL, 0};
+  static const cenote_column column = {.name = "n"};
   const cenote_value one = cenote_integer(1);
   const int64_t rowid = -2;
   cen_hrana_cursor_baton(&buf, "b1", NULL);
@@ -327,7 +327,7 @@ static void a_client_reads_a_whole_pipeline(void **state)
   cenote_error error = CENOTE_ERROR_INIT;
   struct cen_hrana_writer w = {.buf = &buf};
   const char *const params[] = {":a", NULL};
-  static const cenote_column columns[] = {{"x", "INT", 0}, {"y", NULL, 0}};
+  static const cenote_column columns[] = {{.name = "x", .type = "INT"}, {.name = "y"}};
   const struct cen_hrana_description sent = {params, 2, columns, 2, false, true};
   struct cen_hrana_description got;
   enum cen_hrana_outcome outcome;
@@ -553,7 +553,7 @@ static void a_line_has_a_ceiling(void **state)
 static void what_a_server_writes_the_client_reads(void **state)
 {
   (void)state;
-  static const cenote_column columns[] = {{"a", "T", 0}, {"a", NULL, 0}};
+  static const cenote_column columns[] = {{.name = "a", .type = "T"}, {.name = "a"}};
   cenote_error error = CENOTE_ERROR_INIT;
   struct cen_hrana_writer w = {.buf = &buf};
   cenote_result *first;

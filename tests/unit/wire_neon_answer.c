@@ -36,7 +36,7 @@ static int clean(void **state)
 static void a_result_is_written_as_the_notes_show(void **state)
 {
   (void)state;
-  const cenote_column column = {"n", "integer", 23};
+  const cenote_column column = {.name = "n", .type = "integer", .oid = 23};
   const struct cen_neon_column fact = {0, 0, 4, -1};
   cenote_value value = cenote_text("42");
   struct cen_neon_writer w = {.buf = &buf, .raw_text = true, .array_mode = true};
@@ -53,7 +53,7 @@ static void a_result_is_written_as_the_notes_show(void **state)
 static void the_facts_of_a_column_are_copied(void **state)
 {
   (void)state;
-  const cenote_column columns[] = {{"a\"", NULL, 1043}, {"b", NULL, 4000000000u}};
+  const cenote_column columns[] = {{.name = "a\"", .oid = 1043}, {.name = "b", .oid = 4000000000u}};
   const struct cen_neon_column facts[] = {{16384, 3, -1, 14}, {4294967295u, -1, -2, INT32_MIN}};
   struct cen_neon_writer w = {.buf = &buf};
   cen_neon_result_begin(&w, columns, facts, 2);
@@ -122,7 +122,7 @@ static uint32_t enum_element(void *context, uint32_t oid)
 /* One cell, as it stands in its row. */
 static void cell_is(bool raw, uint32_t oid, const char *text, const char *expected)
 {
-  const cenote_column column = {"c", NULL, oid};
+  const cenote_column column = {.name = "c", .oid = oid};
   cenote_value value = cenote_text(text);
   struct cen_neon_writer w = {
       .buf = &buf, .raw_text = raw, .array_mode = true, .element_of = enum_element};
@@ -209,9 +209,10 @@ static void raw_text_is_a_string_whatever_the_type(void **state)
 static void values_that_are_typed_already_are_written_too(void **state)
 {
   (void)state;
-  const cenote_column columns[] = {{"i", NULL, 23},  {"i", NULL, 20}, {"r", NULL, 701},
-                                   {"r", NULL, 701}, {"b", NULL, 16}, {"x", NULL, 17},
-                                   {"n", NULL, 25}};
+  const cenote_column columns[] = {{.name = "i", .oid = 23},  {.name = "i", .oid = 20},
+                                   {.name = "r", .oid = 701}, {.name = "r", .oid = 701},
+                                   {.name = "b", .oid = 16},  {.name = "x", .oid = 17},
+                                   {.name = "n", .oid = 25}};
   const cenote_value values[] = {cenote_integer(-1), cenote_integer(7),    cenote_real(2.5),
                                  cenote_real(NAN),   cenote_boolean(true), cenote_blob("\1", 1),
                                  cenote_null()};
@@ -526,7 +527,8 @@ static void what_a_server_writes_the_client_reads(void **state)
 {
   (void)state;
   static const char *const texts[] = {"", "a", "\"\\", "\n\x01", "\xC3\xA9\xF0\x9F\x98\x80", "{1}"};
-  const cenote_column columns[] = {{"a", NULL, 25}, {"a", NULL, 1043}, {"\"", NULL, 0}};
+  const cenote_column columns[] = {
+      {.name = "a", .oid = 25}, {.name = "a", .oid = 1043}, {.name = "\""}};
   cenote_error error = CENOTE_ERROR_INIT;
   struct cen_neon_writer w = {.buf = &buf, .raw_text = true, .array_mode = true};
   cenote_result *first;

@@ -169,7 +169,7 @@ static void hrana_request(void *context)
 
 static void hrana_write(struct cen_hrana_writer *w)
 {
-  static const cenote_column columns[20] = {{"a", "TEXT", 0}};
+  static const cenote_column columns[20] = {{.name = "a", .type = "TEXT"}};
   const char *const params[] = {":a", NULL};
   const struct cen_hrana_description description = {params, 2, columns, 20, false, true};
   cenote_value row[20];
@@ -225,7 +225,7 @@ static void hrana_answer(void *context)
 static void hrana_cursor(void *context)
 {
   (void)context;
-  static const cenote_column columns[20] = {{"a", "TEXT", 0}};
+  static const cenote_column columns[20] = {{.name = "a", .type = "TEXT"}};
   cenote_value row[20] = {{.type = CENOTE_NULL}};
   struct cen_buf buf;
   struct cen_hrana_cursor cursor;
