@@ -94,7 +94,7 @@ static void neon_answer(void *context)
   struct cen_neon_answer answer;
   struct cen_neon_writer w = {.buf = &buf, .array_mode = true};
   for (int i = 0; i < COLUMNS; i++) {
-    columns[i] = (cenote_column){"a column", NULL, i % 2 == 0 ? 1009 : 25};
+    columns[i] = (cenote_column){.name = "a column", .oid = i % 2 == 0 ? 1009 : 25};
     row[i] = cenote_text("{\"some text that is long enough for a buffer of its own, and more\"}");
   }
   cen_buf_init(&buf, BODY - 1);
