@@ -7,7 +7,9 @@
 #define CEN_OBSERVE_H
 
 #include "base/buf.h"
+#include "base/hist.h"
 #include "base/json.h"
+#include "core/slot.h"
 #include "manager/settings.h"
 #include "manager/window.h"
 
@@ -115,6 +117,64 @@ struct cen_derived {
 
 void cen_figures_derive(const struct cen_figures *figures, struct cen_derived *derived);
 
+/* ------------------------------------------- figures of several managers (merge.c) */
+
+/* What percentiles are computed from, so that they can be computed over several managers. */
+#define CEN_TIMES(X)          \
+  X(wait) /* who waited */    \
+  X(hold)                     \
+  X(connect)                  \
+  X(simple_wait)              \
+  X(simple_statement)         \
+  X(exclusive_statement)      \
+  X(depth) /* plain counts */ \
+  X(batch)
+
+struct cen_times {
+#define CEN_TIMES_FIELD(name) struct cen_hist name;
+  CEN_TIMES(CEN_TIMES_FIELD)
+#undef CEN_TIMES_FIELD
+};
+
+enum { CEN_SUM_LEASES = 1000, CEN_SUM_TEXT = 512 };
+
+/* The figures of one manager, or the sum of those of several, with all that they point to: large,
+ * and never copied. All zeros is an empty sum. One owner, any thread. */
+struct cen_sum {
+  struct cen_figures figures; /* its percentiles are empty until cen_sum_settle */
+  struct cen_times times;
+  uint64_t closed_by[POOL_REASON_COUNT];
+  size_t managers;           /* that it is of */
+  size_t failing;            /* of them without a connection, and the last attempt failed */
+  size_t working;            /* that have a connection, or lost none that they wanted */
+  cenote_lease_info *leases; /* malloc'ed: at most CEN_SUM_LEASES, oldest first */
+  size_t lease_room;
+  char database[CEN_SUM_TEXT], connect_error[CEN_SUM_TEXT], breaker_why[CEN_SUM_TEXT],
+      login_breaker_why[CEN_SUM_TEXT];
+};
+
+/* The manager's figures into a sum that is emptied first; without a probe. Takes no lock for long. */
+void cen_figures_collect(cenote_manager *manager, struct cen_sum *sum);
+/* The figures of one manager, percentiles apart. */
+void cen_sum_add(struct cen_sum *sum, const struct cen_figures *figures);
+/* Counters, gauges and windows are added up, histograms joined; the oldest leases, the worst
+ * breaker, the longest wait and uptime stay. Settings are the first one's, but for the bounds of
+ * connections and of waiters, which are added up. A connect error remains only while no manager
+ * has fared better. What `from` points to is copied. */
+void cen_figures_merge(struct cen_sum *to, const struct cen_sum *from);
+/* Computes the percentiles, when all is merged. */
+void cen_sum_settle(struct cen_sum *sum);
+/* The manager is no more: only what counts since its start remains. */
+void cen_sum_retire(struct cen_sum *sum);
+void cen_sum_empty(struct cen_sum *sum); /* keeps its memory for the next */
+void cen_sum_deinit(struct cen_sum *sum);
+
+/* Most acquires do not wait, and only those that did are in the histogram; the percentiles are of
+ * all of them. */
+void cen_waits_read(const struct cen_hist *wait, uint64_t grants, cenote_percentiles *out);
+/* Of a histogram that holds counts where others hold nanoseconds: nothing is divided. */
+void cen_plain_read(const struct cen_hist *hist, cenote_percentiles *out);
+
 /* ------------------------------------------------------------------ health */
 
 /* Thresholds, named once. */
@@ -206,6 +266,9 @@ char *cen_health_json(const struct cen_figures *figures);     /* getHealthStatus
 char *cen_stats_json(const struct cen_figures *figures);      /* getStats() */
 char *cen_status_json(const struct cen_figures *figures);     /* the monitoring endpoint */
 /* The parts, for a writer of one's own: values, to be placed after a key. */
+/* Members of an open object: what `connectionPool` has. */
+void cen_write_pool_members(struct cen_json *json, const struct cen_figures *figures,
+                            const struct cen_health *health);
 void cen_write_statistics(struct cen_json *json, const struct cen_figures *figures);
 void cen_write_derived(struct cen_json *json, const struct cen_figures *figures);
 void cen_write_issues(struct cen_json *json, const struct cen_health *health);

@@ -62,30 +62,6 @@ void observer_audit(struct cenote_manager *manager, cenote_audit_kind kind, uint
 
 /* ----------------------------------------------------------------------- statistics */
 
-/* Most acquires do not wait; only those that did are in the histogram. The percentiles are over
- * all of them. */
-static void read_waits(struct pool *pool, uint64_t grants, cenote_percentiles *out)
-{
-  cen_hist_read(&pool->wait, out);
-  const uint64_t waited = out->count;
-  if (grants <= waited) {
-    return;
-  }
-  const double at_once = (double)(grants - waited);
-  const double all = (double)grants;
-  uint64_t *const places[] = {&out->p50_us, &out->p95_us, &out->p99_us};
-  const double percents[] = {50, 95, 99};
-  for (int i = 0; i < 3; i++) {
-    const double rank = percents[i] / 100 * all;
-    *places[i] =
-        waited == 0 || rank <= at_once
-            ? 0
-            : cen_hist_percentile(&pool->wait, (rank - at_once) / (double)waited * 100) / 1000;
-  }
-  out->mean_us = out->mean_us * (double)waited / all;
-  out->count = grants;
-}
-
 static uint64_t less(uint64_t a, uint64_t b)
 {
   return a > b ? a - b : 0; /* the two were not read at the same moment */
@@ -147,7 +123,7 @@ static void read_counts(struct cenote_manager *manager, const struct pool_pictur
 
 static void read_latencies(struct cenote_manager *manager, cenote_statistics *out)
 {
-  read_waits(&manager->pool, out->leases_granted, &out->acquire_wait);
+  cen_waits_read(&manager->pool.wait, out->leases_granted, &out->acquire_wait);
   cen_hist_read(&manager->pool.hold, &out->hold);
   cen_hist_read(&manager->pool.connect, &out->connect);
   paths_read(manager, out);
@@ -312,13 +288,10 @@ static void read_breaker(struct cen_breaker *breaker, int64_t now_ns, struct cen
   }
 }
 
-static void observe(struct cenote_manager *manager, bool probe, struct observation *seen)
+/* All but the percentiles. */
+static void observe_counts(struct cenote_manager *manager, struct observation *seen)
 {
-  memset(seen, 0, sizeof *seen);
   struct cen_figures *figures = &seen->figures;
-  if (probe && !manager_must_not_block(manager)) { /* it waits for the loop */
-    probe_now(manager, &seen->probe);
-  }
   const int64_t now = cen_now_ns();
   struct pool_picture picture;
   pool_look(&manager->pool, now, &picture);
@@ -328,7 +301,6 @@ static void observe(struct cenote_manager *manager, bool probe, struct observati
   figures->longest_wait_ms = picture.longest_wait_ns / CEN_NS_PER_MS;
   figures->statistics.size = sizeof figures->statistics;
   read_counts(manager, &picture, &figures->statistics);
-  read_latencies(manager, &figures->statistics);
   cen_figures_settings(figures, &manager->settings);
   figures->unix_ms = cen_wall_ms();
   figures->uptime_ms = (now - manager->observer->born_ns) / CEN_NS_PER_MS;
@@ -352,6 +324,33 @@ static void observe(struct cenote_manager *manager, bool probe, struct observati
   read_breaker(&manager->login_breaker, now, &seen->login_breaker, &figures->login_breaker);
   figures->probe = seen->probe.outcome;
   figures->probe_error = seen->probe.error.message[0] != '\0' ? seen->probe.error.message : NULL;
+}
+
+static void observe(struct cenote_manager *manager, bool probe, struct observation *seen)
+{
+  memset(seen, 0, sizeof *seen);
+  if (probe && !manager_must_not_block(manager)) { /* it waits for the loop */
+    probe_now(manager, &seen->probe);
+  }
+  observe_counts(manager, seen);
+  read_latencies(manager, &seen->figures.statistics);
+}
+
+void cen_figures_collect(cenote_manager *manager, struct cen_sum *sum)
+{
+  cen_sum_empty(sum);
+  if (manager_is_foreign(manager)) {
+    return;
+  }
+  struct observation seen;
+  memset(&seen, 0, sizeof seen);
+  observe_counts(manager, &seen);
+  cen_sum_add(sum, &seen.figures);
+  cen_hist_add(&sum->times.wait, &manager->pool.wait);
+  cen_hist_add(&sum->times.hold, &manager->pool.hold);
+  cen_hist_add(&sum->times.connect, &manager->pool.connect);
+  paths_add_times(manager, &sum->times);
+  free(seen.leases);
 }
 
 /* ------------------------------------------------------------------- health and JSON */

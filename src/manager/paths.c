@@ -2,6 +2,7 @@
 #include "manager/paths.h"
 
 #include "manager/manager.h"
+#include "manager/observe.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -90,17 +91,6 @@ void paths_transaction_retry(struct cenote_manager *manager)
 
 /* ------------------------------------------------------------------------- reading */
 
-/* The histogram holds counts where others hold nanoseconds: nothing is to be divided. */
-static void read_plain(const struct cen_hist *hist, cenote_percentiles *out)
-{
-  cen_hist_read(hist, out);
-  out->p50_us = cen_hist_percentile(hist, 50);
-  out->p95_us = cen_hist_percentile(hist, 95);
-  out->p99_us = cen_hist_percentile(hist, 99);
-  out->max_us = read(&hist->max_ns);
-  out->mean_us *= 1000;
-}
-
 void paths_read_counts(struct cenote_manager *manager, cenote_statistics *out)
 {
   const struct cen_paths *paths = manager->paths;
@@ -132,6 +122,16 @@ void paths_read(struct cenote_manager *manager, cenote_statistics *out)
   cen_hist_add(&both, &simple->statement);
   cen_hist_add(&both, &exclusive->statement);
   cen_hist_read(&both, &out->statement);
-  read_plain(&paths->depth, &out->depth);
-  read_plain(&paths->batch, &out->batch);
+  cen_plain_read(&paths->depth, &out->depth);
+  cen_plain_read(&paths->batch, &out->batch);
+}
+
+void paths_add_times(struct cenote_manager *manager, struct cen_times *times)
+{
+  const struct cen_paths *paths = manager->paths;
+  cen_hist_add(&times->simple_wait, &paths->path[CEN_PATH_SIMPLE].wait);
+  cen_hist_add(&times->simple_statement, &paths->path[CEN_PATH_SIMPLE].statement);
+  cen_hist_add(&times->exclusive_statement, &paths->path[CEN_PATH_EXCLUSIVE].statement);
+  cen_hist_add(&times->depth, &paths->depth);
+  cen_hist_add(&times->batch, &paths->batch);
 }

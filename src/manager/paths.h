@@ -12,6 +12,7 @@
 
 #include <cenote/cenote.h>
 
+struct cen_times; /* observe.h */
 struct cenote_manager;
 
 enum cen_path { CEN_PATH_SIMPLE, CEN_PATH_EXCLUSIVE, CEN_PATHS };
@@ -38,5 +39,7 @@ void paths_transaction_retry(struct cenote_manager *manager);
 /* Fills the members of the two paths, those above, and the totals of both. */
 void paths_read(struct cenote_manager *manager, cenote_statistics *out);
 void paths_read_counts(struct cenote_manager *manager, cenote_statistics *out); /* no times */
+/* Adds its histograms to these. */
+void paths_add_times(struct cenote_manager *manager, struct cen_times *times);
 
 #endif

@@ -435,6 +435,12 @@ char *cen_health_json(const struct cen_figures *figures)
   return take_text(&buf);
 }
 
+void cen_write_pool_members(struct cen_json *json, const struct cen_figures *figures,
+                            const struct cen_health *health)
+{
+  put_verdict(json, figures, health, "health", "statistics");
+}
+
 char *cen_stats_json(const struct cen_figures *figures)
 {
   const cenote_statistics *now = &figures->statistics;
@@ -466,7 +472,7 @@ char *cen_status_json(const struct cen_figures *figures)
   put_time(&json, figures);
   cen_json_key(&json, "connectionPool");
   cen_json_object(&json);
-  put_verdict(&json, figures, &health, "health", "statistics");
+  cen_write_pool_members(&json, figures, &health);
   cen_json_object_end(&json);
   cen_json_object_end(&json);
   return take_text(&buf);
