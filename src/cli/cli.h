@@ -26,7 +26,7 @@ struct cli_command {
   int (*run)(const struct cli_args *args); /* answers the exit status */
 };
 
-extern const struct cli_command cli_query, cli_check, cli_bench, cli_config;
+extern const struct cli_command cli_query, cli_check, cli_bench, cli_serve, cli_config;
 
 /* CLI_OFFLINE: a manager whose loop nobody drives, so that it connects to nothing and starts no
  * thread; for asking what it would do. */

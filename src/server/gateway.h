@@ -69,6 +69,7 @@ struct gateway_loop {
   struct cen_http_loop *http;
   struct event_base *base;
   unsigned index;
+  struct event *tick;
   void *part[GATEWAY_PARTS]; /* what a part keeps for each loop */
 };
 
@@ -85,7 +86,8 @@ struct gateway {
   struct gateway_audit *audit;
   _Atomic bool draining;
   int64_t born_ns, born_unix_ms;
-  void *part[GATEWAY_PARTS]; /* a part's own state */
+  void *part[GATEWAY_PARTS];   /* a part's own state */
+  struct gateway_house *house; /* gateway_inside.h: what gateway_*.c keep for themselves */
 };
 
 /* NULL: none of that name or kind. With one database of the kind, name NULL finds it. */
@@ -100,6 +102,11 @@ struct gateway_options *gateway_options_new(struct gateway *gateway, const cenot
 const cenote_options *gateway_options_of(struct gateway_options *options);
 cenote_options *gateway_options_edit(struct gateway_options *options);
 void gateway_options_free(struct gateway_options *options);
+
+/* A manager that shares the gateway's budget; `group` is one database and user. Any thread. */
+cenote_status gateway_open(struct gateway *gateway, const char *group, const char *url,
+                           const cenote_options *options, cenote_manager **manager,
+                           cenote_error *error);
 
 /* ------------------------------------------------- pools, for who looks at them */
 
@@ -150,7 +157,9 @@ void gateway_address(const struct gateway *gateway, char *out, size_t size);
 /* SIGHUP: settings that may move, certificate, tokens, audit file. What is wrong is logged and
  * changes nothing. */
 cenote_status gateway_reload(struct gateway *gateway, cenote_error *error);
-/* readyz answers 503 from here on, then nothing new is taken; what runs may finish. */
+/* readyz answers 503 from here on; all else goes on. */
+void gateway_announce(struct gateway *gateway);
+/* The same, and nothing new is taken; what runs may finish. */
 void gateway_drain(struct gateway *gateway);
 bool gateway_wait(struct gateway *gateway, int64_t timeout_ms); /* false: some still run */
 void gateway_free(struct gateway *gateway);                     /* whoever still runs is cut off */

@@ -283,18 +283,27 @@ bool cen_http_server_wait(struct cen_http_server *server, int64_t timeout_ms)
   return ended;
 }
 
+void cen_http_server_stop(struct cen_http_server *server)
+{
+  if (server->loops == NULL) {
+    return;
+  }
+  server_end(server, HTTP_FORCED);
+  for (unsigned i = 0; i < server->config.threads; i++) {
+    if (server->loops[i].started) {
+      (void)pthread_join(server->loops[i].thread, NULL);
+      server->loops[i].started = false;
+    }
+  }
+}
+
 void cen_http_server_free(struct cen_http_server *server)
 {
   if (server == NULL) {
     return;
   }
+  cen_http_server_stop(server);
   if (server->loops != NULL) {
-    server_end(server, HTTP_FORCED);
-    for (unsigned i = 0; i < server->config.threads; i++) {
-      if (server->loops[i].started) {
-        (void)pthread_join(server->loops[i].thread, NULL);
-      }
-    }
     for (unsigned i = 0; i < server->config.threads; i++) {
       http_loop_deinit(&server->loops[i]);
     }

@@ -97,7 +97,10 @@ void cen_http_server_drain(struct cen_http_server *server);
 bool cen_http_server_draining(const struct cen_http_server *server);
 /* Until every loop has ended. false: some still run. */
 bool cen_http_server_wait(struct cen_http_server *server, int64_t timeout_ms);
-/* Whoever still runs gets on_gone. Joins the threads. */
+/* Whoever still runs gets on_gone. Joins the threads; cen_http_loop_post answers false from here
+ * on, so that those who post may end in their own time. */
+void cen_http_server_stop(struct cen_http_server *server);
+/* The same, and nobody posts any more. */
 void cen_http_server_free(struct cen_http_server *server);
 
 struct cen_http_figures {

@@ -1,0 +1,66 @@
+/* gateway_loop.c - a loop's beginning, its second and its end, handed on to the parts. */
+#include "server/gateway_inside.h"
+
+#include <event2/event.h>
+#include <stdlib.h>
+
+static void tick(evutil_socket_t fd, short what, void *context)
+{
+  struct gateway_loop *loop = context;
+  (void)fd;
+  (void)what;
+  for (unsigned i = 0; i < GATEWAY_PARTS; i++) {
+    if (gateway_parts[i]->loop_tick != NULL) {
+      gateway_parts[i]->loop_tick(loop);
+    }
+  }
+}
+
+/* Those that began give back what they took, the last first. */
+static void parts_end(struct gateway_loop *loop, unsigned count)
+{
+  while (count > 0) {
+    count--;
+    if (gateway_parts[count]->loop_ended != NULL) {
+      gateway_parts[count]->loop_ended(loop);
+    }
+  }
+}
+
+bool gateway_loop_started(struct cen_http_loop *http, void *context)
+{
+  static const struct timeval second = {1, 0};
+  struct gateway *gateway = context;
+  struct gateway_loop *loop = &gateway->loops[cen_http_loop_index(http)];
+  loop->gateway = gateway;
+  loop->http = http;
+  loop->base = cen_http_loop_base(http);
+  loop->index = cen_http_loop_index(http);
+  cen_http_loop_set_user(http, loop);
+  loop->tick = event_new(loop->base, -1, EV_PERSIST, tick, loop);
+  if (loop->tick == NULL || event_add(loop->tick, &second) != 0) {
+    goto failed;
+  }
+  for (unsigned i = 0; i < GATEWAY_PARTS; i++) {
+    if (gateway_parts[i]->loop_started != NULL && !gateway_parts[i]->loop_started(loop)) {
+      parts_end(loop, i);
+      goto failed;
+    }
+  }
+  return true;
+failed:
+  if (loop->tick != NULL) {
+    event_free(loop->tick);
+    loop->tick = NULL;
+  }
+  return false;
+}
+
+void gateway_loop_ended(struct cen_http_loop *http, void *context)
+{
+  struct gateway_loop *loop = cen_http_loop_user(http);
+  (void)context;
+  parts_end(loop, GATEWAY_PARTS);
+  event_free(loop->tick);
+  loop->tick = NULL;
+}

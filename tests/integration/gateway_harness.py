@@ -1,0 +1,168 @@
+"""What the tests of the gateway share: starting one on a free port, asking it, stopping it.
+
+    with Gateway("--url", "sqlite:" + path) as gateway:
+        answer = gateway.ask("GET", "/healthz")
+        same(answer.status, 200)
+
+Leaving the block sends SIGTERM and checks that it ends with status 0 and that no sanitizer complained. A test is a
+function whose name is a sentence; `main([…])` runs them and prints TAP (cli_harness.py has the rest).
+"""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+
+from cli_harness import CENOTE, PATIENCE, SANITIZED, Folder, Skip, environment, main, ok, run, same, true  # noqa: F401
+
+COMPLAINTS = re.compile(r"(ERROR|WARNING): (Address|Leak|Thread|Undefined)\w*Sanitizer|runtime error:")
+
+
+class Answer:
+    """What came back: status, headers (an http.client.HTTPMessage), body (bytes)."""
+
+    def __init__(self, got):
+        self.status, self.headers, self.body = got.status, got.headers, got.read()
+
+    def json(self):
+        return json.loads(self.body)
+
+    def __repr__(self):
+        return f"{self.status} {dict(self.headers)} {self.body[:2000]!r}"
+
+
+class Gateway:
+    """A running gateway. `env` comes on top of a clean environment; `cwd` is a folder of its own unless given.
+    status: what it must end with (None: whatever)."""
+
+    def __init__(self, *args, env=None, cwd=None, listen="127.0.0.1:0", status=0, fds=(), tls=None):
+        self.folder = None
+        if cwd is None:
+            self.folder = tempfile.TemporaryDirectory(prefix="cenote-gateway.")
+            cwd = self.folder.name
+        self.cwd, self.expected, self.tls = cwd, status, tls
+        self.err_lines, self.checked = [], False
+        if listen is not None:
+            args = ("--listen", listen, *args)
+        self.process = subprocess.Popen(
+            [CENOTE, "serve", *args], cwd=cwd, env=environment(**(env or {})), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pass_fds=fds,
+        )
+        self.reader = threading.Thread(target=self._read_errors, daemon=True)
+        self.reader.start()
+        self.first_line = self.process.stdout.readline()
+        found = re.fullmatch(r"cenote: listening on (https?)://(.*):(\d+)\n", self.first_line)
+        if not found:
+            self.process.wait(PATIENCE)
+            self.reader.join(PATIENCE)
+            self._close()
+            raise AssertionError(f"no gateway: {self.first_line!r}, status {self.process.returncode}, {self.err()}")
+        self.scheme, self.host, self.port = found[1], found[2].strip("[]"), int(found[3])
+        self.url = f"{self.scheme}://{found[2]}:{self.port}"
+
+    def _read_errors(self):
+        for line in self.process.stderr:
+            self.err_lines.append(line)
+
+    def err(self):
+        """Standard error so far."""
+        return "".join(self.err_lines)
+
+    def wait_err(self, text):
+        """Waits until standard error contains the text."""
+        end = time.monotonic() + PATIENCE
+        while text not in self.err():
+            true(time.monotonic() < end and self.process.poll() is None, f"no {text!r} in: {self.err()}")
+            time.sleep(0.02)
+
+    def connect(self, timeout=PATIENCE):
+        """An http.client connection, for keep-alive or raw use."""
+        if self.scheme == "https":
+            context = ssl.create_default_context(cafile=self.tls)
+            context.check_hostname = False
+            return http.client.HTTPSConnection(self.host, self.port, timeout=timeout, context=context)
+        return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+
+    def ask(self, method, path, body=None, headers=None, token=None):
+        """One request on a connection of its own. A dict or list as body is sent as JSON."""
+        headers = dict(headers or {})
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body)
+            headers.setdefault("Content-Type", "application/json")
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        connection = self.connect()
+        try:
+            connection.request(method, path, body, headers)
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def raw(self, data, timeout=PATIENCE):
+        """Sends bytes, answers what comes until the server closes (send Connection: close)."""
+        with socket.create_connection((self.host, self.port), timeout=timeout) as connection:
+            connection.sendall(data)
+            got = b""
+            while True:
+                piece = connection.recv(65536)
+                if not piece:
+                    return got
+                got += piece
+
+    def send(self, number):
+        self.process.send_signal(number)
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def threads(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/task"))
+
+    def end(self, number=signal.SIGTERM):
+        """Ends it and checks how. Answers its standard error."""
+        if self.checked:
+            return self.err()
+        self.checked = True
+        if self.process.poll() is None and number is not None:
+            self.process.send_signal(number)
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"the gateway did not end: {self.err()}") from None
+        finally:
+            self.reader.join(PATIENCE)
+            self._close()
+        true(not COMPLAINTS.search(self.err()), self.err())
+        if self.expected is not None:
+            true(self.process.returncode == self.expected, f"status {self.process.returncode}: {self.err()}")
+        return self.err()
+
+    def _close(self):
+        self.process.stdout.close()
+        self.process.stderr.close()
+        if self.folder is not None:
+            self.folder.cleanup()
+            self.folder = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.end()
+            return
+        self.checked = True
+        self.process.kill()
+        self.process.wait()
+        self.reader.join(PATIENCE)
+        print("".join(f"# {line}" for line in self.err_lines), end="")
+        self._close()
