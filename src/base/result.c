@@ -50,6 +50,9 @@ void cen_result_clear(struct cenote_result *result)
   result->blocks = 0;
   result->affected_rows = result->last_insert_id = 0;
   result->command[0] = '\0';
+  result->parameters = 0;
+  result->parameter_names = NULL;
+  result->is_readonly = result->is_explain = false;
 }
 
 void cenote_result_free(cenote_result *result)

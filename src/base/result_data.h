@@ -40,6 +40,11 @@ struct cenote_result {
   int64_t affected_rows;
   int64_t last_insert_id;
   char command[CEN_COMMAND_TEXT];
+  /* of a description */
+  size_t parameters;
+  const char **parameter_names;
+  bool is_readonly;
+  bool is_explain;
   /* Numbers that were asked for as text. Reached through a pointer, since the readers' result is
    * const; a table of rows × columns, made at the first such question. */
   struct cen_texts {

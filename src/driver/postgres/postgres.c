@@ -135,6 +135,9 @@ static cenote_step pg_start(cenote_connection *c, const cenote_request *request,
     return settle(c, error);
   }
   switch (request->kind) {
+  case CENOTE_REQUEST_DESCRIBE:
+    pg_fail(c, CENOTE_UNSUPPORTED, "statements of PostgreSQL are not described");
+    return pg_finish(c, error);
   case CENOTE_REQUEST_OPEN:
     return pg_open_start(c, error);
   case CENOTE_REQUEST_CLOSE:
