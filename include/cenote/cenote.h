@@ -327,9 +327,10 @@ typedef struct cenote_execute_options {
   unsigned flags;
   int64_t timeout_ms; /* beside the setting statement_timeout_ms; 0 or negative: only that */
   /* Rows one by one, none kept, as cenote_execute_stream has it: *result is then the summary.
-   * `columns` comes before the first row, with a result that has columns alone, borrowed. Both on
-   * the thread that runs the statement (of the asynchronous form: one of the manager's), inside
-   * the lease: call nothing on it from here. */
+   * `columns` (only with `row`) comes once, if there are any: before the first row, without rows at
+   * the end, when false changes nothing any more. It gets a result that has columns alone, borrowed.
+   * Both on the thread that runs the statement (of the asynchronous form: one of the manager's),
+   * inside the lease: call nothing on it from here. */
   bool (*columns)(void *context, const cenote_result *columns);
   cenote_row_callback row;
   void *context;

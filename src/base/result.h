@@ -12,18 +12,22 @@ struct cenote_sink {
   struct cenote_result *result;
   cenote_row_callback callback;
   void *context;
+  bool (*columns)(void *context, const cenote_result *columns); /* of a stream; may be NULL */
   /* ceilings of a built result; 0: none */
   uint64_t max_rows;
   uint64_t max_bytes;
   /* streaming: the column names of the current statement */
   struct cenote_result *header;
-  bool stopped; /* the callback answered false */
+  bool stopped;      /* the callback answered false */
+  bool told_columns; /* `columns` was called */
 };
 
 /* A sink that builds a result. On CENOTE_OK *sink is ready; the result is taken out with
  * cen_sink_take, or freed with cen_sink_deinit. */
 cenote_status cen_sink_init_result(struct cenote_sink *sink, uint64_t max_rows, uint64_t max_bytes,
                                    cenote_error *error);
+/* `columns`, where it is set afterwards, is called once, with the same context, if there are any:
+ * in front of the first row, else when the statement is complete (its answer changes nothing then). */
 void cen_sink_init_stream(struct cenote_sink *sink, cenote_row_callback callback, void *context);
 /* The result; of a stream its columns and counts, without rows. NULL when there is none. */
 struct cenote_result *cen_sink_take(struct cenote_sink *sink);

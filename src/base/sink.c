@@ -307,10 +307,24 @@ static bool scratch_reserve(struct cenote_result *header, uint64_t bytes)
   return true;
 }
 
+/* Not before it is certain that they stay: a statement that is prepared again may have others. */
+static bool deliver_columns(cenote_sink *sink)
+{
+  if (sink->columns == NULL || sink->told_columns || sink->header->columns == 0) {
+    return true;
+  }
+  sink->told_columns = true;
+  return sink->columns(sink->context, sink->header);
+}
+
 static cenote_status row_deliver(cenote_sink *sink, const cenote_value *values, size_t count,
                                  cenote_error *error)
 {
   struct cenote_result *header = sink->header;
+  if (!deliver_columns(sink)) {
+    sink->stopped = true;
+    return cenote_error_set(error, CENOTE_CANCELLED, "cancelled by the columns callback");
+  }
   if (!scratch_reserve(header, bytes_of(CENOTE_TEXT, values, count))) {
     return no_memory(error);
   }
@@ -347,7 +361,7 @@ cenote_status cenote_sink_row(cenote_sink *sink, const cenote_value *values, siz
     return CENOTE_OK;
   }
   if (sink->stopped) {
-    return cenote_error_set(error, CENOTE_CANCELLED, "cancelled by the row callback");
+    return cenote_error_set(error, CENOTE_CANCELLED, "cancelled by its callback");
   }
   const struct cenote_result *into = sink->result != NULL ? sink->result : sink->header;
   if (into == NULL || into->columns != count) {
@@ -382,4 +396,7 @@ void cenote_sink_complete(cenote_sink *sink, int64_t affected_rows, int64_t last
   }
   memcpy(result->command, command == NULL ? "" : command, size);
   result->command[size] = '\0';
+  if (sink->result == NULL && sink->columns != NULL) {
+    (void)deliver_columns(sink); /* there were no rows */
+  }
 }

@@ -240,6 +240,21 @@ cenote_status statement_run(struct entry *entry, const char *sql, const cenote_v
                             size_t count, cenote_sink *sink, unsigned flags, cenote_error *error);
 cenote_status statement_check(const char *sql, const cenote_value *args, size_t count,
                               cenote_error *error);
+/* What the caller said beside the statement (CENOTE_QUERY_), and what a driver is told of it. */
+enum {
+  STATEMENT_ROUTED_FLAGS = CENOTE_QUERY_RAW_TEXT | CENOTE_QUERY_NATIVE | CENOTE_QUERY_READ_ONLY,
+  STATEMENT_FLAGS = STATEMENT_ROUTED_FLAGS | CENOTE_QUERY_SCRIPT
+};
+cenote_status statement_flags_check(unsigned flags, unsigned allowed, cenote_error *error);
+unsigned statement_request_flags(unsigned flags);
+cenote_status statement_options_check(const cenote_execute_options *options, size_t count,
+                                      cenote_error *error);
+unsigned statement_flags_for(const cenote_execute_options *options); /* CENOTE_REQUEST_ */
+int64_t statement_until(const cenote_execute_options *options);      /* for entry.until_ns */
+/* Its rows go to a result, or to the callback that options name. */
+cenote_status statement_sink_for(const struct cenote_manager *manager,
+                                 const cenote_execute_options *options, cenote_sink *sink,
+                                 cenote_error *error);
 int64_t statement_deadline(const struct entry *entry);
 /* Where its rows go: a result, within the manager's ceilings. */
 cenote_status statement_sink(const struct cenote_manager *manager, cenote_sink *sink,

@@ -26,11 +26,7 @@ static cenote_status check(const cenote_manager *manager, const cenote_query_opt
     return cenote_error_set(error, CENOTE_INVALID, "options: there is no hint %d",
                             (int)options->hint);
   }
-  if ((options->flags & ~(unsigned)CENOTE_QUERY_RAW_TEXT) != 0) {
-    return cenote_error_set(error, CENOTE_INVALID, "options: there are no flags 0x%x",
-                            options->flags & ~(unsigned)CENOTE_QUERY_RAW_TEXT);
-  }
-  return CENOTE_OK;
+  return statement_flags_check(options->flags, STATEMENT_ROUTED_FLAGS, error);
 }
 
 static void set_times(struct query_plan *plan, const cenote_query_options *options)
@@ -53,12 +49,23 @@ static void set_times(struct query_plan *plan, const cenote_query_options *optio
   }
 }
 
+static bool is_native(const struct query_plan *plan)
+{
+  return (plan->flags & CENOTE_QUERY_NATIVE) != 0;
+}
+
+/* What may only read never writes: it is refused first. */
+static bool takes_turn(const struct query_plan *plan)
+{
+  return plan->manager->queries->takes_turns && plan->verdict.shareable &&
+         !plan->verdict.read_only && (plan->flags & CENOTE_QUERY_READ_ONLY) == 0;
+}
+
 static void choose(struct query_plan *plan)
 {
   const struct cen_verdict *verdict = &plan->verdict;
   plan->simple = verdict->shareable && simple_is_there(plan->manager, verdict->read_only);
-  plan->turn = !plan->simple && verdict->shareable && !verdict->read_only &&
-               plan->manager->queries->takes_turns;
+  plan->turn = !plan->simple && takes_turn(plan);
 }
 
 cenote_status query_plan_init(struct query_plan *plan, cenote_manager *manager,
@@ -87,7 +94,8 @@ cenote_status query_plan_init(struct query_plan *plan, cenote_manager *manager,
   };
   set_times(plan, options);
   plan->verdict = cen_route_apply_hint(
-      cen_route_judge(manager->queries->route, statement->sql, plan->sql_size), options->hint);
+      cen_route_judge_as(manager->queries->route, statement->sql, plan->sql_size, is_native(plan)),
+      options->hint);
   choose(plan);
   return CENOTE_OK;
 }
@@ -116,7 +124,7 @@ int64_t query_plan_lease_ns(const struct query_plan *plan, int64_t now_ns)
 
 unsigned query_plan_request_flags(const struct query_plan *plan)
 {
-  return ((plan->flags & CENOTE_QUERY_RAW_TEXT) != 0 ? CENOTE_REQUEST_RAW_TEXT : 0u) |
+  return statement_request_flags(plan->flags) |
          (plan->verdict.read_only ? CENOTE_REQUEST_READ : 0u);
 }
 
@@ -173,8 +181,7 @@ static enum query_next move(struct query_plan *plan)
     paths_fallback(plan->manager);
   }
   plan->simple = false;
-  plan->turn =
-      plan->manager->queries->takes_turns && plan->verdict.shareable && !plan->verdict.read_only;
+  plan->turn = takes_turn(plan);
   return QUERY_AGAIN;
 }
 
@@ -205,9 +212,10 @@ enum query_next query_plan_judge(struct query_plan *plan, cenote_status status, 
     return QUERY_OVER;
   }
   if (is_misjudged(plan, refused, error)) {
-    cen_route_not_read_only(plan->manager->queries->route, plan->statement.sql, plan->sql_size);
+    cen_route_not_read_only_as(plan->manager->queries->route, plan->statement.sql, plan->sql_size,
+                               is_native(plan));
     plan->verdict.read_only = false;
-    return move(plan);
+    return (plan->flags & CENOTE_QUERY_READ_ONLY) != 0 ? QUERY_OVER : move(plan);
   }
   if (plan->simple && status == CENOTE_UNSUPPORTED && fate == CEN_FATE_NOT_RUN) {
     return move(plan);

@@ -35,8 +35,17 @@ struct entry {
   uint64_t hash;
   struct cen_verdict verdict;
   atomic_bool used; /* since the hand came by */
+  bool native;
   size_t size;
   char text[];
+};
+
+/* What verdicts are kept by. The same text means two things: rewritten, or as it is. */
+struct key {
+  const char *sql;
+  size_t size;
+  bool native;
+  uint64_t hash;
 };
 
 struct lane {
@@ -61,6 +70,8 @@ struct cen_route {
 };
 
 /* ------------------------------------------------------------------ hash */
+
+#define NATIVE_HASH UINT64_C(0x6a09e667f3bcc909)
 
 __extension__ typedef unsigned __int128 wide;
 
@@ -168,12 +179,13 @@ static void write_unlock(struct shard *shard)
   }
 }
 
-static struct entry **find_link(struct shard *shard, uint64_t hash, const char *sql, size_t size)
+static struct entry **find_link(struct shard *shard, const struct key *key)
 {
-  struct entry **link = &shard->buckets[hash & (BUCKETS - 1)];
+  struct entry **link = &shard->buckets[key->hash & (BUCKETS - 1)];
   for (; *link; link = &(*link)->next) {
     struct entry *entry = *link;
-    if (entry->hash == hash && entry->size == size && memcmp(entry->text, sql, size) == 0) {
+    if (entry->hash == key->hash && entry->size == key->size && entry->native == key->native &&
+        memcmp(entry->text, key->sql, key->size) == 0) {
       break;
     }
   }
@@ -207,40 +219,39 @@ static void make_room(struct shard *shard, size_t size)
   }
 }
 
-static void remember(struct cen_route *route, uint64_t hash, const char *sql, size_t size,
-                     struct cen_verdict verdict)
+static void remember(struct cen_route *route, const struct key *key, struct cen_verdict verdict)
 {
-  struct shard *shard = shard_of(route, hash);
-  struct entry *entry = malloc(sizeof(*entry) + size);
+  struct shard *shard = shard_of(route, key->hash);
+  struct entry *entry = malloc(sizeof(*entry) + key->size);
   if (!entry) {
     return;
   }
-  *entry = (struct entry){.hash = hash, .verdict = verdict, .size = size};
-  memcpy(entry->text, sql, size);
+  *entry = (struct entry){
+      .hash = key->hash, .verdict = verdict, .size = key->size, .native = key->native};
+  memcpy(entry->text, key->sql, key->size);
   write_lock(shard);
-  if (*find_link(shard, hash, sql, size)) { /* somebody was faster */
+  if (*find_link(shard, key)) { /* somebody was faster */
     write_unlock(shard);
     free(entry);
     return;
   }
-  make_room(shard, size);
-  if (is_corrected(route, hash)) { /* while it was judged */
+  make_room(shard, key->size);
+  if (is_corrected(route, key->hash)) { /* while it was judged */
     apply_correction(&entry->verdict);
   }
-  entry->next = shard->buckets[hash & (BUCKETS - 1)];
-  shard->buckets[hash & (BUCKETS - 1)] = entry;
+  entry->next = shard->buckets[key->hash & (BUCKETS - 1)];
+  shard->buckets[key->hash & (BUCKETS - 1)] = entry;
   shard->clock[shard->count++] = entry;
-  shard->bytes += size;
+  shard->bytes += key->size;
   write_unlock(shard);
 }
 
-static bool recall(struct cen_route *route, uint64_t hash, const char *sql, size_t size,
-                   struct cen_verdict *verdict)
+static bool recall(struct cen_route *route, const struct key *key, struct cen_verdict *verdict)
 {
-  struct shard *shard = shard_of(route, hash);
+  struct shard *shard = shard_of(route, key->hash);
   struct entry *entry;
   pthread_rwlock_t *lock = read_lock(shard);
-  entry = *find_link(shard, hash, sql, size);
+  entry = *find_link(shard, key);
   if (entry) {
     *verdict = entry->verdict;
     if (!atomic_load_explicit(&entry->used, memory_order_relaxed)) {
@@ -309,31 +320,49 @@ void cen_route_free(struct cen_route *route)
   free(route);
 }
 
-struct cen_verdict cen_route_judge(struct cen_route *route, const char *sql, size_t size)
+/* SQLite's statements are judged alike, whatever their placeholders mean. */
+static struct key key_of(const struct cen_route *route, const char *sql, size_t size, bool native)
+{
+  struct key key = {.sql = sql, .size = size};
+  key.native = native && route->database == CEN_ROUTE_POSTGRES;
+  key.hash = hash_text(route->seed, sql, size) ^ (key.native ? NATIVE_HASH : 0);
+  return key;
+}
+
+static struct cen_sql_verdict judge(const struct cen_route *route, const struct key *key)
+{
+  if (route->database == CEN_ROUTE_SQLITE) {
+    return cen_verdict_sqlite(key->sql, key->size);
+  }
+  return key->native ? cen_verdict_postgres_native(key->sql, key->size, &route->stateless)
+                     : cen_verdict_postgres(key->sql, key->size, &route->stateless);
+}
+
+struct cen_verdict cen_route_judge_as(struct cen_route *route, const char *sql, size_t size,
+                                      bool native)
 {
   bool kept = size <= CEN_VERDICT_TEXT;
   struct cen_sql_verdict judged;
   struct cen_verdict verdict;
-  uint64_t hash;
+  struct key key;
   if (route->database == CEN_ROUTE_UNKNOWN) {
     return (struct cen_verdict){.why = "a database whose statements are not understood"};
   }
   if (size == 0) {
     return (struct cen_verdict){.why = "no statement"};
   }
-  hash = hash_text(route->seed, sql, size);
-  if (kept && recall(route, hash, sql, size, &verdict)) {
+  key = key_of(route, sql, size, native);
+  if (kept && recall(route, &key, &verdict)) {
     return verdict;
   }
-  judged = route->database == CEN_ROUTE_SQLITE ? cen_verdict_sqlite(sql, size)
-                                               : cen_verdict_postgres(sql, size, &route->stateless);
+  judged = judge(route, &key);
   verdict = (struct cen_verdict){
       .shareable = judged.shareable, .read_only = judged.read_only, .why = judged.why};
-  if (is_corrected(route, hash)) {
+  if (is_corrected(route, key.hash)) {
     apply_correction(&verdict);
   }
   if (kept && !judged.passing) {
-    remember(route, hash, sql, size, verdict);
+    remember(route, &key, verdict);
   }
   return verdict;
 }
@@ -357,19 +386,19 @@ struct cen_verdict cen_route_apply_hint(struct cen_verdict verdict, cenote_hint 
   return verdict;
 }
 
-void cen_route_not_read_only(struct cen_route *route, const char *sql, size_t size)
+void cen_route_not_read_only_as(struct cen_route *route, const char *sql, size_t size, bool native)
 {
-  uint64_t hash;
+  struct key key;
   struct shard *shard;
   struct entry *entry;
   if (size == 0) {
     return;
   }
-  hash = hash_text(route->seed, sql, size);
-  shard = shard_of(route, hash);
-  correct(route, hash);
+  key = key_of(route, sql, size, native);
+  shard = shard_of(route, key.hash);
+  correct(route, key.hash);
   write_lock(shard);
-  entry = *find_link(shard, hash, sql, size);
+  entry = *find_link(shard, &key);
   if (entry) {
     apply_correction(&entry->verdict);
   }

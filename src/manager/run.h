@@ -55,11 +55,15 @@ void run_cancel(struct run *run);
 /* A copy of a statement with its arguments, in one block; freed with free(). NULL: no memory. */
 cenote_statement *run_copy(const char *sql, const cenote_value *args, size_t count);
 
-/* A statement on an entered session: rows collected, counted, timed and logged as the blocking one. */
+/* A statement on an entered session: rows collected, counted, timed and logged as the blocking one.
+ * With `row` they are handed on, one by one, on whichever thread the driver's steps run. */
 struct execution {
   struct run run;             /* run.entry is the owner's to set, nothing else of it */
   cenote_statement statement; /* borrowed until `done` (run_copy) */
   unsigned flags;             /* CENOTE_REQUEST_ */
+  cenote_row_callback row;    /* or NULL */
+  bool (*columns)(void *context, const cenote_result *columns);
+  void *context; /* of both */
   /* As run.done; `result` is the owner's, NULL on failure. The session is still entered. */
   void (*done)(struct execution *execution, cenote_status status, cenote_result *result,
                cenote_error *error);

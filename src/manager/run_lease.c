@@ -36,17 +36,43 @@ static cenote_status call_cancel(struct cenote_manager *manager, struct ticket *
   return CENOTE_OK;
 }
 
-cenote_status cenote_execute_async(cenote_lease lease, const char *sql, const cenote_value *args,
-                                   size_t count, cenote_query_callback callback, void *context,
-                                   cenote_ticket *ticket, cenote_error *error)
+static cenote_status call_check(const cenote_statement *statement,
+                                const cenote_execute_options *options,
+                                cenote_query_callback callback, cenote_error *error)
 {
-  if (ticket != NULL) {
-    *ticket = (cenote_ticket){0};
-  }
   if (callback == NULL) {
     return cenote_error_set(error, CENOTE_INVALID, "callback: NULL");
   }
-  cenote_status status = statement_check(sql, args, count, error);
+  const cenote_status status =
+      statement_check(statement->sql, statement->args, statement->count, error);
+  return status == CENOTE_OK ? statement_options_check(options, statement->count, error) : status;
+}
+
+static void execution_set(struct execution *execution, const cenote_statement *copy,
+                          const cenote_execute_options *options)
+{
+  execution->statement = *copy;
+  execution->flags = statement_flags_for(options);
+  execution->row = options->row;
+  execution->columns = options->columns;
+  execution->context = options->context;
+  execution->run.entry.until_ns = statement_until(options);
+  execution->done = call_done;
+}
+
+cenote_status cenote_execute_async_with(cenote_lease lease, const char *sql,
+                                        const cenote_value *args, size_t count,
+                                        const cenote_execute_options *options,
+                                        cenote_query_callback callback, void *context,
+                                        cenote_ticket *ticket, cenote_error *error)
+{
+  static const cenote_execute_options none = CENOTE_EXECUTE_OPTIONS_INIT;
+  const cenote_statement statement = {.sql = sql, .args = args, .count = count};
+  if (ticket != NULL) {
+    *ticket = (cenote_ticket){0};
+  }
+  options = options != NULL ? options : &none;
+  cenote_status status = call_check(&statement, options, callback, error);
   if (status != CENOTE_OK) {
     return status;
   }
@@ -68,13 +94,19 @@ cenote_status cenote_execute_async(cenote_lease lease, const char *sql, const ce
   call->context = context;
   call->ticket.kind = TICKET_QUERY;
   call->ticket.cancel = call_cancel;
-  execution->statement = *copy;
-  execution->done = call_done;
+  execution_set(execution, copy, options);
   if (ticket != NULL) {
     ticket_issue(execution->run.entry.manager, &call->ticket, ticket);
   }
   execution_start(execution);
   return CENOTE_OK;
+}
+
+cenote_status cenote_execute_async(cenote_lease lease, const char *sql, const cenote_value *args,
+                                   size_t count, cenote_query_callback callback, void *context,
+                                   cenote_ticket *ticket, cenote_error *error)
+{
+  return cenote_execute_async_with(lease, sql, args, count, NULL, callback, context, ticket, error);
 }
 
 cenote_status cenote_cancel_query(cenote_ticket ticket)

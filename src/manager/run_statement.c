@@ -67,7 +67,11 @@ void execution_start(struct execution *execution)
 {
   struct run *run = &execution->run;
   const cenote_statement *statement = &execution->statement;
-  run->refused = statement_sink(run->entry.manager, &execution->sink, NULL);
+  const cenote_execute_options told = {.size = sizeof told,
+                                       .columns = execution->columns,
+                                       .row = execution->row,
+                                       .context = execution->context};
+  run->refused = statement_sink_for(run->entry.manager, &told, &execution->sink, NULL);
   run->done = execution_done;
   run->deadline_ns = statement_deadline(&run->entry);
   run->request = (cenote_request){.size = sizeof run->request,

@@ -79,16 +79,15 @@ static cenote_status push_call(struct line *line, uint32_t at, const struct simp
   if (status != CENOTE_OK) {
     return status;
   }
-  const cenote_request request = {
-      .size = sizeof request,
-      .kind = CENOTE_REQUEST_EXECUTE,
-      .flags = ((wanted->flags & CENOTE_QUERY_RAW_TEXT) != 0 ? CENOTE_REQUEST_RAW_TEXT : 0u) |
-               (call->core.alone ? CENOTE_REQUEST_ALONE : 0u),
-      .sql = wanted->sql,
-      .args = wanted->args,
-      .count = wanted->count,
-      .sink = sink,
-      .deadline_ns = CEN_NEVER};
+  const cenote_request request = {.size = sizeof request,
+                                  .kind = CENOTE_REQUEST_EXECUTE,
+                                  .flags = statement_request_flags(wanted->flags) |
+                                           (call->core.alone ? CENOTE_REQUEST_ALONE : 0u),
+                                  .sql = wanted->sql,
+                                  .args = wanted->args,
+                                  .count = wanted->count,
+                                  .sink = sink,
+                                  .deadline_ns = CEN_NEVER};
   status = manager->driver->pipelining->push(line->connection, &request, error);
   if (status != CENOTE_OK) {
     cen_sink_deinit(sink);

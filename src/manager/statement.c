@@ -32,6 +32,62 @@ cenote_status statement_check(const char *sql, const cenote_value *args, size_t 
   return CENOTE_OK;
 }
 
+cenote_status statement_flags_check(unsigned flags, unsigned allowed, cenote_error *error)
+{
+  return (flags & ~allowed) == 0
+             ? CENOTE_OK
+             : cenote_error_set(error, CENOTE_INVALID, "options: there are no flags 0x%x here",
+                                flags & ~allowed);
+}
+
+unsigned statement_request_flags(unsigned flags)
+{
+  return ((flags & CENOTE_QUERY_RAW_TEXT) != 0 ? CENOTE_REQUEST_RAW_TEXT : 0u) |
+         ((flags & CENOTE_QUERY_NATIVE) != 0 ? CENOTE_REQUEST_NATIVE : 0u) |
+         ((flags & CENOTE_QUERY_READ_ONLY) != 0 ? CENOTE_REQUEST_REFUSE : 0u) |
+         ((flags & CENOTE_QUERY_SCRIPT) != 0 ? CENOTE_REQUEST_SCRIPT : 0u);
+}
+
+cenote_status statement_options_check(const cenote_execute_options *options, size_t count,
+                                      cenote_error *error)
+{
+  if (options->size < sizeof *options) {
+    return cenote_error_set(error, CENOTE_INVALID,
+                            "options: size %zu; start with CENOTE_EXECUTE_OPTIONS_INIT",
+                            options->size);
+  }
+  if (options->columns != NULL && options->row == NULL) {
+    return cenote_error_set(error, CENOTE_INVALID, "options: columns without row");
+  }
+  if ((options->flags & CENOTE_QUERY_SCRIPT) != 0 && count > 0) {
+    return cenote_error_set(error, CENOTE_INVALID, "a script takes no arguments");
+  }
+  return statement_flags_check(options->flags, STATEMENT_FLAGS, error);
+}
+
+cenote_status statement_sink_for(const struct cenote_manager *manager,
+                                 const cenote_execute_options *options, cenote_sink *sink,
+                                 cenote_error *error)
+{
+  if (options->row == NULL) {
+    return statement_sink(manager, sink, error);
+  }
+  cen_sink_init_stream(sink, options->row, options->context);
+  sink->columns = options->columns;
+  return CENOTE_OK;
+}
+
+unsigned statement_flags_for(const cenote_execute_options *options)
+{
+  return statement_request_flags(options->flags) |
+         (options->row != NULL ? CENOTE_REQUEST_STREAM : 0u);
+}
+
+int64_t statement_until(const cenote_execute_options *options)
+{
+  return options->timeout_ms > 0 ? cen_deadline_ns(cen_now_ns(), options->timeout_ms) : 0;
+}
+
 cenote_status statement_sink(const struct cenote_manager *manager, cenote_sink *sink,
                              cenote_error *error)
 {
@@ -179,13 +235,19 @@ cenote_status statement_finish(struct entry *entry, const cenote_statement *stat
   return status;
 }
 
-cenote_status cenote_execute(cenote_lease lease, const char *sql, const cenote_value *args,
-                             size_t count, cenote_result **result, cenote_error *error)
+cenote_status cenote_execute_with(cenote_lease lease, const char *sql, const cenote_value *args,
+                                  size_t count, const cenote_execute_options *options,
+                                  cenote_result **result, cenote_error *error)
 {
+  static const cenote_execute_options none = CENOTE_EXECUTE_OPTIONS_INIT;
   if (result != NULL) {
     *result = NULL;
   }
+  options = options != NULL ? options : &none;
   cenote_status status = statement_check(sql, args, count, error);
+  if (status == CENOTE_OK) {
+    status = statement_options_check(options, count, error);
+  }
   struct entry entry;
   if (status == CENOTE_OK) {
     status = lease_enter(lease, &entry, error);
@@ -193,36 +255,37 @@ cenote_status cenote_execute(cenote_lease lease, const char *sql, const cenote_v
   if (status != CENOTE_OK) {
     return status;
   }
-  const cenote_statement statement = {.sql = sql, .args = args, .count = count};
-  return statement_finish(&entry, &statement, result, error);
+  cenote_sink sink;
+  entry.until_ns = statement_until(options);
+  status = statement_sink_for(entry.manager, options, &sink, error);
+  if (status == CENOTE_OK) {
+    status = statement_run(&entry, sql, args, count, &sink, statement_flags_for(options), error);
+  }
+  status = lease_leave(&entry, status, error);
+  if (status == CENOTE_OK && result != NULL) {
+    *result = cen_sink_take(&sink);
+  }
+  cen_sink_deinit(&sink);
+  return status;
+}
+
+cenote_status cenote_execute(cenote_lease lease, const char *sql, const cenote_value *args,
+                             size_t count, cenote_result **result, cenote_error *error)
+{
+  return cenote_execute_with(lease, sql, args, count, NULL, result, error);
 }
 
 cenote_status cenote_execute_stream(cenote_lease lease, const char *sql, const cenote_value *args,
                                     size_t count, cenote_row_callback callback, void *context,
                                     cenote_result **summary, cenote_error *error)
 {
-  if (summary != NULL) {
-    *summary = NULL;
-  }
-  cenote_status status = statement_check(sql, args, count, error);
-  if (status != CENOTE_OK) {
-    return status;
-  }
+  const cenote_execute_options options = {
+      .size = sizeof options, .row = callback, .context = context};
   if (callback == NULL) {
+    if (summary != NULL) {
+      *summary = NULL;
+    }
     return cenote_error_set(error, CENOTE_INVALID, "callback: NULL");
   }
-  struct entry entry;
-  status = lease_enter(lease, &entry, error);
-  if (status != CENOTE_OK) {
-    return status;
-  }
-  cenote_sink sink;
-  cen_sink_init_stream(&sink, callback, context);
-  status = statement_run(&entry, sql, args, count, &sink, CENOTE_REQUEST_STREAM, error);
-  status = lease_leave(&entry, status, error);
-  if (status == CENOTE_OK && summary != NULL) {
-    *summary = cen_sink_take(&sink);
-  }
-  cen_sink_deinit(&sink);
-  return status;
+  return cenote_execute_with(lease, sql, args, count, &options, summary, error);
 }

@@ -462,6 +462,24 @@ static struct cen_sql_verdict judge_text_for_postgres(const char *sql, size_t si
   return verdict;
 }
 
+static bool has_no_length_to_judge(size_t size, struct cen_sql_verdict *verdict)
+{
+  if (size == 0) {
+    *verdict = unknown("no statement");
+  } else if (size > CEN_VERDICT_TEXT) {
+    *verdict = unknown("too long or too deep to be parsed");
+  }
+  return size == 0 || size > CEN_VERDICT_TEXT;
+}
+
+struct cen_sql_verdict cen_verdict_postgres_native(const char *sql, size_t size,
+                                                   const struct cen_names *stateless)
+{
+  struct cen_sql_verdict verdict;
+  return has_no_length_to_judge(size, &verdict) ? verdict
+                                                : judge_text_for_postgres(sql, size, stateless);
+}
+
 struct cen_sql_verdict cen_verdict_postgres(const char *sql, size_t size,
                                             const struct cen_names *stateless)
 {
@@ -469,11 +487,8 @@ struct cen_sql_verdict cen_verdict_postgres(const char *sql, size_t size,
   cenote_status status;
   char *rewritten;
   size_t highest;
-  if (size == 0) {
-    return unknown("no statement");
-  }
-  if (size > CEN_VERDICT_TEXT) {
-    return unknown("too long or too deep to be parsed");
+  if (has_no_length_to_judge(size, &verdict)) {
+    return verdict;
   }
   status = cen_placeholders(sql, size, CEN_DIALECT_POSTGRES, &rewritten, &highest, NULL);
   if (status) {

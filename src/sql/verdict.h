@@ -23,6 +23,9 @@ struct cen_sql_verdict {
  * NULL. */
 struct cen_sql_verdict cen_verdict_postgres(const char *sql, size_t size,
                                             const struct cen_names *stateless);
+/* The same of a text that is sent as it is: `?` is an operator in it. */
+struct cen_sql_verdict cen_verdict_postgres_native(const char *sql, size_t size,
+                                                   const struct cen_names *stateless);
 /* By the scanner alone; the driver asks sqlite3_stmt_readonly() again before it runs anything. */
 struct cen_sql_verdict cen_verdict_sqlite(const char *sql, size_t size);
 

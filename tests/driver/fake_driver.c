@@ -300,11 +300,17 @@ cenote_status fake_check_text(const cenote_request *request, cenote_error *error
   size_t highest;
   char *rewritten;
   cenote_status status;
+  if ((request->flags & CENOTE_REQUEST_SCRIPT) != 0) {
+    return cenote_error_set(error, CENOTE_UNSUPPORTED, "the fake database knows no scripts");
+  }
   if (statements != 1) {
     return cenote_error_set(error, CENOTE_INVALID, "%zu statements instead of one", statements);
   }
   status = cen_placeholders(request->sql, size, CEN_DIALECT_POSTGRES, &rewritten, &highest, error);
   free(rewritten);
+  if ((request->flags & CENOTE_REQUEST_NATIVE) != 0) {
+    return CENOTE_OK;
+  }
   if (status == CENOTE_OK && highest != request->count) {
     return cenote_error_set(error, CENOTE_INVALID,
                             "the statement has %zu parameters, but %zu "
@@ -344,6 +350,11 @@ cenote_status fake_execute(cenote_connection *connection, const cenote_request *
   int64_t number;
   if (status) {
     return status;
+  }
+  atomic_store(&connection->script->flags, request->flags);
+  if ((request->flags & CENOTE_REQUEST_REFUSE) != 0 &&
+      (fake_begins(sql, "set", &number) || fake_begins(sql, "insert", &number))) {
+    return syntax_error(error, "25006");
   }
   if (connection->failed && !fake_begins(sql, "rollback", &number) &&
       !fake_begins(sql, "commit", &number)) {

@@ -21,6 +21,7 @@
  *   insert         affects one row         set        makes the session dirty
  *   error SQLSTATE fails; a transaction is failed then, as in PostgreSQL
  *   lose           the connection is lost  begin, commit, rollback
+ * With CENOTE_REQUEST_REFUSE, insert and set fail with 25006; scripts are unsupported.
  *
  * It pipelines (fake_driver_blocking does not): a statement's time begins when it is the oldest.
  * After an enter with read_only, `insert` fails with 25006 until a RESET. Answers come in order, one
@@ -33,7 +34,7 @@
 
 #include <stdatomic.h>
 
-enum { FAKE_KINDS = CENOTE_REQUEST_CLOSE + 1 };
+enum { FAKE_KINDS = CENOTE_REQUEST_DESCRIBE + 1 };
 
 struct fake_script {
   /* --- what shall happen; by the request's kind */
@@ -76,6 +77,7 @@ struct fake_script {
   _Atomic int64_t most_in_flight; /* on one connection */
   _Atomic uint64_t aborts, taints, shrinks, rollbacks_of_open_transactions;
   _Atomic int begun_mode, begun_isolation, begun_deferrable; /* of the last BEGIN request */
+  _Atomic unsigned flags;                                    /* of the last EXECUTE */
   _Atomic int64_t open_now, open_most; /* connections between OPEN and CLOSE or destroy */
 
   struct fake_grave *graves; /* private: destroyed connections, kept to catch their use */

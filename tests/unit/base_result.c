@@ -542,6 +542,85 @@ static void a_callback_that_answers_false_is_not_called_again(void **state)
   assert_true(sink.stopped);
 }
 
+struct told {
+  int columns, rows, at_row;
+  bool stop;
+};
+
+static bool see_columns(void *context, const cenote_result *columns)
+{
+  struct told *told = context;
+  assert_int_equal(cenote_result_columns(columns), 3);
+  assert_int_equal(cenote_result_rows(columns), 0);
+  assert_string_equal(cenote_result_column_name(columns, 0), three[0].name);
+  assert_int_equal(cenote_result_value(columns, 0, 0).type, CENOTE_NULL);
+  told->columns++;
+  told->at_row = told->rows;
+  return !told->stop;
+}
+
+static bool count_told(void *context, const char *const *names, const cenote_value *values,
+                       size_t columns)
+{
+  (void)names;
+  (void)values;
+  (void)columns;
+  return ++((struct told *)context)->rows > 0;
+}
+
+static void stream_to(struct told *told)
+{
+  cen_sink_deinit(&sink);
+  cen_sink_init_stream(&sink, count_told, told);
+  sink.columns = see_columns;
+}
+
+static void a_streams_columns_are_told_once_before_its_rows(void **state)
+{
+  (void)state;
+  struct told told = {0};
+  const cenote_column other[] = {{.name = "other"}};
+  stream_to(&told);
+  assert_int_equal(cenote_sink_columns(&sink, other, 1, &error), CENOTE_OK); /* prepared again */
+  assert_int_equal(cenote_sink_columns(&sink, three, 3, &error), CENOTE_OK);
+  assert_int_equal(told.columns, 0);
+  assert_int_equal(stream_row(1), CENOTE_OK);
+  assert_int_equal(stream_row(2), CENOTE_OK);
+  cenote_sink_complete(&sink, 0, 0, "SELECT 2");
+  assert_int_equal(told.columns, 1);
+  assert_int_equal(told.at_row, 0);
+  assert_int_equal(told.rows, 2);
+}
+
+static void without_rows_they_are_told_at_the_end(void **state)
+{
+  (void)state;
+  struct told told = {.stop = true};
+  stream_to(&told);
+  assert_int_equal(cenote_sink_columns(&sink, three, 3, &error), CENOTE_OK);
+  cenote_sink_complete(&sink, 0, 0, "SELECT 0");
+  assert_int_equal(told.columns, 1);
+  struct told none = {0};
+  stream_to(&none);
+  cenote_sink_complete(&sink, 1, 0, "INSERT 0 1");
+  assert_int_equal(none.columns, 0);
+  cenote_result *summary = cen_sink_take(&sink);
+  assert_int_equal(cenote_result_affected_rows(summary), 1);
+  cenote_result_free(summary);
+}
+
+static void who_does_not_like_the_columns_gets_no_row(void **state)
+{
+  (void)state;
+  struct told told = {.stop = true};
+  stream_to(&told);
+  assert_int_equal(cenote_sink_columns(&sink, three, 3, &error), CENOTE_OK);
+  assert_int_equal(stream_row(1), CENOTE_CANCELLED);
+  assert_int_equal(stream_row(2), CENOTE_CANCELLED);
+  assert_int_equal(told.columns, 1);
+  assert_int_equal(told.rows, 0);
+}
+
 static void values_are_made_as_they_read(void **state)
 {
   (void)state;
@@ -579,6 +658,9 @@ int main(void)
       WITH_SINK(completion_is_kept_and_a_restart_forgets_it),
       WITH_SINK(streamed_rows_are_seen_and_not_kept),
       WITH_SINK(a_callback_that_answers_false_is_not_called_again),
+      WITH_SINK(a_streams_columns_are_told_once_before_its_rows),
+      WITH_SINK(without_rows_they_are_told_at_the_end),
+      WITH_SINK(who_does_not_like_the_columns_gets_no_row),
       cmocka_unit_test(values_are_made_as_they_read),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

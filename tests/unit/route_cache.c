@@ -135,6 +135,37 @@ static void a_correction_is_for_good(void **state)
   cen_route_free(route);
 }
 
+/* `?` is a placeholder in the one and an operator in the other. */
+static void a_text_sent_as_it_is_has_a_verdict_of_its_own(void **state)
+{
+  static const char mark[] = "select a ? from t";
+  static const char plain[] = "select a from t where b = $1";
+  (void)state;
+  for (int first = 0; first < 2; first++) {
+    struct cen_route *route = route_new(CEN_ROUTE_POSTGRES);
+    struct cen_route *sqlite = route_new(CEN_ROUTE_SQLITE);
+    for (int i = 0; i < 4; i++) {
+      bool native = (i + first) % 2 != 0;
+      assert_int_equal(
+          cen_route_judge_as(route, "select a from t where b = ?", 27, native).shareable, !native);
+      assert_true(cen_route_judge_as(route, plain, strlen(plain), native).read_only);
+      assert_false(cen_route_judge_as(route, mark, strlen(mark), native).shareable);
+      assert_true(cen_route_judge_as(sqlite, "select ?", 8, native).read_only);
+    }
+    /* and so has a correction, where they differ */
+    cen_route_not_read_only_as(route, plain, strlen(plain), true);
+    cen_route_not_read_only_as(sqlite, "select ?", 8, true);
+    assert_false(cen_route_judge_as(route, plain, strlen(plain), true).read_only);
+    assert_true(cen_route_judge_as(route, plain, strlen(plain), false).read_only);
+    assert_false(cen_route_judge_as(sqlite, "select ?", 8, false).read_only);
+    assert_false(cen_route_judge_as(route, "select 1; select 2", 18, true).shareable);
+    assert_false(cen_route_judge_as(route, " ", 1, true).shareable);
+    assert_false(cen_route_judge_as(route, "", 0, true).shareable);
+    cen_route_free(route);
+    cen_route_free(sqlite);
+  }
+}
+
 static void hints_only_make_things_safer(void **state)
 {
   static const cenote_hint own[] = {CENOTE_HINT_TRANSACTION, CENOTE_HINT_COMPLEX, CENOTE_HINT_POOL};
@@ -222,6 +253,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_remembered_verdict_is_the_same),
       cmocka_unit_test(texts_are_not_mistaken_for_each_other),
+      cmocka_unit_test(a_text_sent_as_it_is_has_a_verdict_of_its_own),
       cmocka_unit_test(more_texts_than_there_is_room_for_are_judged_all_the_same),
       cmocka_unit_test(large_texts_push_out_small_ones_and_each_other),
       cmocka_unit_test(texts_too_long_to_be_remembered_are_judged_by_the_scanner_alone),
