@@ -11,13 +11,19 @@ _cenote()
     breaker-window-ms breaker-open-ms breaker-open-max-ms login-breaker-failures stateless-functions \
     connect-backoff-max-ms slow-statement-ms max-result-bytes max-result-rows memory-pressure \
     tls-verify transaction-pooler application-name tls-ca-file auth-token log"
+  local gateway="\
+    threads max-connections-per-pool pool-idle-ms max-clients max-body-bytes max-response-bytes \
+    head-timeout-ms body-timeout-ms keepalive-timeout-ms write-timeout-ms stream-timeout-ms \
+    drain-delay-ms login-failures-per-minute secret-ttl-ms listen tls-cert tls-key \
+    admin-token-file sql-token-file jwt-key-file host-names origins sql-hosts audit-log"
+  [ "$command" = serve ] && settings="$settings $gateway"
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
-    mapfile -t COMPREPLY < <(compgen -W "query check bench config help --help --version" -- "$cur")
+    mapfile -t COMPREPLY < <(compgen -W "query check bench serve config help --help --version" -- "$cur")
     return
   fi
   case $prev in
-    --config)
+    --config | --tls-cert | --tls-key | --admin-token-file | --sql-token-file | --jwt-key-file | --audit-log)
       mapfile -t COMPREPLY < <(compgen -f -- "$cur")
       compopt -o filenames 2>/dev/null
       return ;;
@@ -40,7 +46,7 @@ _cenote()
       return ;;
   esac
   case $command in
-    help) mapfile -t COMPREPLY < <(compgen -W "query check bench config" -- "$cur") && return ;;
+    help) mapfile -t COMPREPLY < <(compgen -W "query check bench serve config" -- "$cur") && return ;;
     query) common="$common --csv --null --path --types" ;;
     bench) common="$common --scenario --rounds" ;;
   esac

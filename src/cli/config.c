@@ -63,22 +63,29 @@ static void fact_print(struct cli_output *output, const json_t *document, const 
   cen_buf_deinit(&buf);
 }
 
-static void table_print(struct cli_output *output, const json_t *document)
+static void table_print(struct cli_output *output, const json_t *document, const char *group)
 {
   static const char *const headers[COLUMNS] = {"setting", "value",   "unit",
                                                "from",    "default", "allowed"};
   static const bool right[COLUMNS] = {[VALUE] = true, [DEFAULT] = true};
-  json_t *settings = json_object_get(document, "settings");
+  json_t *settings = json_array(), *all = json_object_get(document, "settings");
+  size_t i;
+  json_t *setting;
+  json_array_foreach(all, i, setting)
+  {
+    const char *its = json_string_value(json_object_get(setting, "group"));
+    if (its && strcmp(its, group) == 0) {
+      json_array_append(settings, setting);
+    }
+  }
   struct cli_table table = {.columns = COLUMNS,
                             .rows = json_array_size(settings),
                             .headers = headers,
                             .right = right,
                             .cell = cell,
                             .context = settings};
-  fact_print(output, document, "database", "url", "urlFrom");
-  fact_print(output, document, "profile", "profile", "profileOrigin");
-  cli_output_text(output, "\n");
   cli_table_print(&table, output);
+  json_decref(settings);
 }
 
 static int run(const struct cli_args *args)
@@ -102,7 +109,12 @@ static int run(const struct cli_args *args)
   } else {
     json_t *document = json_loads(text, 0, NULL);
     if (document) {
-      table_print(&output, document);
+      fact_print(&output, document, "database", "url", "urlFrom");
+      fact_print(&output, document, "profile", "profile", "profileOrigin");
+      cli_output_text(&output, "\n");
+      table_print(&output, document, "pool");
+      cli_output_text(&output, "\nof the gateway, cenote serve\n\n");
+      table_print(&output, document, "gateway");
     } else {
       fputs("cenote: the library's settings are no JSON\n", stderr);
       status = CLI_FAILED;
@@ -123,7 +135,7 @@ const struct cli_command cli_config = {
         "INI file, or the default of the profile (vercel, netlify, lambda, local, server).\n"
         "Secrets are shown as ***. Connects to nothing.\n\n"
         "--json prints {\"profile\", \"profileOrigin\", \"url\", \"urlFrom\", \"settings\": [{\"name\",\n"
-        "\"value\", \"unit\", \"default\", \"minimum\", \"maximum\", \"reloadable\", \"origin\", \"help\"}…]}.",
+        "\"value\", \"unit\", \"default\", \"minimum\", \"maximum\", \"reloadable\", \"origin\", \"help\",\n\"group\"}…]}.",
     .examples = "  cenote config\n"
                 "  CENOTE_PROFILE=server cenote config --config cenote.ini\n"
                 "  cenote config --json | jq '.settings[] | select(.origin != \"default\")'\n",

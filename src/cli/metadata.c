@@ -8,6 +8,7 @@
 
 static json_t *document;
 static bool tried;
+static const char *profile;
 
 /* What is wrong with the environment is told when the command opens its own manager. */
 static void nothing_log(void *context, cenote_log_level level, const char *line)
@@ -23,6 +24,9 @@ static json_t *document_load(void)
   cenote_options options = CENOTE_OPTIONS_INIT;
   options.external_loop = true;
   options.log = nothing_log;
+  const cenote_setting setting = {"profile", profile};
+  options.settings = &setting;
+  options.settings_count = profile ? 1 : 0;
   cenote_manager *manager = NULL;
   char *text = NULL;
   json_t *loaded = NULL;
@@ -139,7 +143,7 @@ static void setting_print(FILE *file, const json_t *setting)
   fputc('\n', file);
 }
 
-void cli_metadata_print(FILE *file)
+void cli_metadata_print(FILE *file, const char *group)
 {
   const json_t *settings = cli_metadata();
   if (!settings) {
@@ -150,8 +154,17 @@ void cli_metadata_print(FILE *file)
   json_t *setting;
   json_array_foreach(settings, i, setting)
   {
-    setting_print(file, setting);
+    const char *its = json_string_value(json_object_get(setting, "group"));
+    if (its && strcmp(its, group) == 0) {
+      setting_print(file, setting);
+    }
   }
+}
+
+void cli_metadata_profile(const char *name)
+{
+  cli_metadata_free();
+  profile = name;
 }
 
 void cli_metadata_free(void)

@@ -15,7 +15,10 @@ const json_t *cli_metadata(void);
 int cli_metadata_has(const char *name);
 /* The name of a setting that is spelt like `name`, or NULL. Borrowed. */
 const char *cli_metadata_near(const char *name);
-void cli_metadata_print(FILE *file);
+/* The settings of `group`, "pool" or "gateway". */
+void cli_metadata_print(FILE *file, const char *group);
+/* From here on defaults are those of this profile; a static text. */
+void cli_metadata_profile(const char *name);
 void cli_metadata_free(void);
 
 #endif

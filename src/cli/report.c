@@ -132,7 +132,13 @@ void cli_help_print(FILE *file, const struct cli_command *command)
         "(max_connections is CENOTE_MAX_CONNECTIONS there); in brackets what counts when nothing\n"
         "is said, and the range. Times are milliseconds, or with a unit: 500ms, 10s, 5m, 1h\n",
         file);
-  cli_metadata_print(file);
+  if (command->gateway) {
+    cli_metadata_profile("server");
+    fputs("\nOf the gateway\n", file);
+    cli_metadata_print(file, "gateway");
+    fputs("\nOf its pools\n", file);
+  }
+  cli_metadata_print(file, "pool");
 }
 
 void cli_help_print_all(FILE *file, const struct cli_command *const *commands)

@@ -74,6 +74,7 @@ const struct cli_command cli_serve = {
     .summary = "the gateway: monitoring, metrics, a dashboard, SQL over HTTP",
     .help = "Serves the databases over HTTP until SIGTERM or SIGINT.\n",
     .examples = "  cenote serve\n",
+    .gateway = true,
     .operands_min = 0,
     .operands_max = 0,
     .run = run,

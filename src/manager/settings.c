@@ -38,6 +38,35 @@ int64_t cen_setting_default(cen_setting_id id, cen_profile profile)
   return profile == CEN_PROFILE_LOCAL ? row->local : row->serverless;
 }
 
+#define ONE(...) +1
+enum { POOL_SETTINGS = 0 CEN_POOL_SETTINGS(ONE), POOL_TEXTS = 0 CEN_POOL_TEXTS(ONE) };
+#undef ONE
+
+bool cen_setting_is_gateway(cen_setting_id id)
+{
+  return (int)id >= POOL_SETTINGS;
+}
+
+bool cen_text_is_gateway(cen_text_id id)
+{
+  return (int)id >= POOL_TEXTS;
+}
+
+const char *cen_setting_name(cen_setting_id id)
+{
+  return cen_setting_rows[id].name;
+}
+
+bool cen_setting_reloadable(cen_setting_id id)
+{
+  return cen_setting_rows[id].reloadable;
+}
+
+const char *cen_text_name(cen_text_id id)
+{
+  return cen_text_rows[id].name;
+}
+
 static cenote_status no_memory(cenote_error *error)
 {
   return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory");

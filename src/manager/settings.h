@@ -98,55 +98,55 @@
   X(LOG, "log", false, "log level: error, warning, info or debug")
 
 /* Of the gateway (cenote serve) alone; a manager ignores them. */
-#define CEN_GATEWAY_SETTINGS(X)                                                                \
-  X(THREADS, "threads", INT, "", 1, 1, 1, 1, 64, false,                                        \
-    "gateway: event loops, each with a thread and a listener")                                 \
-  X(POOL_CONNECTIONS, "max_connections_per_pool", INT, "", 0, 0, 0, 0, 10000, true,            \
-    "gateway: most connections of one database and user; 0: max_connections")                  \
-  X(POOL_IDLE, "pool_idle_ms", INT, "ms", 300000, 300000, 300000, 1000, 86400000, true,        \
-    "gateway: a user's pool without connections is forgotten after this long")                 \
-  X(MAX_CLIENTS, "max_clients", INT, "", 10000, 10000, 10000, 1, 1000000, false,               \
-    "gateway: most HTTP connections open at once")                                             \
-  X(MAX_BODY, "max_body_bytes", INT, "bytes", 10485760, 10485760, 10485760, 1024,              \
-    INT64_C(1073741824), false, "gateway: ceiling of one request's body")                      \
-  X(MAX_RESPONSE, "max_response_bytes", INT, "bytes", 10485760, 10485760, 10485760, 1024,      \
-    INT64_C(1073741824), true, "gateway: ceiling of one answer that is not streamed")          \
-  X(HEAD_TIMEOUT, "head_timeout_ms", INT, "ms", 10000, 10000, 10000, 100, 3600000, false,      \
-    "gateway: how long the head of a request may take, however it trickles in")                \
-  X(BODY_TIMEOUT, "body_timeout_ms", INT, "ms", 30000, 30000, 30000, 100, 3600000, false,      \
-    "gateway: how long its body may take, beside a second for each 16 KiB")                    \
-  X(KEEPALIVE_TIMEOUT, "keepalive_timeout_ms", INT, "ms", 60000, 60000, 60000, 100, 86400000,  \
-    false, "gateway: how long an HTTP connection may rest between requests")                   \
-  X(WRITE_TIMEOUT, "write_timeout_ms", INT, "ms", 30000, 30000, 30000, 100, 3600000, false,    \
-    "gateway: how long a client may take to read its answer, beside a second for each 16 KiB") \
-  X(STREAM_TIMEOUT, "stream_timeout_ms", INT, "ms", 10000, 10000, 10000, 100, 86400000, true,  \
-    "gateway: a Hrana stream that rests for longer is rolled back and expires")                \
-  X(DRAIN_DELAY, "drain_delay_ms", INT, "ms", 0, 0, 0, 0, 600000, true,                        \
-    "gateway: how long /readyz says 503 before new connections are refused")                   \
-  X(LOGIN_LIMIT, "login_failures_per_minute", INT, "", 10, 10, 10, 0, 100000, false,           \
-    "gateway: failed logins of one address in a minute before 429; 0: no limit")               \
-  X(SECRET_TTL, "secret_ttl_ms", INT, "ms", 60000, 60000, 60000, 0, 86400000, true,            \
-    "gateway: how long a verified password is remembered, as a salted hash; 0: never")
+#define CEN_GATEWAY_SETTINGS(X)                                                               \
+  X(THREADS, "threads", INT, "", 1, 1, 1, 1, 64, false,                                       \
+    "event loops, each with a thread and a listener")                                         \
+  X(POOL_CONNECTIONS, "max_connections_per_pool", INT, "", 0, 0, 0, 0, 10000, true,           \
+    "most connections of one database and user; 0: max_connections")                          \
+  X(POOL_IDLE, "pool_idle_ms", INT, "ms", 300000, 300000, 300000, 1000, 86400000, true,       \
+    "a user's pool without connections is forgotten after this long")                         \
+  X(MAX_CLIENTS, "max_clients", INT, "", 10000, 10000, 10000, 1, 1000000, false,              \
+    "most HTTP connections open at once")                                                     \
+  X(MAX_BODY, "max_body_bytes", INT, "bytes", 10485760, 10485760, 10485760, 1024,             \
+    INT64_C(1073741824), false, "ceiling of one request's body")                              \
+  X(MAX_RESPONSE, "max_response_bytes", INT, "bytes", 10485760, 10485760, 10485760, 1024,     \
+    INT64_C(1073741824), true, "ceiling of one answer that is not streamed")                  \
+  X(HEAD_TIMEOUT, "head_timeout_ms", INT, "ms", 10000, 10000, 10000, 100, 3600000, false,     \
+    "how long the head of a request may take, however it trickles in")                        \
+  X(BODY_TIMEOUT, "body_timeout_ms", INT, "ms", 30000, 30000, 30000, 100, 3600000, false,     \
+    "how long its body may take, beside a second for each 16 KiB")                            \
+  X(KEEPALIVE_TIMEOUT, "keepalive_timeout_ms", INT, "ms", 60000, 60000, 60000, 100, 86400000, \
+    false, "how long an HTTP connection may rest between requests")                           \
+  X(WRITE_TIMEOUT, "write_timeout_ms", INT, "ms", 30000, 30000, 30000, 100, 3600000, false,   \
+    "how long a client may take to read its answer, beside a second for each 16 KiB")         \
+  X(STREAM_TIMEOUT, "stream_timeout_ms", INT, "ms", 10000, 10000, 10000, 100, 86400000, true, \
+    "a Hrana stream that rests for longer is rolled back and expires")                        \
+  X(DRAIN_DELAY, "drain_delay_ms", INT, "ms", 0, 0, 0, 0, 600000, true,                       \
+    "how long /readyz says 503 before new connections are refused")                           \
+  X(LOGIN_LIMIT, "login_failures_per_minute", INT, "", 10, 10, 10, 0, 100000, false,          \
+    "failed logins of one address in a minute before 429; 0: no limit")                       \
+  X(SECRET_TTL, "secret_ttl_ms", INT, "ms", 60000, 60000, 60000, 0, 86400000, true,           \
+    "how long a verified password is remembered, as a salted hash; 0: never")
 
-#define CEN_GATEWAY_TEXTS(X)                                                                           \
-  X(LISTEN, "listen", false, "gateway: address to listen on, HOST:PORT")                               \
-  X(TLS_CERT, "tls_cert", false, "gateway: PEM file with its certificate chain")                       \
-  X(TLS_KEY, "tls_key", false, "gateway: PEM file with its private key")                               \
-  X(ADMIN_TOKEN, "admin_token", true,                                                                  \
-    "gateway: what monitoring asks for; environment or INI file, never the command line")              \
-  X(ADMIN_TOKEN_FILE, "admin_token_file", false, "gateway: a file that holds the admin token")         \
-  X(SQL_TOKEN, "sql_token", true,                                                                      \
-    "gateway: what SQL over HTTP asks for; environment or INI file, never the command line")           \
-  X(SQL_TOKEN_FILE, "sql_token_file", false, "gateway: a file that holds the SQL token")               \
-  X(JWT_KEY_FILE, "jwt_key_file", false,                                                               \
-    "gateway: Ed25519 public key (PEM, or base64url) whose JSON Web Tokens Hrana takes")               \
-  X(HOST_NAMES, "host_names", false,                                                                   \
-    "gateway: names it is called by, comma separated, beside localhost and the loopback addresses")    \
-  X(ORIGINS, "origins", false,                                                                         \
-    "gateway: foreign web pages that may call, as https://app.example, comma separated")               \
-  X(SQL_HOSTS, "sql_hosts", false,                                                                     \
-    "gateway: other PostgreSQL servers that POST /sql may be asked for, host[:port], comma separated") \
-  X(AUDIT_LOG, "audit_log", false, "gateway: file for the audit's JSON lines, or stderr")
+#define CEN_GATEWAY_TEXTS(X)                                                                  \
+  X(LISTEN, "listen", false, "address to listen on, HOST:PORT")                               \
+  X(TLS_CERT, "tls_cert", false, "PEM file with its certificate chain")                       \
+  X(TLS_KEY, "tls_key", false, "PEM file with its private key")                               \
+  X(ADMIN_TOKEN, "admin_token", true,                                                         \
+    "what monitoring asks for; environment or INI file, never the command line")              \
+  X(ADMIN_TOKEN_FILE, "admin_token_file", false, "a file that holds the admin token")         \
+  X(SQL_TOKEN, "sql_token", true,                                                             \
+    "what SQL over HTTP asks for; environment or INI file, never the command line")           \
+  X(SQL_TOKEN_FILE, "sql_token_file", false, "a file that holds the SQL token")               \
+  X(JWT_KEY_FILE, "jwt_key_file", false,                                                      \
+    "Ed25519 public key (PEM, or base64url) whose JSON Web Tokens Hrana takes")               \
+  X(HOST_NAMES, "host_names", false,                                                          \
+    "names it is called by, comma separated, beside localhost and the loopback addresses")    \
+  X(ORIGINS, "origins", false,                                                                \
+    "foreign web pages that may call, as https://app.example, comma separated")               \
+  X(SQL_HOSTS, "sql_hosts", false,                                                            \
+    "other PostgreSQL servers that POST /sql may be asked for, host[:port], comma separated") \
+  X(AUDIT_LOG, "audit_log", false, "file for the audit's JSON lines, or stderr")
 
 #define CEN_SETTINGS(X) CEN_POOL_SETTINGS(X) CEN_GATEWAY_SETTINGS(X)
 #define CEN_TEXT_SETTINGS(X) CEN_POOL_TEXTS(X) CEN_GATEWAY_TEXTS(X)
@@ -229,6 +229,13 @@ static inline int64_t cen_setting(const struct cen_settings *settings, cen_setti
 
 const char *cen_profile_name(cen_profile profile); /* "vercel", … */
 
+/* Is it the gateway's alone? Else every manager has it. */
+bool cen_setting_is_gateway(cen_setting_id id);
+bool cen_text_is_gateway(cen_text_id id);
+const char *cen_setting_name(cen_setting_id id); /* "max_connections" */
+bool cen_setting_reloadable(cen_setting_id id);
+const char *cen_text_name(cen_text_id id);
+
 /* Changes a reloadable setting; checks the range and the settings it must agree with. Origin
  * becomes CEN_FROM_OPTION. Readers need no lock; callers of the two functions that change
  * settings take turns (the manager's lock). */
@@ -244,7 +251,7 @@ const char *cen_settings_text(const void *settings, const char *name);
 /* {"profile", "profileOrigin", "url" (redacted), "urlFrom", "settings": [{"name", "value", "unit",
  * "default", "minimum", "maximum", "reloadable", "origin", "help"}…]}; a text setting has "value"
  * (text or null, secrets "***"), "secret", "reloadable", "origin" and "help". origin is default,
- * ini, environment or option. malloc'ed, NULL on failure. */
+ * ini, environment or option. Each has "group": "pool" or "gateway". malloc'ed, NULL on failure. */
 char *cen_settings_json(const struct cen_settings *settings);
 /* docs/settings.md is generated from the table; a test compares. malloc'ed. */
 char *cen_settings_markdown(void);

@@ -37,6 +37,12 @@ static void write_value(struct cen_json *json, const char *key, enum cen_setting
   }
 }
 
+static void write_group(struct cen_json *json, bool gateway)
+{
+  cen_json_key(json, "group");
+  cen_json_string(json, gateway ? "gateway" : "pool");
+}
+
 static void write_number(struct cen_json *json, const struct cen_settings *settings,
                          cen_setting_id id)
 {
@@ -59,6 +65,7 @@ static void write_number(struct cen_json *json, const struct cen_settings *setti
                   origin_name(atomic_load_explicit(&settings->origin[id], memory_order_relaxed)));
   cen_json_key(json, "help");
   cen_json_string(json, row->help);
+  write_group(json, cen_setting_is_gateway(id));
   cen_json_object_end(json);
 }
 
@@ -79,6 +86,7 @@ static void write_text(struct cen_json *json, const struct cen_settings *setting
   cen_json_string(json, origin_name(settings->text_origin[id]));
   cen_json_key(json, "help");
   cen_json_string(json, row->help);
+  write_group(json, cen_text_is_gateway(id));
   cen_json_object_end(json);
 }
 
@@ -166,6 +174,8 @@ static const char intro[] =
     "| anything else | `local` | local |\n"
     "| only when named | `server` | server |\n"
     "\n"
+    "`cenote serve` names `server` itself, unless something else is said.\n"
+    "\n"
     "## The table\n"
     "\n"
     "| setting | JavaScript | serverless | local | server | allowed | live | what it is |\n"
@@ -184,6 +194,21 @@ static const char text_intro[] =
     "\n"
     "| setting | JavaScript | what it is |\n"
     "|---|---|---|\n";
+
+static const char gateway_intro[] =
+    "\n"
+    "## The gateway's\n"
+    "\n"
+    "Of `cenote serve` alone; anywhere else they are checked and have no effect. What SIGHUP does "
+    "is in\n"
+    "[gateway](gateway.md).\n"
+    "\n"
+    "| setting | default | allowed | live | what it is |\n"
+    "|---|---|---|---|---|\n";
+
+static const char gateway_text_intro[] = "\n"
+                                         "| setting | what it is |\n"
+                                         "|---|---|\n";
 
 static const char outro[] =
     "\n"
@@ -222,6 +247,38 @@ static void describe_default(struct cen_buf *buf, const struct cen_setting_row *
   }
 }
 
+static void describe_range(struct cen_buf *buf, const struct cen_setting_row *row)
+{
+  if (row->type == CEN_SETTING_BOOL) {
+    cen_buf_text(buf, "true, false | ");
+  } else {
+    cen_buf_format(buf, "%" PRId64 " … %" PRId64 "%s%s | ", row->minimum, row->maximum,
+                   row->unit[0] != '\0' ? " " : "", row->unit);
+  }
+}
+
+/* Their defaults are the same in every profile. */
+static void describe_gateway(struct cen_buf *buf)
+{
+  cen_buf_text(buf, gateway_intro);
+  for (int id = 0; id < CEN_SETTING_COUNT; id++) {
+    const struct cen_setting_row *row = &cen_setting_rows[id];
+    if (cen_setting_is_gateway((cen_setting_id)id)) {
+      cen_buf_format(buf, "| `%s` | ", row->name);
+      describe_default(buf, row, row->server);
+      describe_range(buf, row);
+      cen_buf_format(buf, "%s | %s |\n", row->reloadable ? "yes" : "no", row->help);
+    }
+  }
+  cen_buf_text(buf, gateway_text_intro);
+  for (int id = 0; id < CEN_TEXT_COUNT; id++) {
+    if (cen_text_is_gateway((cen_text_id)id)) {
+      cen_buf_format(buf, "| `%s` | %s%s |\n", cen_text_rows[id].name, cen_text_rows[id].help,
+                     cen_text_rows[id].secret ? " (never shown)" : "");
+    }
+  }
+}
+
 static void describe_setting(struct cen_buf *buf, const struct cen_setting_row *row)
 {
   char camel[CEN_NAME_SIZE];
@@ -230,12 +287,7 @@ static void describe_setting(struct cen_buf *buf, const struct cen_setting_row *
   describe_default(buf, row, row->serverless);
   describe_default(buf, row, row->local);
   describe_default(buf, row, row->server);
-  if (row->type == CEN_SETTING_BOOL) {
-    cen_buf_text(buf, "true, false | ");
-  } else {
-    cen_buf_format(buf, "%" PRId64 " … %" PRId64 "%s%s | ", row->minimum, row->maximum,
-                   row->unit[0] != '\0' ? " " : "", row->unit);
-  }
+  describe_range(buf, row);
   cen_buf_format(buf, "%s | %s |\n", row->reloadable ? "yes" : "no", row->help);
 }
 
@@ -246,14 +298,19 @@ char *cen_settings_markdown(void)
   cen_buf_init(&buf, OUTPUT_CEILING);
   cen_buf_text(&buf, intro);
   for (int id = 0; id < CEN_SETTING_COUNT; id++) {
-    describe_setting(&buf, &cen_setting_rows[id]);
+    if (!cen_setting_is_gateway((cen_setting_id)id)) {
+      describe_setting(&buf, &cen_setting_rows[id]);
+    }
   }
   cen_buf_text(&buf, text_intro);
   for (int id = 0; id < CEN_TEXT_COUNT; id++) {
-    cen_name_camel(camel, cen_text_rows[id].name);
-    cen_buf_format(&buf, "| `%s` | `%s` | %s%s |\n", cen_text_rows[id].name, camel,
-                   cen_text_rows[id].help, cen_text_rows[id].secret ? " (never shown)" : "");
+    if (!cen_text_is_gateway((cen_text_id)id)) {
+      cen_name_camel(camel, cen_text_rows[id].name);
+      cen_buf_format(&buf, "| `%s` | `%s` | %s%s |\n", cen_text_rows[id].name, camel,
+                     cen_text_rows[id].help, cen_text_rows[id].secret ? " (never shown)" : "");
+    }
   }
+  describe_gateway(&buf);
   cen_buf_text(&buf, outro);
   char *text = cen_buf_take(&buf);
   cen_buf_deinit(&buf);
