@@ -24,12 +24,13 @@ void cen_sq_cache_init(struct cen_sq_cache *cache)
   cache->count = 0;
 }
 
-struct cen_sq_statement *cen_sq_cache_find(struct cen_sq_cache *cache, const char *sql, size_t size)
+struct cen_sq_statement *cen_sq_cache_find(struct cen_sq_cache *cache, const char *sql, size_t size,
+                                           bool native)
 {
   uint64_t hash = hash_text(sql, size);
   struct cen_sq_statement *statement = cache->buckets[hash % CEN_SQ_BUCKETS];
   for (; statement; statement = statement->next_in_bucket) {
-    if (statement->hash == hash && statement->size == size &&
+    if (statement->hash == hash && statement->size == size && statement->native == native &&
         memcmp(statement->sql, sql, size) == 0) {
       cen_list_remove(&statement->recent);
       cen_list_push_front(&cache->recent, &statement->recent);
@@ -39,7 +40,7 @@ struct cen_sq_statement *cen_sq_cache_find(struct cen_sq_cache *cache, const cha
   return NULL;
 }
 
-struct cen_sq_statement *cen_sq_statement_new(const char *sql, size_t size)
+struct cen_sq_statement *cen_sq_statement_new(const char *sql, size_t size, bool native)
 {
   struct cen_sq_statement *statement = calloc(1, sizeof(*statement));
   if (!statement) {
@@ -48,6 +49,7 @@ struct cen_sq_statement *cen_sq_statement_new(const char *sql, size_t size)
   cen_link_init(&statement->recent);
   statement->sql = cen_text_copy_n(sql, size);
   statement->size = size;
+  statement->native = native;
   if (!statement->sql) {
     free(statement);
     return NULL;

@@ -25,6 +25,10 @@ struct cen_sq_statement {
   bool inserts;   /* makes rows, so that the last row id is its own */
   bool may_dirty; /* leaves session state behind */
   bool rewritten; /* positions in the text are not the caller's */
+  bool native;    /* no placeholder of it is Cenote's */
+  bool vacuums;
+  bool script;   /* one of a script: `sql` is the whole of it, and borrowed */
+  size_t begins; /* of a script: where in the text SQLite was to begin */
   bool kept;
 };
 
@@ -35,11 +39,11 @@ struct cen_sq_cache {
 };
 
 void cen_sq_cache_init(struct cen_sq_cache *cache);
-/* The statement for this text, or NULL. */
-struct cen_sq_statement *cen_sq_cache_find(struct cen_sq_cache *cache, const char *sql,
-                                           size_t size);
+/* The statement for this text, or NULL. The same text may mean another one where it is native. */
+struct cen_sq_statement *cen_sq_cache_find(struct cen_sq_cache *cache, const char *sql, size_t size,
+                                           bool native);
 /* A new entry with a copy of the text and nothing prepared yet; NULL: no memory. */
-struct cen_sq_statement *cen_sq_statement_new(const char *sql, size_t size);
+struct cen_sq_statement *cen_sq_statement_new(const char *sql, size_t size, bool native);
 void cen_sq_statement_free(struct cen_sq_statement *statement);
 /* Keeps it, and drops the one used longest ago when there are too many. */
 void cen_sq_cache_keep(struct cen_sq_cache *cache, struct cen_sq_statement *statement);

@@ -4,12 +4,20 @@
  */
 #include "driver/sqlite/connection.h"
 
+#include "base/text.h"
 #include "net/clock.h"
 #include "net/fork.h"
 
 #include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+static bool is_on(const cenote_driver_params *params, const char *setting)
+{
+  const char *text = params->setting ? params->setting(params->settings, setting) : NULL;
+  bool on = false;
+  return text && cen_text_to_bool(text, &on) && on;
+}
 
 static cenote_status shared_new(const cenote_driver_params *params, void **out, cenote_error *error)
 {
@@ -29,6 +37,7 @@ static cenote_status shared_new(const cenote_driver_params *params, void **out, 
     free(shared);
     return status;
   }
+  shared->confined = is_on(params, "sqlite_confined");
   cen_fork_watch();
   cen_sq_gate_init(&shared->gate);
   *out = shared;
@@ -57,6 +66,7 @@ static cenote_status create(const cenote_driver_params *params, cenote_connectio
   }
   connection->params = params;
   connection->shared = params->shared;
+  connection->snapshot = CEN_SQ_NO_SNAPSHOT;
   cen_link_init(&connection->waiter.link);
   return CENOTE_OK;
 }
@@ -83,7 +93,7 @@ static cenote_status begin(cenote_connection *connection, cenote_batch_mode mode
   cenote_status status =
       execute_text(connection, mode == CENOTE_BATCH_WRITE ? "BEGIN IMMEDIATE" : "BEGIN", error);
   if (status == CENOTE_OK && mode == CENOTE_BATCH_READ) {
-    int code = sqlite3_exec(connection->handle->db, "PRAGMA query_only=1", NULL, NULL, NULL);
+    int code = cen_sq_own(connection, "PRAGMA query_only=1");
     connection->query_only = true;
     if (code != SQLITE_OK) {
       status = cen_sq_error(connection, code, NULL, error);
@@ -142,7 +152,7 @@ static cenote_status run_request(cenote_connection *connection, const cenote_req
     cen_sq_close(connection);
     return CENOTE_OK;
   case CENOTE_REQUEST_DESCRIBE:
-    break;
+    return cen_sq_describe(connection, request, error);
   }
   return cenote_error_set(error, CENOTE_UNSUPPORTED, "unknown kind of request");
 }

@@ -159,27 +159,33 @@ static void add_constraint_fields(int code, const char *message, cenote_error *e
   }
 }
 
+/* Where in the text that was prepared last; negative: SQLite does not say. */
+static int error_offset(sqlite3 *db)
+{
+#if SQLITE_VERSION_NUMBER >= 3038000
+  return db ? sqlite3_error_offset(db) : -1;
+#else
+  (void)db;
+  return -1;
+#endif
+}
+
 /* The place of the error, counted in characters from 1, as PostgreSQL has it. */
 static void add_position(sqlite3 *db, const struct cen_sq_statement *statement, cenote_error *error)
 {
-#if SQLITE_VERSION_NUMBER >= 3038000
-  int offset = sqlite3_error_offset(db);
-  char text[16];
-  int position = 1;
-  int i;
-  if (!statement || statement->rewritten || offset < 0 || (size_t)offset > statement->size) {
+  int offset = error_offset(db);
+  char text[24];
+  size_t position = 1;
+  size_t i;
+  if (!statement || statement->rewritten || offset < 0 ||
+      (size_t)offset + statement->begins > statement->size) {
     return;
   }
-  for (i = 0; i < offset; i++) {
+  for (i = 0; i < (size_t)offset + statement->begins; i++) {
     position += ((unsigned char)statement->sql[i] & 0xc0) != 0x80;
   }
-  snprintf(text, sizeof(text), "%d", position);
+  snprintf(text, sizeof(text), "%zu", position);
   cenote_error_add_field(error, 'P', text);
-#else
-  (void)db;
-  (void)statement;
-  (void)error;
-#endif
 }
 
 /* Words for the codes whose own text does not say what to do. */
@@ -206,6 +212,7 @@ static const char *remedy(int code)
   }
 }
 
+/* To who speaks SQLite's codes, a lock that was not to be had in time is SQLITE_BUSY. */
 cenote_status cen_sq_stop_error(cenote_connection *connection, enum cen_sq_reason reason,
                                 const char *what, cenote_error *error)
 {
@@ -220,19 +227,75 @@ cenote_status cen_sq_stop_error(cenote_connection *connection, enum cen_sq_reaso
     status = cenote_error_set(error, CENOTE_CANCELLED, "cancelled while %s", what);
   }
   cen_error_sqlstate(error, connection->locked_out ? "55P03" : "57014");
+  if (reason != CEN_SQ_ABORTED) {
+    bool queued = connection->locked_out || connection->queued;
+    cenote_error_add_field(
+        error, 'X', reason == CEN_SQ_DEADLINE && queued ? "SQLITE_BUSY" : "SQLITE_INTERRUPT");
+  }
   return status;
+}
+
+static cenote_status fill(int code, const struct code_row *row, const char *message,
+                          const char *sqlstate, const char *name, cenote_error *error)
+{
+  const char *more = remedy(code);
+  cenote_status status = row ? row->status : CENOTE_DATABASE;
+  cenote_error_set(error, status, "%s%s%s%s", message, more ? " (" : "", more ? more : "",
+                   more ? ")" : "");
+  if (error && error->size > offsetof(cenote_error, retryable)) {
+    error->retryable = row && row->retryable;
+  }
+  cen_error_sqlstate(error, sqlstate);
+  cen_error_details(error, "%s (%d)", row ? row->name : "SQLite result code", code);
+  cenote_error_add_field(error, 'S', "ERROR");
+  cenote_error_add_field(error, 'C', sqlstate);
+  cenote_error_add_field(error, 'M', message);
+  cenote_error_add_field(error, 'X', name);
+  return status;
+}
+
+cenote_status cen_sq_code_error(int code, cenote_error *error)
+{
+  const struct code_row *row = find_row(code);
+  return fill(code, row, sqlite3_errstr(code), row ? row->sqlstate : "XX000",
+              row ? row->name : "SQLITE_ERROR", error);
+}
+
+/* What confine.c has refused, as "not authorized": say what it was. */
+static cenote_status refused_error(const struct cen_sq_handle *handle, cenote_error *error)
+{
+  char message[160];
+  snprintf(message, sizeof(message), "%s is refused: the setting sqlite_confined is on",
+           handle->refused);
+  return fill(SQLITE_AUTH, find_row(SQLITE_AUTH), message, "42501", "SQLITE_AUTH", error);
+}
+
+/* A native text's author knows a text that is wrong from one that names what is not there. */
+static const char *name_error(sqlite3 *db, int code, const struct code_row *row,
+                              const struct cen_sq_statement *statement, const char *sqlstate)
+{
+  if (statement && statement->native && code == SQLITE_ERROR) {
+    if (strcmp(sqlstate, "42601") == 0) {
+      return "SQL_PARSE_ERROR";
+    }
+    if (error_offset(db) >= 0) {
+      return "SQL_INPUT_ERROR";
+    }
+  }
+  return row ? row->name : "SQLITE_ERROR";
 }
 
 cenote_status cen_sq_error(cenote_connection *connection, int code,
                            const struct cen_sq_statement *statement, cenote_error *error)
 {
-  sqlite3 *db = connection->handle ? connection->handle->db : NULL;
+  const struct cen_sq_handle *handle = connection->handle;
+  sqlite3 *db = handle ? handle->db : NULL;
   const struct code_row *row = find_row(code);
   const char *message = db ? sqlite3_errmsg(db) : sqlite3_errstr(code);
-  const char *more = remedy(code);
   const char *sqlstate = row ? row->sqlstate : "XX000";
   enum cen_sq_reason reason = cen_sq_stopped(connection);
   int primary = code & 0xff;
+  cenote_status status;
 
   if (reason != CEN_SQ_GO &&
       (primary == SQLITE_INTERRUPT || primary == SQLITE_BUSY || primary == SQLITE_LOCKED)) {
@@ -242,28 +305,22 @@ cenote_status cen_sq_error(cenote_connection *connection, int code,
                                  : "another process held the lock of the database",
                              error);
   }
+  if (handle && handle->refused[0] && strstr(message, "not authorized")) {
+    return refused_error(handle, error);
+  }
   if (primary == SQLITE_ERROR) {
     sqlstate = generic_sqlstate(message);
   }
   if (row && row->breaks) {
     connection->broken = true;
   }
-  cenote_error_set(error, row ? row->status : CENOTE_DATABASE, "%s%s%s%s", message,
-                   more ? " (" : "", more ? more : "", more ? ")" : "");
-  if (error && error->size > offsetof(cenote_error, retryable)) {
-    error->retryable = row && row->retryable;
-  }
-  cen_error_sqlstate(error, sqlstate);
-  cen_error_details(error, "%s (%d)", row ? row->name : "SQLite result code", code);
-  cenote_error_add_field(error, 'S', "ERROR");
-  cenote_error_add_field(error, 'C', sqlstate);
-  cenote_error_add_field(error, 'M', message);
-  cenote_error_add_field(error, 'X', row ? row->name : "SQLITE_ERROR");
+  status =
+      fill(code, row, message, sqlstate, name_error(db, code, row, statement, sqlstate), error);
   if (primary == SQLITE_CONSTRAINT) {
     add_constraint_fields(code, message, error);
   }
   if (db) {
     add_position(db, statement, error);
   }
-  return row ? row->status : CENOTE_DATABASE;
+  return status;
 }

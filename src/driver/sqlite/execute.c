@@ -5,9 +5,7 @@
 #include "driver/sqlite/connection.h"
 
 #include "base/error.h"
-#include "base/limits.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 bool cen_sq_in_transaction(const cenote_connection *connection)
@@ -16,126 +14,6 @@ bool cen_sq_in_transaction(const cenote_connection *connection)
     return false;
   }
   return !sqlite3_get_autocommit(connection->handle->db);
-}
-
-/* Prepares the first statement of the text; there must be no second one. */
-static cenote_status prepare_text(cenote_connection *connection, const char *text,
-                                  struct cen_sq_statement *statement, cenote_error *error)
-{
-  sqlite3 *db = connection->handle->db;
-  const char *end = text + strlen(text);
-  const char *tail = text;
-  while (!statement->stmt && tail < end) {
-    int code = sqlite3_prepare_v3(db, tail, (int)(end - tail) + 1, SQLITE_PREPARE_PERSISTENT,
-                                  &statement->stmt, &tail);
-    if (code != SQLITE_OK) {
-      return cen_sq_error(connection, code, statement, error);
-    }
-  }
-  if (!statement->stmt) {
-    return cenote_error_set(error, CENOTE_INVALID, "the statement is empty");
-  }
-  if (cen_count_statements(tail, (size_t)(end - tail), CEN_DIALECT_SQLITE) > 0) {
-    return cenote_error_set(
-        error, CENOTE_INVALID,
-        "the text holds several statements; run them one by one, or as a batch");
-  }
-  return CENOTE_OK;
-}
-
-/* INSERT, REPLACE, also behind WITH: the first word outside parentheses that names an action. */
-static bool is_insert(const char *sql, size_t size)
-{
-  struct cen_scanner scanner;
-  struct cen_token token;
-  size_t depth = 0;
-  cen_scan_init(&scanner, sql, size, CEN_DIALECT_SQLITE);
-  while (cen_scan_next(&scanner, &token) != CEN_TOKEN_END) {
-    if (token.kind == CEN_TOKEN_SYMBOL && *token.start == '(') {
-      depth++;
-    } else if (token.kind == CEN_TOKEN_SYMBOL && *token.start == ')' && depth) {
-      depth--;
-    } else if (depth == 0 && (cen_token_is(&token, "insert") || cen_token_is(&token, "replace"))) {
-      return true;
-    } else if (depth == 0 && (cen_token_is(&token, "select") || cen_token_is(&token, "update") ||
-                              cen_token_is(&token, "delete"))) {
-      return false;
-    }
-  }
-  return false;
-}
-
-static cenote_status prepare(cenote_connection *connection, const char *sql, size_t size,
-                             struct cen_sq_statement **out, cenote_error *error)
-{
-  struct cen_sq_statement *statement = NULL;
-  char *rewritten = NULL;
-  size_t highest;
-  cenote_status status;
-  *out = NULL;
-  if (size > CEN_MAX_SQL) {
-    return cenote_error_set(error, CENOTE_TOO_LARGE,
-                            "the statement's text has %zu bytes; at most %d are allowed", size,
-                            CEN_MAX_SQL);
-  }
-  status = cen_placeholders(sql, size, CEN_DIALECT_SQLITE, &rewritten, &highest, error);
-  if (status) {
-    goto done;
-  }
-  statement = cen_sq_statement_new(sql, size);
-  if (!statement) {
-    status = cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory while preparing");
-    goto done;
-  }
-  statement->rewritten = rewritten != NULL;
-  status = prepare_text(connection, rewritten ? rewritten : sql, statement, error);
-  if (status) {
-    goto done;
-  }
-  statement->verb = cen_statement_verb(sql, size, CEN_DIALECT_SQLITE);
-  statement->may_dirty = cen_statement_may_dirty(sql, size, CEN_DIALECT_SQLITE);
-  statement->inserts = statement->verb == CEN_VERB_WRITE && is_insert(sql, size);
-  statement->writes = !sqlite3_stmt_readonly(statement->stmt);
-  *out = statement;
-  statement = NULL;
-done:
-  cen_sq_statement_free(statement);
-  free(rewritten);
-  return status;
-}
-
-/* What changes the schema or the session rarely comes twice. */
-static bool worth_keeping(const struct cen_sq_statement *statement)
-{
-  return statement->size <= CEN_SQ_CACHED_TEXT && !statement->may_dirty &&
-         statement->verb != CEN_VERB_DDL && statement->verb != CEN_VERB_UNKNOWN;
-}
-
-static cenote_status find_or_prepare(cenote_connection *connection, const char *sql,
-                                     struct cen_sq_statement **statement, cenote_error *error)
-{
-  size_t size = strlen(sql);
-  cenote_status status;
-  *statement = cen_sq_cache_find(&connection->handle->cache, sql, size);
-  if (*statement) {
-    return CENOTE_OK;
-  }
-  status = prepare(connection, sql, size, statement, error);
-  if (status == CENOTE_OK && worth_keeping(*statement)) {
-    cen_sq_cache_keep(&connection->handle->cache, *statement);
-  }
-  return status;
-}
-
-/* The statement is through: the handle is free for the next one. */
-static void put_back(struct cen_sq_statement *statement)
-{
-  if (statement->kept) {
-    sqlite3_reset(statement->stmt);
-    sqlite3_clear_bindings(statement->stmt);
-  } else {
-    cen_sq_statement_free(statement);
-  }
 }
 
 /*
@@ -180,52 +58,112 @@ static cenote_status step_rows(cenote_connection *connection,
   }
 }
 
-static void complete(cenote_connection *connection, const struct cen_sq_statement *statement,
-                     const cenote_request *request)
+/* ------------------------------------------------------------------------------ transactions */
+
+/* SQLITE_TXN_NONE, _READ or _WRITE of what `schema` names (NULL: the highest of all). */
+static int transaction_state(sqlite3 *db, const char *schema)
 {
-  sqlite3 *db = connection->handle->db;
-  int64_t affected = 0;
-  int64_t inserted = 0;
-  if (!request->sink) {
-    return;
-  }
-  if (statement->writes && statement->verb == CEN_VERB_WRITE) {
-#if SQLITE_VERSION_NUMBER >= 3037000
-    affected = sqlite3_changes64(db);
+#if SQLITE_VERSION_NUMBER >= 3034000
+  return sqlite3_txn_state(db, schema);
 #else
-    affected = sqlite3_changes(db);
+  (void)schema;
+  return sqlite3_get_autocommit(db) ? 0 : 2; /* unknown: as if it wrote */
 #endif
-    inserted = affected && statement->inserts ? sqlite3_last_insert_rowid(db) : 0;
-  }
-  cenote_sink_complete(request->sink, affected, inserted, "");
 }
 
-/* Behind each statement: is the transaction over, and does its owner know? */
-static void settle(cenote_connection *connection, bool was_open, bool succeeded)
+enum { TXN_READ = 1, TXN_WRITE = 2 };
+
+/* A transaction has begun to read: what has been committed since is what makes it stale. */
+static void note_snapshot(cenote_connection *connection)
+{
+  uint64_t commits;
+  if (connection->holds_gate || connection->snapshot != CEN_SQ_NO_SNAPSHOT ||
+      transaction_state(connection->handle->db, "main") != TXN_READ) {
+    return;
+  }
+  commits = atomic_load(&connection->shared->commits);
+  connection->snapshot = commits % 2 == 0 ? commits : CEN_SQ_UNSURE_SNAPSHOT;
+}
+
+/* The one that holds the turn may be about to commit: the number is odd meanwhile. */
+static bool commit_begins(cenote_connection *connection)
+{
+  bool may_commit = connection->holds_gate && !connection->shared->url.memory;
+  if (may_commit) {
+    atomic_fetch_add(&connection->shared->commits, 1);
+  }
+  return may_commit;
+}
+
+static void commit_ends(cenote_connection *connection, bool committed)
+{
+  if (committed) {
+    atomic_fetch_add(&connection->shared->commits, 1);
+  } else {
+    atomic_fetch_sub(&connection->shared->commits, 1);
+  }
+}
+
+/*
+ * The turn, for a statement that writes. Where the transaction has read already and another one
+ * has the turn, some waits are in vain: what it has read was overtaken by a commit; or there is no
+ * write-ahead log, and the other one cannot commit while we read.
+ */
+static cenote_status take_turn(cenote_connection *connection, cenote_error *error)
+{
+  struct cen_sq_shared *shared = connection->shared;
+  if (connection->holds_gate || shared->url.memory ||
+      transaction_state(connection->handle->db, "main") != TXN_READ) {
+    return cen_sq_enter(connection, error);
+  }
+  connection->holds_gate = cen_sq_gate_try(&shared->gate);
+  if (connection->holds_gate) {
+    return CENOTE_OK; /* SQLite itself knows best */
+  }
+  if (connection->snapshot < CEN_SQ_UNSURE_SNAPSHOT &&
+      atomic_load(&shared->commits) >= connection->snapshot + 2) {
+    return cen_sq_code_error(SQLITE_BUSY_SNAPSHOT, error);
+  }
+  if (!atomic_load(&shared->wal)) {
+    return cen_sq_code_error(SQLITE_BUSY, error);
+  }
+  return cen_sq_enter(connection, error);
+}
+
+void cen_sq_settle(cenote_connection *connection, bool was_open, bool succeeded)
 {
   sqlite3 *db = connection->handle->db;
   if (!sqlite3_get_autocommit(db)) {
+    note_snapshot(connection);
+    /* the turn is for who holds SQLite's lock; it was not to be had, or a snapshot was stale */
+    if (!succeeded && connection->holds_gate && !connection->shared->url.memory &&
+        transaction_state(db, NULL) < TXN_WRITE) {
+      cen_sq_leave(connection);
+    }
     return;
   }
+  connection->snapshot = CEN_SQ_NO_SNAPSHOT;
   if (was_open && !succeeded) {
     connection->failed = true;
   }
   if (connection->query_only) {
     connection->query_only = false;
-    sqlite3_exec(db, "PRAGMA query_only=0", NULL, NULL, NULL);
+    cen_sq_own(connection, "PRAGMA query_only=0");
   }
   cen_sq_leave(connection);
 }
+
+/* -------------------------------------------------------------------------------- refusing */
 
 /*
  * SQLite rolls a whole transaction back after some errors (interrupt, disk full, ON CONFLICT
  * ROLLBACK). Its owner would go on in autocommit mode without knowing; so, as in PostgreSQL,
  * everything is refused until the owner ends the transaction.
  */
-static cenote_status refuse_failed(cenote_connection *connection, const char *sql,
+cenote_status cen_sq_refuse_failed(cenote_connection *connection, const char *sql, size_t size,
                                    cenote_error *error)
 {
-  enum cen_verb verb = cen_statement_verb(sql, strlen(sql), CEN_DIALECT_SQLITE);
+  enum cen_verb verb = cen_statement_verb(sql, size, CEN_DIALECT_SQLITE);
   if (verb == CEN_VERB_ROLLBACK) {
     connection->failed = false;
     return CENOTE_OK;
@@ -242,19 +180,86 @@ static cenote_status refuse_failed(cenote_connection *connection, const char *sq
   return CENOTE_DATABASE;
 }
 
-/* Whoever asks took its text for a read; SQLite knows better. */
-static cenote_status refuse_write(cenote_error *error)
+/* Whoever asks took its text for a read, or may only read; SQLite knows better. */
+static cenote_status refuse_write(unsigned flags, cenote_error *error)
 {
-  cenote_error_set(error, CENOTE_DATABASE, "the statement writes, but was sent as a read");
+  cenote_error_set(error, CENOTE_DATABASE,
+                   (flags & CENOTE_REQUEST_REFUSE) != 0
+                       ? "the statement writes, and only reads are allowed here"
+                       : "the statement writes, but was sent as a read");
   cen_error_sqlstate(error, "25006");
+  cenote_error_add_field(error, 'X', "SQLITE_READONLY");
   return CENOTE_DATABASE;
+}
+
+/* --------------------------------------------------------------------------------- running */
+
+static void count_changes(cenote_connection *connection, const struct cen_sq_statement *statement,
+                          struct cen_sq_counts *counts)
+{
+  sqlite3 *db = connection->handle->db;
+  *counts = (struct cen_sq_counts){0};
+  if (statement->writes && statement->verb == CEN_VERB_WRITE) {
+#if SQLITE_VERSION_NUMBER >= 3037000
+    counts->affected = sqlite3_changes64(db);
+#else
+    counts->affected = sqlite3_changes(db);
+#endif
+    counts->inserted = counts->affected && statement->inserts ? sqlite3_last_insert_rowid(db) : 0;
+  }
+}
+
+static cenote_status step_all(cenote_connection *connection,
+                              const struct cen_sq_statement *statement,
+                              const cenote_request *request, cenote_error *error)
+{
+  struct cen_sq_handle *handle = connection->handle;
+  bool counted = commit_begins(connection);
+  cenote_status status;
+  connection->dirty = connection->dirty || statement->may_dirty;
+  handle->running = statement->stmt;
+  handle->vacuuming = statement->vacuums;
+  status = step_rows(connection, statement, request, error);
+  handle->vacuuming = false;
+  handle->running = NULL;
+  if (counted) {
+    commit_ends(connection, status == CENOTE_OK && sqlite3_get_autocommit(handle->db) &&
+                                statement->verb != CEN_VERB_ROLLBACK);
+  }
+  return status;
+}
+
+cenote_status cen_sq_run_prepared(cenote_connection *connection,
+                                  const struct cen_sq_statement *statement,
+                                  const cenote_request *request, struct cen_sq_counts *counts,
+                                  cenote_error *error)
+{
+  const unsigned refusing = CENOTE_REQUEST_READ | CENOTE_REQUEST_REFUSE;
+  enum cen_sq_reason reason;
+  cenote_status status = request ? cen_sq_bind(connection, statement, request, error) : CENOTE_OK;
+  if (status == CENOTE_OK && statement->writes) {
+    status = request && (request->flags & refusing) != 0 ? refuse_write(request->flags, error)
+                                                         : take_turn(connection, error);
+  }
+  reason = cen_sq_stopped(connection);
+  if (status == CENOTE_OK && reason != CEN_SQ_GO) {
+    status = cen_sq_stop_error(connection, reason, "the statement had not begun", error);
+  }
+  if (status == CENOTE_OK) {
+    status = step_all(connection, statement, request, error);
+  }
+  if (status == CENOTE_OK) {
+    count_changes(connection, statement, counts);
+  }
+  return status;
 }
 
 static cenote_status run_statement(cenote_connection *connection, const char *sql,
                                    const cenote_request *request, cenote_error *error)
 {
   struct cen_sq_statement *statement = NULL;
-  enum cen_sq_reason reason;
+  struct cen_sq_counts counts;
+  bool native = request && (request->flags & CENOTE_REQUEST_NATIVE) != 0;
   bool was_open;
   cenote_status status;
 
@@ -266,45 +271,33 @@ static cenote_status run_statement(cenote_connection *connection, const char *sq
   }
   connection->handle->user = connection;
   was_open = !sqlite3_get_autocommit(connection->handle->db);
-  status = find_or_prepare(connection, sql, &statement, error);
-  if (status == CENOTE_OK && request) {
-    status = cen_sq_bind(statement, request->args, request->count, error);
-  }
-  if (status == CENOTE_OK && statement->writes && request &&
-      (request->flags & CENOTE_REQUEST_READ) != 0) {
-    status = refuse_write(error);
-  } else if (status == CENOTE_OK && statement->writes) {
-    status = cen_sq_enter(connection, error);
-  }
-  reason = cen_sq_stopped(connection);
-  if (status == CENOTE_OK && reason != CEN_SQ_GO) {
-    status = cen_sq_stop_error(connection, reason, "the statement had not begun", error);
-  }
+  status = cen_sq_find(connection, sql, native, &statement, error);
   if (status == CENOTE_OK) {
-    connection->dirty = connection->dirty || statement->may_dirty;
-    connection->handle->running = statement->stmt;
-    status = step_rows(connection, statement, request, error);
-    connection->handle->running = NULL;
+    status = cen_sq_run_prepared(connection, statement, request, &counts, error);
   }
-  if (status == CENOTE_OK && request) {
-    complete(connection, statement, request);
+  if (status == CENOTE_OK && request && request->sink) {
+    cenote_sink_complete(request->sink, counts.affected, counts.inserted, "");
   }
   if (statement) {
-    put_back(statement);
+    cen_sq_put_back(statement);
   }
   connection->handle->user = NULL; /* before the gate opens: in memory mode it is the next one's */
-  settle(connection, was_open, status == CENOTE_OK);
+  cen_sq_settle(connection, was_open, status == CENOTE_OK);
   return status;
 }
 
 cenote_status cen_sq_execute(cenote_connection *connection, const cenote_request *request,
                              cenote_error *error)
 {
-  if (!request->sql || (request->count && !request->args)) {
-    return cenote_error_set(error, CENOTE_INVALID, "no statement, or no arguments, were given");
+  cenote_status status = cen_sq_check_text(request, error);
+  if (status) {
+    return status;
+  }
+  if (request->flags & CENOTE_REQUEST_SCRIPT) {
+    return cen_sq_script(connection, request, error);
   }
   if (connection->failed) {
-    cenote_status status = refuse_failed(connection, request->sql, error);
+    status = cen_sq_refuse_failed(connection, request->sql, strlen(request->sql), error);
     if (status == CENOTE_OK && request->sink) {
       cenote_sink_complete(request->sink, 0, 0, "");
     }

@@ -134,6 +134,17 @@ static cenote_status open_error(cenote_connection *connection, struct cen_sq_han
   return CENOTE_CONNECT;
 }
 
+int cen_sq_own(cenote_connection *connection, const char *sql)
+{
+  struct cen_sq_handle *handle = connection->handle;
+  bool before = handle->ours;
+  int code;
+  handle->ours = true;
+  code = sqlite3_exec(handle->db, sql, NULL, NULL, NULL);
+  handle->ours = before;
+  return code;
+}
+
 static int harden(sqlite3 *db)
 {
   int code = sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
@@ -174,6 +185,7 @@ static int set_journal(cenote_connection *connection, sqlite3 *db, cenote_error 
   char sql[48];
   bool held = connection->holds_gate;
   int code = sqlite3_exec(db, "PRAGMA journal_mode", keep_text, &mode, NULL);
+  atomic_store(&connection->shared->wal, strcmp(mode.text, "wal") == 0);
   if (code || url->memory || url->read_only || strcmp(mode.text, url->journal) == 0) {
     return code;
   }
@@ -188,6 +200,7 @@ static int set_journal(cenote_connection *connection, sqlite3 *db, cenote_error 
   if (!held) {
     cen_sq_leave(connection);
   }
+  atomic_store(&connection->shared->wal, strcmp(mode.text, "wal") == 0);
   if (code == SQLITE_OK && strcmp(mode.text, url->journal) != 0 && connection->params->log) {
     char line[96];
     snprintf(line, sizeof(line), "sqlite: journal mode is \"%s\"; \"%s\" is not possible here",
@@ -209,11 +222,14 @@ static cenote_status configure(cenote_connection *connection, struct cen_sq_hand
     sqlite3_progress_handler(handle->db, PROGRESS_EVERY, cen_sq_on_progress, handle);
     code = set_journal(connection, handle->db, error, &status);
   }
+  if (code == SQLITE_OK && status == CENOTE_OK && connection->shared->confined) {
+    code = cen_sq_confine(handle);
+  }
   if (code == SQLITE_OK && status == CENOTE_OK) {
     snprintf(sql, sizeof(sql),
              "PRAGMA synchronous=%s; PRAGMA foreign_keys=%d; PRAGMA journal_size_limit=%d",
              url->synchronous, url->foreign_keys, JOURNAL_LIMIT);
-    code = sqlite3_exec(handle->db, sql, NULL, NULL, NULL);
+    code = cen_sq_own(connection, sql);
   }
   return code == SQLITE_OK ? status : open_error(connection, handle, code, error);
 }
@@ -233,6 +249,7 @@ static cenote_status open_handle(cenote_connection *connection, struct cen_sq_ha
   cen_sq_cache_init(&handle->cache);
   handle->fork_count = cen_fork_count;
   handle->user = connection;
+  handle->url = url;
   connection->handle = handle;
   /* one thread at a time is inside, so SQLite's own mutexes are for nothing; but the handle of
    * a database in memory may be lent to several callers at once */
@@ -358,7 +375,9 @@ cenote_status cen_sq_renew(cenote_connection *connection, cenote_error *error)
     status = cen_sq_enter(connection, error);
     if (status == CENOTE_OK) {
       connection->handle->user = connection;
+      connection->handle->ours = true;
       status = renew_memory(connection, error);
+      connection->handle->ours = false;
       connection->handle->user = NULL;
     }
     cen_sq_leave(connection);

@@ -15,6 +15,7 @@ void cen_sq_request_begin(cenote_connection *connection, const cenote_request *r
   stop->deadline_ns = request->deadline_ns;
   stop->shielded = false;
   connection->locked_out = false;
+  connection->queued = false;
   atomic_store(&stop->running, ++stop->serial);
 }
 
@@ -65,6 +66,7 @@ cenote_status cen_sq_enter(cenote_connection *connection, cenote_error *error)
   if (reason == CEN_SQ_GO) {
     reason = CEN_SQ_DEADLINE; /* the coarse clock is a little behind */
   }
+  connection->queued = true;
   return cen_sq_stop_error(connection, reason, what, error);
 }
 
