@@ -57,6 +57,7 @@ complete -c cenote -n "__fish_seen_subcommand_from $commands" -l max-result-rows
 complete -c cenote -n "__fish_seen_subcommand_from $commands" -l memory-pressure -x -d 'give idle connections and caches back when memory runs short'
 complete -c cenote -n "__fish_seen_subcommand_from $commands" -l tls-verify -x -d 'verify the server\'s certificate and name; off only for tests, logged as a warning'
 complete -c cenote -n "__fish_seen_subcommand_from $commands" -l transaction-pooler -x -d 'the database is behind a pooler in transaction mode (PgBouncer); hosts named -pooler are recognised'
+complete -c cenote -n "__fish_seen_subcommand_from $commands" -l sqlite-confined -x -d 'SQLite takes SQL of strangers: it stays inside its file, and keeps the file as it is kept'
 complete -c cenote -n "__fish_seen_subcommand_from $commands" -l application-name -x -d 'how the sessions call themselves'
 complete -c cenote -n "__fish_seen_subcommand_from $commands" -l tls-ca-file -x -d 'CA certificates to trust instead of the system\'s'
 complete -c cenote -n "__fish_seen_subcommand_from $commands" -l auth-token -x -d 'token for libSQL/Turso over HTTP'

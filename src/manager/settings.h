@@ -85,6 +85,8 @@
     "give idle connections and caches back when memory runs short")                                     \
   X(TLS_VERIFY, "tls_verify", BOOL, "", 1, 1, 1, 0, 1, false,                                           \
     "verify the server's certificate and name; off only for tests, logged as a warning")                \
+  X(SQLITE_CONFINED, "sqlite_confined", BOOL, "", 0, 0, 0, 0, 1, false,                                 \
+    "SQLite takes SQL of strangers: it stays inside its file, and keeps the file as it is kept")        \
   X(POOLER, "transaction_pooler", BOOL, "", 0, 0, 0, 0, 1, false,                                       \
     "the database is behind a pooler in transaction mode (PgBouncer); hosts named -pooler are recognised")
 
