@@ -125,6 +125,20 @@ void cen_hist_read(const struct cen_hist *hist, cenote_percentiles *out)
   out->mean_us = (double)sum / (double)snapshot.count / 1000.0;
 }
 
+uint64_t cen_hist_below(const struct cen_hist *hist, const uint64_t *edge_ns, size_t count,
+                        uint64_t *below)
+{
+  uint64_t seen = 0;
+  size_t at = 0;
+  for (unsigned i = 0; i < CEN_HIST_BUCKETS; i++) {
+    while (at < count && (bucket_edge(i) > edge_ns[at] || i == CEN_HIST_BUCKETS - 1)) {
+      below[at++] = seen;
+    }
+    seen += atomic_load_explicit(&hist->bucket[i], memory_order_relaxed);
+  }
+  return seen;
+}
+
 void cen_hist_reset(struct cen_hist *hist)
 {
   for (unsigned i = 0; i < CEN_HIST_BUCKETS; i++) {

@@ -25,6 +25,10 @@ void cen_hist_record_n(struct cen_hist *hist, int64_t ns, uint64_t n); /* a samp
  * empty. percent: 0 … 100. */
 uint64_t cen_hist_percentile(const struct cen_hist *hist, double percent);
 void cen_hist_read(const struct cen_hist *hist, cenote_percentiles *out);
+/* How many values were at most edge_ns[i], for each of `count` edges that rise; as far as buckets
+ * tell: one that an edge cuts is counted above it. Answers how many there are in all. */
+uint64_t cen_hist_below(const struct cen_hist *hist, const uint64_t *edge_ns, size_t count,
+                        uint64_t *below);
 void cen_hist_reset(struct cen_hist *hist);
 /* Adds all that was recorded in `from`. */
 void cen_hist_add(struct cen_hist *to, const struct cen_hist *from);

@@ -36,11 +36,18 @@ enum http_stage {
 
 struct http_conn;
 
+/* What a loop has answered on one route. */
+struct http_answers {
+  _Atomic uint64_t by_class[6];
+  struct cen_hist seconds;
+};
+
 struct cen_http_request {
   struct http_conn *conn;
   const struct cen_http_route *route; /* NULL: none matched */
   enum http_stage stage;
-  bool held, close_after, no_body, raw_stream; /* raw: until the close, without chunks */
+  int64_t begun_ns;                                       /* the handler; 0: none was asked */
+  bool held, close_after, no_body, read_only, raw_stream; /* raw: until the close, without chunks */
   cen_http_gone_callback on_gone;
   cen_http_ready_callback on_ready;
   void *gone_context;
@@ -113,6 +120,7 @@ struct cen_http_loop {
   char date[32];
   _Atomic uint64_t count_connections, count_accepted, count_requests, count_refused,
       count_timed_out, count_gone;
+  struct http_answers *answers; /* for each route, and one more for none */
 };
 
 enum { HTTP_RUNNING, HTTP_DRAINING, HTTP_FORCED };
@@ -206,6 +214,14 @@ void http_loop_tick_on(struct cen_http_loop *loop);
 static inline struct cen_http_server *http_server_of(const struct http_conn *conn)
 {
   return conn->loop->server;
+}
+
+static inline struct http_answers *http_answers_of(const struct cen_http_request *request)
+{
+  const struct cen_http_server *server = request->conn->loop->server;
+  const size_t index =
+      request->route != NULL ? (size_t)(request->route - server->routes) : server->route_count;
+  return &request->conn->loop->answers[index];
 }
 
 static inline void http_count(_Atomic uint64_t *figure)

@@ -191,6 +191,7 @@ static void handler_run(struct http_conn *conn, struct cen_http_request *request
   http_conn_phase(conn, HTTP_RUN);
   http_count(&conn->loop->count_requests);
   request->route->handler(request, request->route->context);
+  request->begun_ns = cen_now_ns();
   if (conn->dead || request->held || request->stage == STAGE_ENDED) {
     return;
   }

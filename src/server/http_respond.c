@@ -122,6 +122,8 @@ static bool head_write(struct cen_http_request *request, const struct cen_http_a
                        enum length_kind kind, uint64_t size)
 {
   struct head head = {request->conn, false};
+  const unsigned digit = (unsigned)answer->status / 100;
+  http_count(&http_answers_of(request)->by_class[digit < 6 ? digit : 5]);
   if (answer->status == 200) {
     head_text(&head, "HTTP/1.1 200 OK\r\nDate: ");
   } else {
@@ -169,6 +171,9 @@ static void request_end(struct http_conn *conn, struct cen_http_request *request
 {
   request->stage = STAGE_ENDED;
   request->on_gone = NULL;
+  if (request->begun_ns != 0) {
+    cen_hist_record(&http_answers_of(request)->seconds, cen_now_ns() - request->begun_ns);
+  }
   if (request->close_after) {
     conn->closing = true;
   }

@@ -228,6 +228,12 @@ cenote_status cen_http_server_new(const struct cen_http_config *config,
 cenote_status cen_http_server_start(struct cen_http_server *server, cenote_error *error)
 {
   for (unsigned i = 0; i < server->config.threads; i++) {
+    server->loops[i].answers = calloc(server->route_count + 1, sizeof *server->loops[i].answers);
+    if (server->loops[i].answers == NULL) {
+      return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory");
+    }
+  }
+  for (unsigned i = 0; i < server->config.threads; i++) {
     cenote_status status = http_loop_start(&server->loops[i], error);
     if (status != CENOTE_OK) {
       return status;
@@ -305,6 +311,7 @@ void cen_http_server_free(struct cen_http_server *server)
   cen_http_server_stop(server);
   if (server->loops != NULL) {
     for (unsigned i = 0; i < server->config.threads; i++) {
+      free(server->loops[i].answers);
       http_loop_deinit(&server->loops[i]);
     }
   }
@@ -325,6 +332,29 @@ void cen_http_server_free(struct cen_http_server *server)
   free(server->loops);
   free(server->routes);
   free(server);
+}
+
+bool cen_http_server_endpoint(struct cen_http_server *server, size_t index,
+                              struct cen_http_endpoint *endpoint)
+{
+  if (index > server->route_count) {
+    return false;
+  }
+  if (index < server->route_count) {
+    endpoint->path = server->routes[index].path;
+    endpoint->method = server->routes[index].method;
+  }
+  for (unsigned i = 0; i < server->config.threads; i++) {
+    struct http_answers *answers = server->loops[i].answers;
+    for (unsigned digit = 0; answers != NULL && digit < 6; digit++) {
+      endpoint->by_class[digit] +=
+          atomic_load_explicit(&answers[index].by_class[digit], memory_order_relaxed);
+    }
+    if (answers != NULL) {
+      cen_hist_add(&endpoint->seconds, &answers[index].seconds);
+    }
+  }
+  return true;
 }
 
 void cen_http_server_figures(struct cen_http_server *server, struct cen_http_figures *figures)

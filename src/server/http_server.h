@@ -14,6 +14,7 @@
 #ifndef CEN_SERVER_HTTP_SERVER_H
 #define CEN_SERVER_HTTP_SERVER_H
 
+#include "base/hist.h"
 #include "base/log.h"
 #include "net/loop.h"
 #include "server/http_parse.h"
@@ -116,6 +117,17 @@ void cen_http_loop_set_user(struct cen_http_loop *loop, void *user);
 void *cen_http_loop_user(const struct cen_http_loop *loop);
 /* Runs the task on the loop's thread. false: the loop has ended, it will not run. */
 bool cen_http_loop_post(struct cen_http_loop *loop, struct cen_task *task);
+
+/* Of one route, over all loops. The last of them stands for what matched none. */
+struct cen_http_endpoint {
+  const char *path; /* as it was given; NULL: none */
+  enum cen_http_method method;
+  uint64_t by_class[6];    /* answers by the first digit of their status */
+  struct cen_hist seconds; /* from the whole request to the end of its answer */
+};
+/* Adds to `endpoint`, which the caller has emptied. false: there are not so many. */
+bool cen_http_server_endpoint(struct cen_http_server *server, size_t index,
+                              struct cen_http_endpoint *endpoint);
 
 /* What was asked. Texts live as long as the request. */
 enum cen_http_method cen_http_method(const struct cen_http_request *request);
