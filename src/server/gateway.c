@@ -6,6 +6,7 @@
 #include <cenote/driver.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static cenote_status no_memory(cenote_error *error)
 {
@@ -33,6 +34,10 @@ static void house_free(struct gateway_house *house)
   }
   free(house->url);
   free(house->config_file);
+  gateway_keys_free(house->keys);
+  if (house->listen_fd >= 0) {
+    (void)close(house->listen_fd);
+  }
   free(house);
 }
 
@@ -43,6 +48,7 @@ static struct gateway_house *house_new(const char *url, const cenote_options *op
     return NULL;
   }
   bool good = true;
+  house->listen_fd = -1;
   const size_t count = options != NULL ? options->settings_count : 0;
   house->settings = calloc(count + 1, sizeof *house->settings);
   for (size_t i = 0; house->settings != NULL && i < count; i++) {

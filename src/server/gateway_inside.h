@@ -15,7 +15,9 @@ struct gateway_house {
   void *log_context;
   bool parts_started[GATEWAY_PARTS];
   char host[CEN_MAX_LISTEN + 1]; /* where it listens, as it is shown */
-  bool tls;
+  int listen_fd;                 /* handed over; -1: none */
+  bool loopback, tls;
+  struct gateway_keys *keys;
 };
 
 /* gateway_databases.c: fills gateway->databases from the URL or the INI file. */
@@ -26,8 +28,40 @@ cenote_status gateway_databases_open(struct gateway *gateway, cenote_error *erro
 void gateway_databases_stop(struct gateway *gateway);
 void gateway_databases_free(struct gateway *gateway);
 
+/* gateway_keys.c: who may come in. The tokens and the key for JSON Web Tokens, as the settings name
+ * them; loading again replaces all of them, or nothing. */
+struct gateway_keys;
+struct gateway_keys *gateway_keys_new(void);
+void gateway_keys_free(struct gateway_keys *keys);
+cenote_status gateway_keys_load(struct gateway_keys *keys, const struct cen_settings *settings,
+                                const struct cen_log *log, cenote_error *error);
+/* Is one asked for? */
+bool gateway_keys_guard(struct gateway_keys *keys, enum cen_http_scope scope);
+/* Any thread. */
+enum cen_http_grant gateway_keys_grant(struct gateway_keys *keys, enum cen_http_scope scope,
+                                       const char *bearer);
+
+/* gateway_address.c: "HOST:PORT", ":PORT", "HOST", "PORT", "[::1]:PORT". An address without a host
+ * is 127.0.0.1, without a port 3000. */
+struct gateway_address {
+  char host[CEN_MAX_LISTEN + 1]; /* without brackets */
+  uint16_t port;
+};
+cenote_status gateway_address_parse(const char *text, struct gateway_address *address,
+                                    cenote_error *error);
+/* Does everything that the name stands for stay on this machine? */
+bool gateway_address_is_loopback(const char *host);
+/* One of a comma-separated list, without blanks around it; *rest moves on. false: there is none. */
+bool gateway_list_next(const char **rest, const char **word, size_t *size);
+/* "app.example", "[::1]"; "https://app.example:8443" */
+bool gateway_name_is_host(const char *name, size_t size);
+bool gateway_name_is_origin(const char *name, size_t size);
+
 /* gateway_listen.c: where and under which rules; gateway->http is made and listens. */
 cenote_status gateway_listen(struct gateway *gateway, cenote_error *error);
+/* May it be where it is with these keys? */
+cenote_status gateway_rules_check(const struct gateway *gateway, struct gateway_keys *keys,
+                                  cenote_error *error);
 
 /* gateway_loop.c: callbacks of the HTTP server, on each loop's thread; the context is the gateway */
 bool gateway_loop_started(struct cen_http_loop *http, void *context);

@@ -93,10 +93,23 @@ void cen_http_login_failed(const struct cen_http_request *request)
                     cen_now_coarse_ns());
 }
 
-int http_guard_token(const struct cen_http_request *request)
+static enum cen_http_grant token_check(const struct cen_http_config *config,
+                                       enum cen_http_scope scope, const char *bearer)
 {
-  const char *token = http_server_of(request->conn)->config.tokens[request->route->scope];
-  if (request->route->scope == CEN_HTTP_PUBLIC || token == NULL) {
+  if (config->grant != NULL) {
+    return config->grant(scope, bearer, config->context);
+  }
+  const char *token = config->tokens[scope];
+  return token == NULL || (bearer != NULL && cen_text_equal_secret(bearer, token))
+             ? CEN_HTTP_GRANTED
+             : CEN_HTTP_DENIED;
+}
+
+int http_guard_token(struct cen_http_request *request)
+{
+  const struct cen_http_config *config = &http_server_of(request->conn)->config;
+  const enum cen_http_scope scope = request->route->scope;
+  if (scope == CEN_HTTP_PUBLIC || token_check(config, scope, NULL) != CEN_HTTP_DENIED) {
     return 0;
   }
   /* before the comparison: a right token tells nothing to who has to wait */
@@ -107,9 +120,16 @@ int http_guard_token(const struct cen_http_request *request)
   if (given == NULL) {
     return 401; /* a browser that has not asked its user yet: no failure */
   }
-  if (strncasecmp(given, "Bearer ", 7) == 0 && cen_text_equal_secret(given + 7, token)) {
+  const enum cen_http_grant grant = strncasecmp(given, "Bearer ", 7) == 0
+                                        ? token_check(config, scope, given + 7)
+                                        : CEN_HTTP_DENIED;
+  if (grant != CEN_HTTP_DENIED) {
+    request->read_only = grant == CEN_HTTP_GRANTED_READ;
     return 0;
   }
   cen_http_login_failed(request);
+  if (config->refused != NULL) {
+    config->refused(request, scope, config->context);
+  }
   return 401;
 }

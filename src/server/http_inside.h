@@ -186,7 +186,7 @@ const char *http_date(struct cen_http_loop *loop);
 /* http_guard.c: may this request come in? 0, or the status that refuses it */
 int http_guard_host(const struct cen_http_request *request);
 int http_guard_origin(struct cen_http_request *request); /* fills cors */
-int http_guard_token(const struct cen_http_request *request);
+int http_guard_token(struct cen_http_request *request);  /* fills read_only */
 
 /* http_route.c */
 const struct cen_http_route *http_route_find(const struct cen_http_server *server,

@@ -155,7 +155,8 @@ static bool head_judge(struct cen_http_request *request)
       http_route_find(server, parser->method, request->in + parser->path, parser->path_size);
   int status = http_guard_host(request);
   if (status != 0) {
-    request_reject(request, status, "this name is not served here");
+    request_reject(request, status,
+                   "this name is not served here: host_names lists those that are");
     return true;
   }
   if (http_guard_origin(request) != 0) {
@@ -190,8 +191,8 @@ static void handler_run(struct http_conn *conn, struct cen_http_request *request
   request->stage = STAGE_HANDLER;
   http_conn_phase(conn, HTTP_RUN);
   http_count(&conn->loop->count_requests);
-  request->route->handler(request, request->route->context);
   request->begun_ns = cen_now_ns();
+  request->route->handler(request, request->route->context);
   if (conn->dead || request->held || request->stage == STAGE_ENDED) {
     return;
   }
@@ -377,6 +378,11 @@ const char *cen_http_body(const struct cen_http_request *request, size_t *size)
 struct cen_http_loop *cen_http_loop_of(const struct cen_http_request *request)
 {
   return request->conn->loop;
+}
+
+bool cen_http_read_only(const struct cen_http_request *request)
+{
+  return request->read_only;
 }
 
 bool cen_http_is_tls(const struct cen_http_request *request)

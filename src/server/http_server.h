@@ -27,6 +27,9 @@ struct event_base;
 /* Which token a route asks for. */
 enum cen_http_scope { CEN_HTTP_PUBLIC, CEN_HTTP_ADMIN, CEN_HTTP_SQL, CEN_HTTP_SCOPES };
 
+/* What a bearer token allows. */
+enum cen_http_grant { CEN_HTTP_DENIED, CEN_HTTP_GRANTED, CEN_HTTP_GRANTED_READ };
+
 enum cen_http_gone {
   CEN_HTTP_GONE_CLIENT, /* the client has hung up, or only its half of the connection */
   CEN_HTTP_GONE_SLOW,   /* it did not read its answer in time */
@@ -73,8 +76,13 @@ struct cen_http_config {
   const char *const *origins;
   size_t origin_count;
   const char *tokens[CEN_HTTP_SCOPES]; /* NULL: nothing is asked for */
-  unsigned login_failures;             /* of one address in a minute before 429; 0: no limit */
-  const struct cen_log *log;           /* may be NULL */
+  /* Decides in place of `tokens`; `bearer` is what the client gave, NULL: nothing. Compares in
+   * constant time. On loop threads, several at once; the context is `context` below. */
+  enum cen_http_grant (*grant)(enum cen_http_scope scope, const char *bearer, void *context);
+  /* a token was refused; on the request's loop */
+  void (*refused)(const struct cen_http_request *request, enum cen_http_scope scope, void *context);
+  unsigned login_failures;   /* of one address in a minute before 429; 0: no limit */
+  const struct cen_log *log; /* may be NULL */
   /* on each loop's thread, before its first and after its last connection; may be NULL */
   bool (*loop_started)(struct cen_http_loop *loop, void *context);
   void (*loop_ended)(struct cen_http_loop *loop, void *context);
@@ -110,14 +118,6 @@ struct cen_http_figures {
 };
 void cen_http_server_figures(struct cen_http_server *server, struct cen_http_figures *figures);
 
-/* A loop. */
-struct event_base *cen_http_loop_base(struct cen_http_loop *loop);
-unsigned cen_http_loop_index(const struct cen_http_loop *loop);
-void cen_http_loop_set_user(struct cen_http_loop *loop, void *user);
-void *cen_http_loop_user(const struct cen_http_loop *loop);
-/* Runs the task on the loop's thread. false: the loop has ended, it will not run. */
-bool cen_http_loop_post(struct cen_http_loop *loop, struct cen_task *task);
-
 /* Of one route, over all loops. The last of them stands for what matched none. */
 struct cen_http_endpoint {
   const char *path; /* as it was given; NULL: none */
@@ -129,6 +129,14 @@ struct cen_http_endpoint {
 bool cen_http_server_endpoint(struct cen_http_server *server, size_t index,
                               struct cen_http_endpoint *endpoint);
 
+/* A loop. */
+struct event_base *cen_http_loop_base(struct cen_http_loop *loop);
+unsigned cen_http_loop_index(const struct cen_http_loop *loop);
+void cen_http_loop_set_user(struct cen_http_loop *loop, void *user);
+void *cen_http_loop_user(const struct cen_http_loop *loop);
+/* Runs the task on the loop's thread. false: the loop has ended, it will not run. */
+bool cen_http_loop_post(struct cen_http_loop *loop, struct cen_task *task);
+
 /* What was asked. Texts live as long as the request. */
 enum cen_http_method cen_http_method(const struct cen_http_request *request);
 const char *cen_http_path(const struct cen_http_request *request);
@@ -137,6 +145,8 @@ const char *cen_http_header(const struct cen_http_request *request, const char *
 const char *cen_http_body(const struct cen_http_request *request, size_t *size);
 struct cen_http_loop *cen_http_loop_of(const struct cen_http_request *request);
 bool cen_http_is_tls(const struct cen_http_request *request);
+/* Its token allows reading only. */
+bool cen_http_read_only(const struct cen_http_request *request);
 enum { CEN_HTTP_PEER_TEXT = 48 };
 void cen_http_peer(const struct cen_http_request *request, char out[CEN_HTTP_PEER_TEXT]);
 /* For logins that an endpoint checks itself (the token of a route is the server's business): has
