@@ -13,6 +13,9 @@ enum { CANCEL_TIMEOUT_MS = 2000 };
 const char *rig_setting(const void *settings, const char *name)
 {
   (void)settings;
+  if (strcmp(name, "sqlite_confined") == 0) {
+    return getenv("CENOTE_TEST_SQLITE_CONFINED");
+  }
   return strcmp(name, "simple_wire") == 0 ? getenv("CENOTE_TEST_SIMPLE_WIRE") : NULL;
 }
 

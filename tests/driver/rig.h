@@ -15,7 +15,8 @@ struct rig {
   void *shared;
 };
 
-/* The setting simple_wire, if the environment has CENOTE_TEST_SIMPLE_WIRE: tests run with both. */
+/* The settings simple_wire and sqlite_confined, if the environment has CENOTE_TEST_SIMPLE_WIRE or
+ * CENOTE_TEST_SQLITE_CONFINED: tests run with both. */
 const char *rig_setting(const void *settings, const char *name);
 
 /* Makes the shared state; `context` goes to params.context. */
