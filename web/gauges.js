@@ -18,7 +18,7 @@ export function connectionStates(figures) {
   ];
   const used = states.reduce((sum, state) => sum + or0(state.value), 0);
   const room = isNumber(pool.maxConnections) ? Math.max(pool.maxConnections - used, 0) : undefined;
-  return [...states, { id: 'room', label: 'room for', value: room }];
+  return [...states, { id: 'room', label: 'not opened', value: room }];
 }
 
 export function showGauges(status) {

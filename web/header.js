@@ -1,7 +1,7 @@
 // header.js - health, state, uptime, version, and how the page itself is connected.
 
 import { byId, setData, setText } from './dom.js';
-import { clock, isNumber, seconds, text } from './format.js';
+import { clock, count, seconds, text } from './format.js';
 
 const TONES = { healthy: 'good', degraded: 'warn', unhealthy: 'bad' };
 
@@ -22,10 +22,11 @@ export function showHeader(status) {
   const badge = byId('health');
   setText(badge, issues > 0 ? `${health} · ${issues} ${issues === 1 ? 'issue' : 'issues'}` : health);
   setData(badge, 'tone', TONES[pool.health] ?? 'none');
-  setText(byId('state'), text(pool.state ?? figures.state, 40));
-  const up = status.uptimeMs ?? status.gateway?.uptimeMs ?? figures.uptimeMs;
-  setText(byId('uptime'), isNumber(up) ? seconds(up) : text(undefined));
-  setText(byId('version'), text(status.version ?? status.gateway?.version ?? figures.version, 40));
+  const server = status.server ?? {};
+  setText(byId('state'), server.draining ? 'DRAINING' : text(pool.state ?? figures.state, 40));
+  setText(byId('uptime'), seconds(server.uptimeMs ?? figures.uptimeMs));
+  setText(byId('clients'), count(server.connections));
+  setText(byId('version'), text(server.version, 40));
   document.title = pool.health && pool.health !== 'healthy' ? `${health} – Cenote` : 'Cenote';
 }
 

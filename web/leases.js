@@ -9,7 +9,7 @@ const SOON_MS = 5000;
 const SOON_SHARE = 0.2;
 
 const COLUMNS = [
-  { head: true, class: 'operation' }, {}, {}, { class: 'number' }, { class: 'number' }, { class: 'deadline' },
+  { head: true, class: 'operation' }, { class: 'number' }, { class: 'number' }, { class: 'deadline' }, {}, {},
 ];
 
 const WORDS = { overdue: 'overdue', soon: 'expires soon', fine: '' };
@@ -22,23 +22,37 @@ export function deadlineOf(lease) {
   return lease.remainingMs < SOON_MS || lease.remainingMs < whole * SOON_SHARE ? 'soon' : 'fine';
 }
 
+/** Which pool a lease is from: the whole list does not say, the lists of the pools do. */
+function ownersOf(status) {
+  const owners = new Map();
+  for (const pool of Array.isArray(status.pools) ? status.pools : []) {
+    const leases = pool?.statistics?.activeLeases;
+    for (const lease of Array.isArray(leases) ? leases : []) if (lease) owners.set(lease.id, pool);
+  }
+  return owners;
+}
+
 export function showLeases(status) {
   const all = status.connectionPool?.statistics?.activeLeases;
   const leases = Array.isArray(all) ? all.filter((lease) => lease && typeof lease === 'object') : [];
   leases.sort((a, b) => (b.ageMs ?? 0) - (a.ageMs ?? 0));
+  const owners = ownersOf(status);
   const held = status.connectionPool?.statistics?.pool?.activeLeases;
   setText(byId('lease-caption'), captionOf(leases.length, held));
   showRows(byId('lease-table').tBodies[0], leases.slice(0, MOST_ROWS), {
-    key: (lease) => `${lease.database ?? ''}/${lease.user ?? ''}/${lease.id ?? ''}`,
+    key: (lease) => lease.id,
     columns: COLUMNS,
     cells: (lease) => [
-      text(lease.operationId), text(lease.database, 80), text(lease.user, 80), seconds(lease.ageMs),
-      lease.remainingMs <= 0 ? `−${seconds(-lease.remainingMs)}` : duration(lease.remainingMs),
-      WORDS[deadlineOf(lease)],
+      text(lease.operationId), seconds(lease.ageMs), duration(wholeTenths(lease.remainingMs)),
+      WORDS[deadlineOf(lease)], text(owners.get(lease.id)?.database, 80),
+      text(owners.get(lease.id)?.user, 80),
     ],
     mark: (row, lease) => setData(row, 'deadline', deadlineOf(lease)),
   });
 }
+
+/** Below a second, tenths are enough. */
+const wholeTenths = (ms) => (isNumber(ms) ? Math.round(ms / 100) * 100 : ms);
 
 function captionOf(listed, held) {
   const all = Math.max(listed, isNumber(held) ? held : 0);

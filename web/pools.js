@@ -18,14 +18,15 @@ const REASONS = {
 export function showPools(status) {
   const pools = Array.isArray(status.pools) ? status.pools.filter((pool) => pool && typeof pool === 'object') : [];
   const shown = pools.slice(0, MOST_ROWS);
-  setText(byId('pool-caption'), pools.length === 0 ? 'No pool is open'
-    : shown.length < pools.length ? `The first ${count(shown.length)} of ${count(pools.length)}`
+  const all = pools.length + (isNumber(status.poolsLeftOut) ? status.poolsLeftOut : 0);
+  setText(byId('pool-caption'), all === 0 ? 'No pool is open'
+    : shown.length < all ? `${count(shown.length)} of ${count(all)}; the others are quiet or beyond what is listed`
       : 'One for each database and user');
   showRows(byId('pool-table').tBodies[0], shown, {
-    key: (pool) => JSON.stringify([pool.database, pool.user, pool.loop, pool.id]),
+    key: (pool) => JSON.stringify([pool.database, pool.user]),
     columns: POOL_COLUMNS,
     cells: (pool) => {
-      const figures = pool.statistics ?? pool;
+      const figures = pool.statistics ?? {};
       const now = figures.pool ?? {};
       return [
         text(pool.database, 80), text(pool.user, 80), text(pool.health, 20), count(now.totalConnections),
@@ -56,6 +57,7 @@ export function showCloses(status) {
   const rows = Object.keys(all).filter((reason) => all[reason] > 0).sort((a, b) => all[b] - all[a]);
   setText(byId('close-caption'), rows.length > 0 ? 'By reason' : 'None since the start');
   byId('close-table').tHead.hidden = rows.length === 0;
+  byId('close-table').classList.toggle('no-recent', figures.last15Minutes?.closedBy === undefined);
   showRows(byId('close-table').tBodies[0], rows, {
     key: (reason) => reason,
     columns: CLOSE_COLUMNS,
