@@ -217,7 +217,8 @@ typedef struct cenote_column {
   const char *name;
   const char *type; /* declared type's name, or NULL */
   uint32_t oid;     /* PostgreSQL's type OID, or 0 */
-  /* what RowDescription says beside (protocol 55.7); 0 where it is not known */
+  /* What RowDescription says beside (protocol 55.7). Without an OID nothing is known: zeros will
+   * do, and the modifier reads as -1. */
   uint32_t table_oid;
   int16_t attribute; /* number of the table's column */
   int16_t type_size; /* pg_type.typlen; negative: variable */

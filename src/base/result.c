@@ -1,5 +1,6 @@
 /* result.c - reading a result. Every question has an answer: a NULL result has no rows, an index
  * out of range finds a NULL value. */
+#include "base/result.h"
 #include "base/result_data.h"
 #include "base/text.h"
 
@@ -44,7 +45,7 @@ void cen_result_clear(struct cenote_result *result)
   cen_arena_deinit(&result->arena);
   result->columns = result->rows = result->room = 0;
   result->names = result->types = NULL;
-  result->oids = NULL;
+  result->facts = NULL;
   result->row = NULL;
   result->bytes = 0;
   result->blocks = 0;
@@ -103,7 +104,24 @@ const char *cenote_result_column_type(const cenote_result *result, size_t column
 
 uint32_t cenote_result_column_oid(const cenote_result *result, size_t column)
 {
-  return has_column(result, column) ? result->oids[column] : 0;
+  return has_column(result, column) ? result->facts[column].oid : 0;
+}
+
+bool cen_result_column(const cenote_result *result, size_t column, cenote_column *out)
+{
+  *out = (cenote_column){.modifier = -1};
+  if (!has_column(result, column)) {
+    return false;
+  }
+  const struct cen_column_facts *facts = &result->facts[column];
+  *out = (cenote_column){.name = result->names[column],
+                         .type = result->types[column],
+                         .oid = facts->oid,
+                         .table_oid = facts->table_oid,
+                         .attribute = facts->attribute,
+                         .type_size = facts->type_size,
+                         .modifier = facts->modifier};
+  return true;
 }
 
 size_t cenote_result_rows(const cenote_result *result)

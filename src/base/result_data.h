@@ -19,6 +19,15 @@ struct cen_cell {
   uint32_t type; /* cenote_type */
 };
 
+/* What is known of a column beside its texts. */
+struct cen_column_facts {
+  uint32_t oid;
+  uint32_t table_oid;
+  int32_t modifier;
+  int16_t attribute;
+  int16_t type_size;
+};
+
 enum { CEN_RESULT_BLOCKS = 48, CEN_COMMAND_TEXT = 64 };
 
 /*
@@ -30,7 +39,7 @@ struct cenote_result {
   size_t columns;
   const char **names;
   const char **types;
-  uint32_t *oids;
+  struct cen_column_facts *facts;
   size_t rows;
   size_t room; /* rows there is room for */
   uint64_t bytes;

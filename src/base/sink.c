@@ -89,6 +89,16 @@ static bool same_text(const char *a, const char *b)
   return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
+/* Who knows of no type OIDs says nothing of the rest: 0 would be a modifier. */
+static struct cen_column_facts facts_of(const cenote_column *column)
+{
+  return (struct cen_column_facts){.oid = column->oid,
+                                   .table_oid = column->table_oid,
+                                   .modifier = column->oid != 0 ? column->modifier : -1,
+                                   .attribute = column->attribute,
+                                   .type_size = column->type_size};
+}
+
 static bool columns_same(const struct cenote_result *result, const cenote_column *columns,
                          size_t count)
 {
@@ -97,8 +107,9 @@ static bool columns_same(const struct cenote_result *result, const cenote_column
   }
   for (size_t i = 0; i < count; i++) {
     const char *name = columns[i].name != NULL ? columns[i].name : "";
+    const struct cen_column_facts facts = facts_of(&columns[i]); /* it has no padding */
     if (strcmp(result->names[i], name) != 0 || !same_text(result->types[i], columns[i].type) ||
-        result->oids[i] != columns[i].oid) {
+        memcmp(&result->facts[i], &facts, sizeof(facts)) != 0) {
       return false;
     }
   }
@@ -120,8 +131,8 @@ static bool columns_copy(struct cenote_result *result, const cenote_column *colu
   struct cen_arena *arena = &result->arena;
   result->names = cen_arena_get(arena, count * sizeof(*result->names), sizeof(void *));
   result->types = cen_arena_get(arena, count * sizeof(*result->types), sizeof(void *));
-  result->oids = cen_arena_get(arena, count * sizeof(*result->oids), sizeof(uint32_t));
-  if (result->names == NULL || result->types == NULL || result->oids == NULL) {
+  result->facts = cen_arena_get(arena, count * sizeof(*result->facts), sizeof(uint32_t));
+  if (result->names == NULL || result->types == NULL || result->facts == NULL) {
     return false;
   }
   for (size_t i = 0; i < count; i++) {
@@ -131,7 +142,7 @@ static bool columns_copy(struct cenote_result *result, const cenote_column *colu
     size_t type_size = type == NULL ? 0 : strlen(type);
     result->names[i] = arena_text(arena, name, name_size);
     result->types[i] = type == NULL ? NULL : arena_text(arena, type, type_size);
-    result->oids[i] = columns[i].oid;
+    result->facts[i] = facts_of(&columns[i]);
     if (result->names[i] == NULL || (type != NULL && result->types[i] == NULL)) {
       return false;
     }

@@ -24,7 +24,7 @@ cenote_status transact_check(const cenote_manager *manager, const cenote_transac
                             options->size);
   }
   if (options != NULL && ((unsigned)options->mode > CENOTE_BATCH_READ ||
-                          (unsigned)options->isolation > CENOTE_SERIALIZABLE)) {
+                          (unsigned)options->isolation > CENOTE_READ_UNCOMMITTED)) {
     return cenote_error_set(error, CENOTE_INVALID, "options: there is no mode %d, or isolation %d",
                             (int)options->mode, (int)options->isolation);
   }

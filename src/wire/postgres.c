@@ -316,8 +316,13 @@ bool cen_pg_column_next(struct cen_pg_reader *reader, struct cen_pg_column *colu
     return false;
   }
   /* table 4, column 2, type 4, its size 2, its modifier 4, format 2 */
-  *column =
-      (struct cen_pg_column){.name = name, .type = read_32(at + 6), .format = read_16(at + 16)};
+  *column = (struct cen_pg_column){.name = name,
+                                   .table = read_32(at),
+                                   .attribute = (int16_t)read_16(at + 4),
+                                   .type = read_32(at + 6),
+                                   .type_size = (int16_t)read_16(at + 10),
+                                   .modifier = (int32_t)read_32(at + 12),
+                                   .format = read_16(at + 16)};
   reader->at += at + 18 - reader->at;
   reader->left--;
   return true;

@@ -76,7 +76,11 @@ struct cen_pg_reader {
 
 struct cen_pg_column {
   const char *name;
+  uint32_t table; /* 0: of none */
   uint32_t type;
+  int32_t modifier;  /* -1: none */
+  int16_t attribute; /* the column's number in the table, 0: none */
+  int16_t type_size; /* negative: variable */
   uint16_t format;
 };
 

@@ -58,7 +58,8 @@ static void place_open(struct place *place)
   c->wire->in = malloc(c->wire->capacity);
   cen_buf_init(&c->wire->out, 1 << 20);
   require(c->pipe->ring && c->wire->in);
-  require(pg_statement_get(&c->statements, "SELECT 1", &place->statement, &error) == CENOTE_OK);
+  require(pg_statement_get(&c->statements, "SELECT 1", false, &place->statement, &error) ==
+          CENOTE_OK);
 }
 
 static void add_flight(struct place *place, unsigned what)

@@ -542,6 +542,55 @@ static void a_callback_that_answers_false_is_not_called_again(void **state)
   assert_true(sink.stopped);
 }
 
+static void a_column_keeps_all_that_was_told_of_it(void **state)
+{
+  (void)state;
+  const cenote_column told[] = {{.name = "id",
+                                 .type = "integer",
+                                 .oid = 23,
+                                 .table_oid = 4000000000u,
+                                 .attribute = 7,
+                                 .type_size = 4,
+                                 .modifier = 0},
+                                {.name = "t", .oid = 1043, .type_size = -1, .modifier = 24},
+                                {.name = "of SQLite", .type = "TEXT"}};
+  cenote_column column = told[0];
+  assert_int_equal(cenote_sink_columns(&sink, told, 3, &error), CENOTE_OK);
+  cenote_result *result = cen_sink_take(&sink);
+  assert_true(cen_result_column(result, 0, &column));
+  assert_string_equal(column.name, "id");
+  assert_string_equal(column.type, "integer");
+  assert_int_equal(column.oid, 23);
+  assert_int_equal(column.table_oid, 4000000000u);
+  assert_int_equal(column.attribute, 7);
+  assert_int_equal(column.type_size, 4);
+  assert_int_equal(column.modifier, 0);
+  assert_true(cen_result_column(result, 1, &column));
+  assert_null(column.type);
+  assert_int_equal(column.table_oid, 0);
+  assert_int_equal(column.type_size, -1);
+  assert_int_equal(column.modifier, 24);
+  assert_true(cen_result_column(result, 2, &column));
+  assert_int_equal(column.oid, 0);
+  assert_int_equal(column.modifier, -1);
+  assert_false(cen_result_column(result, 3, &column));
+  assert_null(column.name);
+  assert_false(cen_result_column(NULL, 0, &column));
+  cenote_result_free(result);
+}
+
+static void other_facts_are_other_columns(void **state)
+{
+  (void)state;
+  cenote_column column = {.name = "a", .oid = 1043, .modifier = 24};
+  cenote_value row[1] = {cenote_text("x")};
+  assert_int_equal(cenote_sink_columns(&sink, &column, 1, &error), CENOTE_OK);
+  assert_int_equal(cenote_sink_row(&sink, row, 1, &error), CENOTE_OK);
+  assert_int_equal(cenote_sink_columns(&sink, &column, 1, &error), CENOTE_OK);
+  column.modifier = 25;
+  assert_int_equal(cenote_sink_columns(&sink, &column, 1, &error), CENOTE_INTERNAL);
+}
+
 struct told {
   int columns, rows, at_row;
   bool stop;
@@ -658,6 +707,8 @@ int main(void)
       WITH_SINK(completion_is_kept_and_a_restart_forgets_it),
       WITH_SINK(streamed_rows_are_seen_and_not_kept),
       WITH_SINK(a_callback_that_answers_false_is_not_called_again),
+      WITH_SINK(a_column_keeps_all_that_was_told_of_it),
+      WITH_SINK(other_facts_are_other_columns),
       WITH_SINK(a_streams_columns_are_told_once_before_its_rows),
       WITH_SINK(without_rows_they_are_told_at_the_end),
       WITH_SINK(who_does_not_like_the_columns_gets_no_row),

@@ -243,7 +243,7 @@ static void columns_are_read_one_by_one(void **state)
   (void)state;
   static const char body[] = "\0\2"
                              "id\0\0\0\x40\0\0\1\0\0\0\x17\0\4\xff\xff\xff\xff\0\0"
-                             "\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\1";
+                             "\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\0\0\1\3\0\1";
   const size_t size = sizeof(body) - 1;
   struct cen_pg_reader reader;
   struct cen_pg_column column;
@@ -259,12 +259,20 @@ static void columns_are_read_one_by_one(void **state)
   assert_int_equal(reader.left, 2);
   assert_true(cen_pg_column_next(&reader, &column));
   assert_string_equal(column.name, "id");
+  assert_int_equal(column.table, 0x4000);
+  assert_int_equal(column.attribute, 1);
   assert_int_equal(column.type, 23);
+  assert_int_equal(column.type_size, 4);
+  assert_int_equal(column.modifier, -1);
   assert_int_equal(column.format, 0);
   assert_false(cen_pg_is_read(&reader));
   assert_true(cen_pg_column_next(&reader, &column));
   assert_string_equal(column.name, "");
+  assert_int_equal(column.table, 0);
+  assert_int_equal(column.attribute, 0);
   assert_int_equal(column.type, 25);
+  assert_int_equal(column.type_size, -1);
+  assert_int_equal(column.modifier, 259);
   assert_int_equal(column.format, 1);
   assert_true(cen_pg_is_read(&reader));
   assert_false(cen_pg_column_next(&reader, &column));

@@ -10,7 +10,7 @@ enum { OID_BYTEA = 17, MASKED_ARGS = 64 };
 cenote_status pg_args_check(const struct pg_statement *statement, const cenote_request *request,
                             cenote_error *error)
 {
-  if (request->count != statement->highest) {
+  if (request->count != statement->highest && !statement->native) {
     return cenote_error_set(error, CENOTE_INVALID, "the statement takes %zu argument%s, %zu given",
                             statement->highest, statement->highest == 1 ? "" : "s", request->count);
   }
@@ -65,6 +65,15 @@ static bool scratch_reserve(cenote_connection *c, size_t size)
   return larger != NULL;
 }
 
+/* The server takes the number of types for that of the parameters: where the caller's number may be
+ * wrong, it is better not told. */
+static bool is_untyped(const cenote_request *request)
+{
+  bool exact;
+  return (request->flags & CENOTE_REQUEST_NATIVE) != 0 && pg_args_blobs(request, &exact) == 0 &&
+         exact;
+}
+
 /* libpq copies what it is given, so that one buffer serves all statements of a connection. */
 bool pg_args_build(cenote_connection *c, const cenote_request *request, struct pg_args *args)
 {
@@ -101,6 +110,9 @@ bool pg_args_build(cenote_connection *c, const cenote_request *request, struct p
       args->lengths[i] = (int)pg_arg_text(arg, text);
       text += args->lengths[i] + 1;
     }
+  }
+  if (is_untyped(request)) {
+    args->types = NULL;
   }
   return true;
 }

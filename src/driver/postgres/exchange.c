@@ -185,6 +185,15 @@ static bool drain_copy(cenote_connection *c)
   }
 }
 
+/* A native statement with another number of arguments than it has parameters: the session has lost
+ * nothing by it. */
+static bool is_about_arguments(const struct pg_said *said)
+{
+  return strcmp(pg_said(said, PG_DIAG_SQLSTATE), "08P01") == 0 &&
+         strcmp(pg_said(said, PG_DIAG_SEVERITY_NONLOCALIZED), "ERROR") == 0 &&
+         strcmp(pg_said(said, PG_DIAG_SOURCE_FUNCTION), "exec_bind_message") == 0;
+}
+
 void pg_note_error(cenote_connection *c, const struct pg_said *said)
 {
   const char *severity = pg_said(said, PG_DIAG_SEVERITY_NONLOCALIZED);
@@ -192,7 +201,7 @@ void pg_note_error(cenote_connection *c, const struct pg_said *said)
   if (!*sqlstate) {
     return; /* libpq's own; the connection's status tells */
   }
-  if (pg_error_poisons(sqlstate, severity)) {
+  if (pg_error_poisons(sqlstate, severity) && !is_about_arguments(said)) {
     atomic_store(&c->broken, true);
     if (severity[0] != 'E') { /* FATAL, PANIC: this session is over */
       cenote_error *failure = pg_failure(c, c->pipe ? CENOTE_CONNECTION_LOST : lost_status(c));

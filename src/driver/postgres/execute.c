@@ -99,14 +99,27 @@ static cenote_step next(cenote_connection *c, cenote_error *error)
   return prepare(c, error);
 }
 
+cenote_status pg_statement_for(cenote_connection *c, const cenote_request *request,
+                               struct pg_statement **statement, cenote_error *error)
+{
+  const char *sql = request->sql ? request->sql : "";
+  *statement = NULL;
+  if ((request->flags & (CENOTE_REQUEST_REFUSE | CENOTE_REQUEST_SCRIPT)) != 0) {
+    return cenote_error_set(error, CENOTE_UNSUPPORTED,
+                            (request->flags & CENOTE_REQUEST_SCRIPT) != 0
+                                ? "several statements in one text: not on PostgreSQL"
+                                : "refusing writes: on PostgreSQL use a read-only transaction");
+  }
+  cenote_status status = pg_statement_get(
+      &c->statements, sql, (request->flags & CENOTE_REQUEST_NATIVE) != 0, statement, error);
+  return status == CENOTE_OK ? pg_args_check(*statement, request, error) : status;
+}
+
 cenote_step pg_execute_start(cenote_connection *c, cenote_error *error)
 {
-  cenote_error why = CENOTE_ERROR_INIT;
-  const char *sql = c->request->sql ? c->request->sql : "";
-  cenote_status status = pg_statement_get(&c->statements, sql, &c->statement, &why);
-  if (status == CENOTE_OK) {
-    status = pg_args_check(c->statement, c->request, &why);
-  }
+  cenote_error why; /* filled on failure only */
+  why.size = sizeof(why);
+  cenote_status status = pg_statement_for(c, c->request, &c->statement, &why);
   if (status != CENOTE_OK) {
     cenote_error *failure = pg_failure(c, status);
     cen_error_copy(failure, &why);
@@ -224,6 +237,15 @@ void pg_complete(cenote_connection *c, const char *tag, int64_t affected)
   }
 }
 
+void pg_execute_empty(cenote_connection *c)
+{
+  if (c->request->flags & CENOTE_REQUEST_NATIVE) {
+    pg_complete(c, "", 0);
+  } else {
+    pg_fail(c, CENOTE_INVALID, "empty statement");
+  }
+}
+
 static void complete(cenote_connection *c, PGresult *result)
 {
   pg_complete(c, PQcmdStatus(result), affected_rows(result));
@@ -333,7 +355,7 @@ void pg_execute_result(cenote_connection *c, PGresult *result)
     complete(c, result);
     break;
   case PGRES_EMPTY_QUERY:
-    pg_fail(c, CENOTE_INVALID, "empty statement");
+    pg_execute_empty(c);
     break;
   default:
     run_error(c, result);

@@ -367,11 +367,7 @@ static cenote_status push_execute(cenote_connection *c, const cenote_request *re
   struct pg_pipe *pipe = c->pipe;
   struct pg_statement *statement = NULL;
   struct pg_args args;
-  const char *sql = request->sql ? request->sql : "";
-  cenote_status status = pg_statement_get(&c->statements, sql, &statement, error);
-  if (status == CENOTE_OK) {
-    status = pg_args_check(statement, request, error);
-  }
+  cenote_status status = pg_statement_for(c, request, &statement, error);
   if (status == CENOTE_OK) {
     status = refuse(statement, error);
   }

@@ -131,6 +131,7 @@ struct pg_statement {
   enum cen_verb verb;
   bool may_dirty;
   bool has_effect; /* a read that names a function that must not be called twice (pg_notify) */
+  bool native;     /* it is sent as it is: another statement than the same text rewritten */
   bool cached;
   bool prepared; /* or the preparation is on its way */
   bool dead;     /* among the dead: to be deallocated */
@@ -156,8 +157,9 @@ struct pg_statements {
 };
 
 /* The statement for this text: remembered, or scanned now. One that is not `cached` is freed by
- * pg_statement_done. CENOTE_INVALID: empty, several in one text, wrong placeholders. */
-cenote_status pg_statement_get(struct pg_statements **statements, const char *sql,
+ * pg_statement_done. CENOTE_INVALID: empty, several in one text, wrong placeholders; never for a
+ * native one, of which the server judges. */
+cenote_status pg_statement_get(struct pg_statements **statements, const char *sql, bool native,
                                struct pg_statement **statement, cenote_error *error);
 void pg_statement_done(struct pg_statement *statement);
 /* No longer prepared; `on_server`: it is still there and has to be deallocated. */
@@ -304,7 +306,7 @@ struct pg_args {
   const char **values;
   int *lengths;
   int *formats;
-  Oid *types; /* NULL: the server infers all of them */
+  Oid *types; /* NULL: the server infers all of them, and how many there are */
 };
 
 /* Their number, names, and text that PostgreSQL cannot hold. */
@@ -325,6 +327,10 @@ bool pg_pipe_busy(const cenote_connection *c); /* something is in flight */
 /* ------------------------------------------------------------------------------ execute.c */
 
 cenote_step pg_execute_start(cenote_connection *c, cenote_error *error);
+/* pg_statement_get and pg_args_check for an EXECUTE, when its flags can be kept. *statement may be
+ * set though it failed. */
+cenote_status pg_statement_for(cenote_connection *c, const cenote_request *request,
+                               struct pg_statement **statement, cenote_error *error);
 void pg_execute_result(cenote_connection *c, PGresult *result); /* one result of PG_RUNNING */
 void pg_execute_error(cenote_connection *c, const PGresult *result);
 cenote_step pg_execute_idle(cenote_connection *c, cenote_error *error);
@@ -332,6 +338,7 @@ bool pg_should_prepare(const cenote_connection *c, const struct pg_statement *st
 bool pg_is_stale(const cenote_connection *c, const struct pg_said *said);
 void pg_execute_said(cenote_connection *c, const struct pg_said *said); /* pg_execute_error */
 void pg_complete(cenote_connection *c, const char *tag, int64_t affected);
+void pg_execute_empty(cenote_connection *c);               /* there was no statement in the text */
 bool pg_cells_reserve(cenote_connection *c, size_t count); /* c->cells */
 /* The sink wants no more of the running request. */
 void pg_sink_failed(cenote_connection *c, cenote_status status, const cenote_error *why);
@@ -350,7 +357,7 @@ unsigned pg_session_flags(const cenote_connection *c);
 /* -------------------------------------------------------------------------------- types.c */
 
 void pg_column_of(const PGresult *result, int column, cenote_column *out);
-void pg_column_named(const char *name, Oid oid, cenote_column *out);
+const char *pg_type_name(Oid oid); /* NULL: not a common one */
 /* A cell; borrows from the result, and may decode in place. `kept`: malloc'ed memory to free
  * after use, or NULL. false: no memory. */
 bool pg_cell(const PGresult *result, int row, int column, bool raw, cenote_value *value,

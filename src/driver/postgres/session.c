@@ -138,11 +138,12 @@ static cenote_step fail_sqlstate(cenote_connection *c, const char *sqlstate, con
 
 static cenote_step begin(cenote_connection *c, cenote_error *error)
 {
-  static const char *const levels[] = {[CENOTE_ISOLATION_DEFAULT] = "",
-                                       [CENOTE_READ_COMMITTED] = " ISOLATION LEVEL READ COMMITTED",
-                                       [CENOTE_REPEATABLE_READ] =
-                                           " ISOLATION LEVEL REPEATABLE READ",
-                                       [CENOTE_SERIALIZABLE] = " ISOLATION LEVEL SERIALIZABLE"};
+  static const char *const levels[] = {
+      [CENOTE_ISOLATION_DEFAULT] = "",
+      [CENOTE_READ_COMMITTED] = " ISOLATION LEVEL READ COMMITTED",
+      [CENOTE_REPEATABLE_READ] = " ISOLATION LEVEL REPEATABLE READ",
+      [CENOTE_SERIALIZABLE] = " ISOLATION LEVEL SERIALIZABLE",
+      [CENOTE_READ_UNCOMMITTED] = " ISOLATION LEVEL READ UNCOMMITTED"};
   const cenote_request *request = c->request;
   char sql[96];
   /* Nothing for WRITE: there is no lock to take, READ WRITE would be refused by a standby and would

@@ -34,10 +34,11 @@ static struct pg_statement **bucket_of(struct pg_statements *statements, uint64_
 }
 
 static struct pg_statement *find(struct pg_statements *statements, const char *sql, size_t size,
-                                 uint64_t hash)
+                                 bool native, uint64_t hash)
 {
   struct pg_statement *at = *bucket_of(statements, hash);
-  while (at && !(at->hash == hash && at->sql_size == size && memcmp(at->sql, sql, size) == 0)) {
+  while (at && !(at->hash == hash && at->sql_size == size && at->native == native &&
+                 memcmp(at->sql, sql, size) == 0)) {
     at = at->chain;
   }
   return at;
@@ -76,11 +77,25 @@ static bool names_a_writer(const char *sql, size_t size)
 }
 
 /* Everything that text alone tells; done once for a remembered statement. */
+static void look(struct pg_statement *statement)
+{
+  const char *sql = statement->sql;
+  size_t size = statement->sql_size;
+  statement->verb = cen_statement_verb(sql, size, CEN_DIALECT_POSTGRES);
+  statement->may_dirty = cen_statement_may_dirty(sql, size, CEN_DIALECT_POSTGRES);
+  statement->has_effect = statement->verb == CEN_VERB_READ && names_a_writer(sql, size);
+}
+
 static cenote_status scan(struct pg_statement *statement, cenote_error *error)
 {
   const char *sql = statement->sql;
   size_t size = statement->sql_size;
   size_t parts = cen_count_statements(sql, size, CEN_DIALECT_POSTGRES);
+  if (statement->native) {
+    look(statement);
+    statement->verb = parts == 1 ? statement->verb : CEN_VERB_UNKNOWN;
+    return CENOTE_OK;
+  }
   if (parts == 0) {
     return cenote_error_set(error, CENOTE_INVALID, "empty statement");
   }
@@ -94,9 +109,7 @@ static cenote_status scan(struct pg_statement *statement, cenote_error *error)
   if (status != CENOTE_OK) {
     return status;
   }
-  statement->verb = cen_statement_verb(sql, size, CEN_DIALECT_POSTGRES);
-  statement->may_dirty = cen_statement_may_dirty(sql, size, CEN_DIALECT_POSTGRES);
-  statement->has_effect = statement->verb == CEN_VERB_READ && names_a_writer(sql, size);
+  look(statement);
   return CENOTE_OK;
 }
 
@@ -159,7 +172,21 @@ static struct pg_statements *statements_new(void)
   return statements;
 }
 
-cenote_status pg_statement_get(struct pg_statements **statements, const char *sql,
+static struct pg_statement *statement_new(const char *sql, size_t size, bool native, uint64_t hash)
+{
+  struct pg_statement *made = calloc(1, sizeof(*made) + size + 1);
+  if (made) {
+    memcpy(made->sql, sql, size + 1);
+    made->sql_size = size;
+    made->native = native;
+    made->hash = hash;
+    made->uses = 1;
+    cen_link_init(&made->link);
+  }
+  return made;
+}
+
+cenote_status pg_statement_get(struct pg_statements **statements, const char *sql, bool native,
                                struct pg_statement **statement, cenote_error *error)
 {
   *statement = NULL;
@@ -175,7 +202,7 @@ cenote_status pg_statement_get(struct pg_statements **statements, const char *sq
     }
   }
   uint64_t hash = hash_text(sql, size);
-  struct pg_statement *found = find(*statements, sql, size, hash);
+  struct pg_statement *found = find(*statements, sql, size, native, hash);
   if (found) {
     cen_list_remove(&found->link);
     cen_list_push_front(&(*statements)->used, &found->link);
@@ -183,15 +210,10 @@ cenote_status pg_statement_get(struct pg_statements **statements, const char *sq
     *statement = found;
     return CENOTE_OK;
   }
-  found = calloc(1, sizeof(*found) + size + 1);
+  found = statement_new(sql, size, native, hash);
   if (!found) {
     return cenote_error_set(error, CENOTE_NO_MEMORY, "no memory for the statement");
   }
-  memcpy(found->sql, sql, size + 1);
-  found->sql_size = size;
-  found->hash = hash;
-  found->uses = 1;
-  cen_link_init(&found->link);
   cenote_status status = scan(found, error);
   if (status != CENOTE_OK) {
     statement_free(found);

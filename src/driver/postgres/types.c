@@ -96,7 +96,7 @@ static const struct {
     {3926, "int8range"},
 };
 
-static const char *type_name(Oid oid)
+const char *pg_type_name(Oid oid)
 {
   size_t low = 0;
   size_t high = sizeof(type_names) / sizeof(type_names[0]);
@@ -114,14 +114,16 @@ static const char *type_name(Oid oid)
   return NULL;
 }
 
-void pg_column_named(const char *name, Oid oid, cenote_column *out)
-{
-  *out = (cenote_column){.name = name, .type = type_name(oid), .oid = oid};
-}
-
 void pg_column_of(const PGresult *result, int column, cenote_column *out)
 {
-  pg_column_named(PQfname(result, column), PQftype(result, column), out);
+  const Oid oid = PQftype(result, column);
+  *out = (cenote_column){.name = PQfname(result, column),
+                         .type = pg_type_name(oid),
+                         .oid = oid,
+                         .table_oid = PQftable(result, column),
+                         .attribute = (int16_t)PQftablecol(result, column),
+                         .type_size = (int16_t)PQfsize(result, column),
+                         .modifier = PQfmod(result, column)};
 }
 
 /* ---------------------------------------------------------------------------- numbers */

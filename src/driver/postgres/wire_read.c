@@ -246,7 +246,7 @@ static void got_answer(cenote_connection *c, const struct cen_pg_message *messag
   default: /* 'C', 'I', '3': the last command has ended */
     fine = message->type == 'C' ? got_tag(c, message) : cen_pg_is_empty(message);
     if (message->type == 'I') {
-      pg_fail(c, CENOTE_INVALID, "empty statement");
+      pg_execute_empty(c);
     }
     wire->phase = WIRE_SYNC;
     pipe->ended = pg_flight_at(pipe, 0)->commands;

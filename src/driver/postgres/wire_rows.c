@@ -45,7 +45,13 @@ bool pg_wire_columns(cenote_connection *c, const struct cen_pg_message *message)
     fine = cen_pg_column_next(&reader, &column);
     if (fine && memory) {
       wire->types[i] = column.format == 0 ? column.type : WIRE_BINARY;
-      pg_column_named(column.name, column.type, &columns[i]);
+      columns[i] = (cenote_column){.name = column.name,
+                                   .type = pg_type_name(column.type),
+                                   .oid = column.type,
+                                   .table_oid = column.table,
+                                   .attribute = column.attribute,
+                                   .type_size = column.type_size,
+                                   .modifier = column.modifier};
     }
   }
   fine = fine && cen_pg_is_read(&reader);
