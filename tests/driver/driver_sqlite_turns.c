@@ -196,6 +196,89 @@ static void an_overtaken_reader_that_writes_must_run_again(void **state)
   place_close(&place);
 }
 
+/* One thread alone: whoever waited for the other connection would wait until its deadline. */
+static void expect(struct place *place, int which, const char *sql, int64_t timeout_ms,
+                   cenote_status status, const char *code)
+{
+  cenote_error error = CENOTE_ERROR_INIT;
+  assert_int_equal(run(place, which, sql, timeout_ms, &error), status);
+  assert_string_equal(cenote_error_field(&error, 'X'), code);
+}
+
+static void a_stale_snapshot_is_told_at_once_while_another_has_the_turn(void **state)
+{
+  struct place place;
+  (void)state;
+  place_open(&place, scratch_url(), 2);
+  must(&place, 0, "CREATE TABLE t (a)");
+  must(&place, 0, "BEGIN DEFERRED");
+  must(&place, 0, "SELECT * FROM t");
+  must(&place, 1, "INSERT INTO t VALUES (1)"); /* the snapshot is stale from here on */
+  must(&place, 1, "BEGIN IMMEDIATE");
+  expect(&place, 0, "INSERT INTO t VALUES (2)", 20000, CENOTE_DATABASE, "SQLITE_BUSY_SNAPSHOT");
+  assert_int_equal(cen_driver_sqlite.session(place.connections[0]), CENOTE_SESSION_IN_TRANSACTION);
+  must(&place, 1, "COMMIT");
+  must(&place, 0, "ROLLBACK");
+  must(&place, 0, "INSERT INTO t VALUES (2)");
+  place_close(&place);
+}
+
+static void a_snapshot_that_is_not_stale_waits_for_its_turn(void **state)
+{
+  struct place place;
+  (void)state;
+  place_open(&place, scratch_url(), 2);
+  must(&place, 0, "CREATE TABLE t (a UNIQUE, b REFERENCES t (a) DEFERRABLE INITIALLY DEFERRED)");
+  must(&place, 0, "BEGIN");
+  must(&place, 0, "SELECT * FROM t");
+  must(&place, 1, "BEGIN IMMEDIATE");
+  must(&place, 1, "INSERT INTO t VALUES (5, 6)");
+  expect(&place, 0, "INSERT INTO t (a) VALUES (1)", 150, CENOTE_STATEMENT_TIMEOUT, "SQLITE_BUSY");
+  /* neither a commit that fails nor a rollback makes it stale */
+  expect(&place, 1, "COMMIT", 20000, CENOTE_DATABASE, "SQLITE_CONSTRAINT_FOREIGNKEY");
+  expect(&place, 0, "INSERT INTO t (a) VALUES (1)", 150, CENOTE_STATEMENT_TIMEOUT, "SQLITE_BUSY");
+  must(&place, 1, "ROLLBACK");
+  must(&place, 0, "INSERT INTO t (a) VALUES (1)");
+  assert_true(writes(&place, 0));
+  must(&place, 0, "COMMIT");
+  place_close(&place);
+}
+
+static void a_turn_that_cannot_be_used_is_given_back(void **state)
+{
+  struct place place;
+  (void)state;
+  place_open(&place, scratch_url(), 2);
+  must(&place, 0, "CREATE TABLE t (a)");
+  must(&place, 0, "BEGIN");
+  must(&place, 0, "SELECT * FROM t");
+  must(&place, 1, "INSERT INTO t VALUES (1)");
+  expect(&place, 0, "INSERT INTO t VALUES (2)", 20000, CENOTE_DATABASE, "SQLITE_BUSY_SNAPSHOT");
+  assert_false(writes(&place, 0));
+  must(&place, 1, "INSERT INTO t VALUES (3)"); /* while the other transaction is still open */
+  must(&place, 0, "COMMIT");
+  place_close(&place);
+}
+
+/* Without a write-ahead log the other one could not commit while we read. */
+static void two_that_would_wait_for_each_other_do_not(void **state)
+{
+  struct place place;
+  char url[400];
+  (void)state;
+  snprintf(url, sizeof(url), "%s?journal_mode=delete", scratch_url());
+  place_open(&place, url, 2);
+  must(&place, 0, "CREATE TABLE t (a)");
+  must(&place, 0, "BEGIN");
+  must(&place, 0, "SELECT * FROM t");
+  must(&place, 1, "BEGIN IMMEDIATE");
+  must(&place, 1, "INSERT INTO t VALUES (1)");
+  expect(&place, 0, "INSERT INTO t VALUES (2)", 20000, CENOTE_DATABASE, "SQLITE_BUSY");
+  must(&place, 0, "ROLLBACK");
+  must(&place, 1, "COMMIT");
+  place_close(&place);
+}
+
 static void a_database_in_memory_is_one_for_all(void **state)
 {
   struct place place;
@@ -383,6 +466,10 @@ int main(void)
       cmocka_unit_test(a_destroyed_writer_gives_up_its_turn),
       cmocka_unit_test(another_processs_lock_is_waited_for_until_the_deadline),
       cmocka_unit_test(an_overtaken_reader_that_writes_must_run_again),
+      cmocka_unit_test(a_stale_snapshot_is_told_at_once_while_another_has_the_turn),
+      cmocka_unit_test(a_snapshot_that_is_not_stale_waits_for_its_turn),
+      cmocka_unit_test(a_turn_that_cannot_be_used_is_given_back),
+      cmocka_unit_test(two_that_would_wait_for_each_other_do_not),
       cmocka_unit_test(a_database_in_memory_is_one_for_all),
       cmocka_unit_test(sixty_four_threads_write_and_no_update_is_lost),
       cmocka_unit_test(sixteen_threads_share_the_database_in_memory),
