@@ -73,6 +73,42 @@ static void work(struct rig *rig, cenote_connection *connection)
   fine_or_no_memory(rig_kind(rig, connection, CENOTE_REQUEST_RESET, &error), &error);
 }
 
+static void ask(struct rig *rig, cenote_connection *connection, cenote_request_kind kind,
+                unsigned flags, const char *sql, const cenote_value *args, size_t count)
+{
+  struct cenote_sink sink;
+  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_request request = {.size = sizeof(request),
+                            .kind = kind,
+                            .flags = flags,
+                            .sql = sql,
+                            .args = args,
+                            .count = count,
+                            .sink = &sink,
+                            .deadline_ns = INT64_MAX};
+  if (cen_sink_init_result(&sink, 0, 0, &error) == CENOTE_OK) {
+    cenote_status status = rig_run(rig, connection, &request, &error);
+    if (strcmp(error.sqlstate, "25P02") != 0) {
+      fine_or_no_memory(status, &error);
+    }
+    cen_sink_deinit(&sink);
+  }
+}
+
+/* Native texts, a description, a script: what is refused for lack of memory leaves no half. */
+static void work_natively(struct rig *rig, cenote_connection *connection)
+{
+  const cenote_value args[] = {{.type = CENOTE_INTEGER, .as.integer = 1, .name = "a"},
+                               {.type = CENOTE_TEXT, .as.text = "x", .size = 1, .name = "@b"}};
+  cenote_error error = CENOTE_ERROR_INIT;
+  ask(rig, connection, CENOTE_REQUEST_EXECUTE, CENOTE_REQUEST_NATIVE, "SELECT :a, @b", args, 2);
+  ask(rig, connection, CENOTE_REQUEST_DESCRIBE, CENOTE_REQUEST_NATIVE,
+      "INSERT INTO t VALUES (:a), (?5) RETURNING a, 1 AS n", NULL, 0);
+  ask(rig, connection, CENOTE_REQUEST_EXECUTE, CENOTE_REQUEST_SCRIPT,
+      "BEGIN; INSERT INTO t VALUES (1); SELECT * FROM t; ROLLBACK", NULL, 0);
+  fine_or_no_memory(rig_kind(rig, connection, CENOTE_REQUEST_RESET, &error), &error);
+}
+
 static void open_work_close(void *context)
 {
   struct rig rig;
@@ -85,6 +121,9 @@ static void open_work_close(void *context)
   cenote_connection *connection = rig_connect(&rig, &error);
   if (connection) {
     work(&rig, connection);
+    if (!(cen_driver_sqlite.session(connection) & CENOTE_SESSION_BROKEN)) {
+      work_natively(&rig, connection);
+    }
     rig_disconnect(&rig, connection);
   } else {
     fine_or_no_memory(error.status, &error);

@@ -261,7 +261,7 @@ cenote_status cen_sq_code_error(int code, cenote_error *error)
               row ? row->name : "SQLITE_ERROR", error);
 }
 
-/* What confine.c has refused, as "not authorized": say what it was. */
+/* What confine.c has refused: say what it was. */
 static cenote_status refused_error(const struct cen_sq_handle *handle, cenote_error *error)
 {
   char message[160];
@@ -305,7 +305,8 @@ cenote_status cen_sq_error(cenote_connection *connection, int code,
                                  : "another process held the lock of the database",
                              error);
   }
-  if (handle && handle->refused[0] && strstr(message, "not authorized")) {
+  if (handle && handle->refused[0] &&
+      (primary == SQLITE_AUTH || (primary == SQLITE_ERROR && strstr(message, "not authorized")))) {
     return refused_error(handle, error);
   }
   if (primary == SQLITE_ERROR) {

@@ -163,6 +163,7 @@ cenote_status cen_sq_find(cenote_connection *connection, const char *sql, bool n
                           struct cen_sq_statement **statement, cenote_error *error)
 {
   cenote_status status;
+  connection->handle->refused[0] = '\0';
   *statement = cen_sq_cache_find(&connection->handle->cache, sql, strlen(sql), native);
   if (*statement) {
     return CENOTE_OK;
