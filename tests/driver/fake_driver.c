@@ -439,7 +439,7 @@ static cenote_status perform(cenote_connection *connection, const cenote_request
   case CENOTE_REQUEST_DESCRIBE:
     break;
   }
-  return CENOTE_UNSUPPORTED;
+  return cenote_error_set(error, CENOTE_UNSUPPORTED, "the fake database describes nothing");
 }
 
 static bool is_cancelled(const cenote_connection *connection)
