@@ -87,7 +87,7 @@ typedef struct cenote_error {
   int64_t statement; /* index of the failing statement of a batch, else -1 */
   char message[512];
   char details[2048];
-  char fields[1536];
+  char fields[4096];
 } cenote_error;
 
 #define CENOTE_ERROR_INIT                         \
@@ -98,7 +98,8 @@ typedef struct cenote_error {
 /*
  * One of the server's error fields by PostgreSQL's letter (protocol 55.8:
  * 'S' severity, 'D' detail, 'H' hint, 'P' position, 's' schema, 't' table,
- * 'c' column, 'n' constraint, …) or NULL. Valid as long as *error is.
+ * 'c' column, 'n' constraint, …; 'M' the message, where `message` has not all of it) or NULL. A
+ * long one may be cut. Valid as long as *error is.
  */
 CENOTE_API const char *cenote_error_field(const cenote_error *error, char code);
 

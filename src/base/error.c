@@ -63,7 +63,7 @@ void cen_error_clear(cenote_error *error)
   error->statement = -1;
   first_byte_clear(error->message, ROOM(error, message));
   first_byte_clear(error->details, ROOM(error, details));
-  memset(error->fields, 0, ROOM(error, fields));
+  first_byte_clear(error->fields, ROOM(error, fields));
 }
 
 cenote_status cenote_error_set(cenote_error *error, cenote_status status, const char *format, ...)

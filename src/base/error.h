@@ -8,6 +8,15 @@
 
 /* No error, as CENOTE_ERROR_INIT leaves it. */
 void cen_error_clear(cenote_error *error);
+/* The same for memory that holds anything: only what is read is written, a fraction of it. */
+static inline void cen_error_begin(cenote_error *error)
+{
+  error->size = sizeof *error;
+  error->status = CENOTE_OK;
+  error->retryable = false;
+  error->statement = -1;
+  error->sqlstate[0] = error->message[0] = error->details[0] = error->fields[0] = '\0';
+}
 /* The five characters; anything else (NULL too) empties it. */
 void cen_error_sqlstate(cenote_error *error, const char *sqlstate);
 void cen_error_statement(cenote_error *error, int64_t index);

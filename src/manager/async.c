@@ -1,6 +1,7 @@
 /* async.c - acquires that do not block: the housekeeper waits for them and calls back. */
 #include "manager/async.h"
 
+#include "base/error.h"
 #include "manager/query.h"
 #include "manager/simple.h"
 #include "manager/transact.h"
@@ -126,7 +127,8 @@ static void take_out(struct acquisition *acquisition)
 static void deliver(struct acquisition *acquisition, cenote_status status, cenote_lease lease)
 {
   struct cenote_manager *manager = acquisition->manager;
-  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_error error;
+  cen_error_begin(&error);
   take_out(acquisition);
   if (status != CENOTE_OK) {
     const int64_t waited = (cen_now_ns() - acquisition->start_ns) / CEN_NS_PER_MS;

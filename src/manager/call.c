@@ -1,6 +1,8 @@
 /* call.c - a blocking caller drives its connection's step machine on its own thread: no hop. */
 #include "manager/manager.h"
 
+#include "base/error.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -56,10 +58,13 @@ cenote_status call_run(struct session *session, cenote_request *request, int64_t
                       .deadline_ns = deadline_ns,
                       .pressure = PATIENT,
                       .check = request->kind == CENOTE_REQUEST_CHECK};
-  cenote_error local = CENOTE_ERROR_INIT; /* the status is needed even when nobody asks for it */
+  cenote_error local; /* the status is needed even when nobody asks for it */
   cenote_error *told = error != NULL && error->size >= sizeof local ? error : &local;
   const int64_t start = cen_now_ns();
 
+  if (told == &local) {
+    cen_error_begin(&local);
+  }
   session->cut_off = false;
   request->deadline_ns = deadline_ns;
   cenote_step step = driver->start(session->connection, request, told);
@@ -75,6 +80,9 @@ cenote_status call_run(struct session *session, cenote_request *request, int64_t
     status = cenote_error_set(told, CENOTE_STATEMENT_TIMEOUT,
                               "statement timeout: cancelled after %" PRId64 " ms",
                               (cen_now_ns() - start) / CEN_NS_PER_MS);
+  }
+  if (told == &local) {
+    cen_error_copy(error, &local);
   }
   return status;
 }

@@ -152,7 +152,8 @@ static void simple_done(struct simple_async *async, cenote_status status, cenote
                         const struct simple_outcome *outcome, const cenote_error *error)
 {
   struct query *query = CEN_CONTAINER(async, struct query, simple);
-  cenote_error copy = CENOTE_ERROR_INIT;
+  cenote_error copy;
+  cen_error_begin(&copy);
   cen_error_copy(&copy, error);
   query_note_simple(&query->plan, status, outcome, error);
   judge(query, status, outcome->fate, outcome->read_only_refused, result, &copy);
@@ -255,8 +256,9 @@ static void take_turn(struct query *query)
 static void begin_try(struct query *query)
 {
   struct query_plan *plan = &query->plan;
-  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_error error;
   cenote_status status = CENOTE_OK;
+  cen_error_begin(&error);
   const bool draining = is_draining(plan->manager); /* then the pool says so */
   if (plan->simple && !draining) {
     status = ask_simple(query, &error);
@@ -538,7 +540,8 @@ cenote_status cenote_query_async(cenote_manager *manager, const char *sql, const
     ticket_issue(manager, &query->ticket, &handle);
     *ticket = handle;
   }
-  cenote_error local = CENOTE_ERROR_INIT;
+  cenote_error local;
+  cen_error_begin(&local);
   status = query_begin(query, &local);
   if (status == CENOTE_OK && handle.number != 0) {
     ticket_started(manager, handle); /* *ticket may be gone, by the callback */

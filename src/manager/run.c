@@ -181,7 +181,8 @@ static void arrange(struct run *run, cenote_step step, cenote_error *error)
 
 static void advance(struct run *run, short revents)
 {
-  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_error error;
+  cen_error_begin(&error);
   /* The driver may close the descriptor, or hand it to a worker who does: the number is then free
    * for anybody. */
   cen_watch_stop(&run->watch);
@@ -191,7 +192,8 @@ static void advance(struct run *run, short revents)
 
 static void start_steps(struct run *run)
 {
-  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_error error;
+  cen_error_begin(&error);
   const cenote_step step = driver_of(run)->start(connection_of(run), &run->request, &error);
   arrange(run, step, &error);
 }
@@ -235,8 +237,12 @@ static void job_ended(struct run *run)
 {
   struct run_job *job = run->job;
   struct runs *runs = run->entry.manager->runs;
-  cenote_error error = job->error;
+  cenote_error error;
   const cenote_step step = job->step;
+  cen_error_begin(&error);
+  if (step != CENOTE_STEP_DONE) {
+    cen_error_copy(&error, &job->error);
+  }
   cen_watch_stop(&run->watch);
   run->job = NULL;
   if (job->job.set == CEN_WORKERS_STATEMENT) {
@@ -250,12 +256,14 @@ static void job_ended(struct run *run)
 static cenote_status start_job(struct run *run, enum cen_worker_set set, cenote_error *error)
 {
   struct cenote_manager *manager = run->entry.manager;
-  struct run_job *job = calloc(1, sizeof *job);
+  struct run_job *job = malloc(sizeof *job);
   if (job == NULL) {
     return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: a statement's thread");
   }
   job->run = run;
-  job->error = (cenote_error)CENOTE_ERROR_INIT;
+  job->step = CENOTE_STEP_AGAIN;
+  atomic_init(&job->skip, false);
+  cen_error_begin(&job->error);
   job->job = (struct cen_job){.set = set, .work = job_work, .dispose = job_dispose, .done_fd = -1};
   const cenote_status status = cen_job_start(&job->job, error);
   if (status != CENOTE_OK) {
@@ -291,7 +299,8 @@ static void feed_threads(struct runs *runs)
 {
   while (runs->busy < CEN_WORKERS_THREADS && !cen_list_empty(&runs->queue)) {
     struct run *run = CEN_CONTAINER(runs->queue.next, struct run, queued);
-    cenote_error error = CENOTE_ERROR_INIT;
+    cenote_error error;
+    cen_error_begin(&error);
     cen_timer_stop(&run->timer);
     leave_queue(run);
     const cenote_status status = start_job(run, CEN_WORKERS_STATEMENT, &error);

@@ -1,6 +1,8 @@
 /* simple.c - the simple path's doors: a statement of a caller that blocks, of one that does not. */
 #include "manager/simple_inside.h"
 
+#include "base/error.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +20,7 @@ bool simple_is_there(const struct cenote_manager *manager, bool read_only)
 static void call_begin(struct simple_call *call, const struct simple_request *request,
                        struct simple_async *async)
 {
-  error_begin(&call->error);
+  cen_error_begin(&call->error);
   call->request = request;
   call->async = async;
   call->core.role = request->read_only ? PIPELINE_READER : PIPELINE_WRITER;

@@ -2,6 +2,7 @@
  * a submitter and the loop. */
 #include "manager/simple_inside.h"
 
+#include "base/error.h"
 #include "manager/paths.h"
 #include "net/park.h"
 
@@ -251,7 +252,7 @@ static void perform(struct simple *simple, struct pipeline_hand *hand, struct pi
   struct pipeline_answer answers[ANSWERS_AT_ONCE];
   struct pipeline_did did = {.what = PIPELINE_NOTHING};
   cenote_error error;
-  error_begin(&error);
+  cen_error_begin(&error);
   switch (todo->kind) {
   case PIPELINE_ASK:
     simple_ask(simple, todo->role, &did, &error);

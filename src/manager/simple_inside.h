@@ -77,16 +77,6 @@ static inline struct simple_call *simple_call_of(struct pipeline_call *call)
   return CEN_CONTAINER(call, struct simple_call, core);
 }
 
-/* As CENOTE_ERROR_INIT, without writing all of it. */
-static inline void error_begin(cenote_error *error)
-{
-  error->size = sizeof *error;
-  error->status = CENOTE_OK;
-  error->retryable = false;
-  error->statement = -1;
-  error->sqlstate[0] = error->message[0] = error->details[0] = error->fields[0] = '\0';
-}
-
 static inline void wakes_begin(struct pipeline_wakes *wakes)
 {
   wakes->count = 0;

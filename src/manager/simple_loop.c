@@ -2,6 +2,8 @@
  * notices what time and the pool bring, and calls the asynchronous callers back. */
 #include "manager/simple_inside.h"
 
+#include "base/error.h"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -112,7 +114,8 @@ static void deliver(struct simple *simple)
     struct simple_async *async = call->async;
     struct simple_outcome outcome;
     cenote_result *result;
-    cenote_error error = CENOTE_ERROR_INIT;
+    cenote_error error;
+    cen_error_begin(&error);
     const cenote_status status = simple_end(simple, call, &result, &outcome, &error);
     async->done(async, status, result, &outcome, &error);
     free(call); /* until then it could be cancelled */

@@ -2,6 +2,7 @@
  * itself holds, and go back there. */
 #include "manager/simple_inside.h"
 
+#include "base/error.h"
 #include "core/fast.h"
 
 #include <errno.h>
@@ -216,7 +217,7 @@ static void begin_report(struct pipeline_did *did, enum pipeline_role role, ceno
   *did = (struct pipeline_did){.what = PIPELINE_ASKED, .role = role, .error = error};
   did->wants.fd = did->wants.done_fd = -1;
   did->wants.deadline_ns = CEN_NEVER;
-  error_begin(error);
+  cen_error_begin(error);
 }
 
 /* The waiter is settled: granted, or refused. */

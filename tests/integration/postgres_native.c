@@ -284,6 +284,53 @@ static void what_the_server_says_of_columns_is_kept(void **state)
   both_ways(columns);
 }
 
+/* ---------------------------------------------------------------------------- errors */
+
+/* All that an ErrorResponse can have, but for what only the server's own code says. */
+static void every_field(struct pg_bed *bed, bool pipelined)
+{
+  static const char sql[] =
+      "DO $$ BEGIN RAISE EXCEPTION USING MESSAGE = repeat('m', 1200), DETAIL = repeat('d', 900), HINT = "
+      "'the hint', ERRCODE = 'P0009', TABLE = 'the table', COLUMN = 'the column', DATATYPE = "
+      "'the type', CONSTRAINT = 'the constraint', SCHEMA = 'the schema'; END $$";
+  static const struct {
+    char code;
+    const char *text;
+  } fields[] = {{'S', "ERROR"},     {'V', "ERROR"},          {'C', "P0009"},
+                {'H', "the hint"},  {'t', "the table"},      {'c', "the column"},
+                {'d', "the type"},  {'n', "the constraint"}, {'s', "the schema"},
+                {'F', "pl_exec.c"}, {'R', "exec_stmt_raise"}};
+  struct asked asked;
+  ask(bed, pipelined, CENOTE_REQUEST_NATIVE, sql, NULL, 0, &asked);
+  assert_int_equal(asked.status, CENOTE_DATABASE);
+  for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
+    assert_non_null(cenote_error_field(&asked.error, fields[i].code));
+    assert_string_equal(cenote_error_field(&asked.error, fields[i].code), fields[i].text);
+  }
+  assert_non_null(cenote_error_field(&asked.error, 'L'));
+  assert_non_null(cenote_error_field(&asked.error, 'W'));
+  assert_int_equal(strlen(asked.error.message), sizeof(asked.error.message) - 1);
+  assert_int_equal(strlen(cenote_error_field(&asked.error, 'M')), 1200);
+  assert_int_equal(strlen(cenote_error_field(&asked.error, 'D')), 900);
+  ask(bed, pipelined, CENOTE_REQUEST_NATIVE, "SELECT 1 +", NULL, 0, &asked);
+  assert_string_equal(cenote_error_field(&asked.error, 'P'), "11");
+  assert_null(cenote_error_field(&asked.error, 'M')); /* `message` has it all */
+  ask(bed, pipelined, CENOTE_REQUEST_NATIVE, "SELECT inside()", NULL, 0, &asked);
+  assert_string_equal(cenote_error_field(&asked.error, 'p'), "8");
+  assert_string_equal(cenote_error_field(&asked.error, 'q'), "SELECT nowhere");
+}
+
+static void every_field_of_an_error_survives(void **state)
+{
+  (void)state;
+  struct pg_bed bed;
+  pg_bed_open(&bed, url(), false);
+  pg_bed_elsewhere(&bed, "CREATE OR REPLACE FUNCTION inside() RETURNS int LANGUAGE plpgsql AS "
+                         "$$ BEGIN EXECUTE 'SELECT nowhere'; RETURN 1; END $$");
+  pg_bed_close(&bed);
+  both_ways(every_field);
+}
+
 /* ---------------------------------------------------------------------------- BEGIN */
 
 static void every_isolation_is_asked_for_by_its_name(void **state)
@@ -323,6 +370,7 @@ int main(void)
       cmocka_unit_test(what_cannot_be_kept_is_refused_unsent),
       cmocka_unit_test(a_native_statement_works_inside_a_transaction),
       cmocka_unit_test(what_the_server_says_of_columns_is_kept),
+      cmocka_unit_test(every_field_of_an_error_survives),
       cmocka_unit_test(every_isolation_is_asked_for_by_its_name),
   };
   if (!pg_fixture_start(&server, NULL)) {

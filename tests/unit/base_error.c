@@ -167,6 +167,35 @@ static void a_long_field_leaves_room_for_the_others(void **state)
   assert_string_equal(cenote_error_field(&error, 'n'), "users_email_key");
 }
 
+/* Whatever the memory held before, what is begun so reads as CENOTE_ERROR_INIT does. */
+static void an_error_may_begin_in_memory_that_holds_anything(void **state)
+{
+  (void)state;
+  cenote_error error;
+  memset(&error, 0xA5, sizeof(error));
+  cen_error_begin(&error);
+  assert_int_equal(error.size, sizeof(error));
+  assert_int_equal(error.status, CENOTE_OK);
+  assert_int_equal(error.statement, -1);
+  assert_string_equal(error.message, "");
+  assert_string_equal(error.details, "");
+  assert_string_equal(error.sqlstate, "");
+  for (int letter = 1; letter < 256; letter++) {
+    assert_null(cenote_error_field(&error, (char)letter));
+  }
+  cenote_error_add_field(&error, 'D', "first");
+  cenote_error_add_field(&error, 'H', "second");
+  cenote_error copy;
+  memset(&copy, 0x5A, sizeof(copy));
+  cen_error_begin(&copy);
+  cen_error_copy(&copy, &error);
+  assert_string_equal(cenote_error_field(&copy, 'D'), "first");
+  assert_string_equal(cenote_error_field(&copy, 'H'), "second");
+  assert_null(cenote_error_field(&copy, 'S'));
+  cen_error_clear(&copy);
+  assert_null(cenote_error_field(&copy, 'D'));
+}
+
 static void fields_overwritten_by_a_host_are_not_read_past_their_end(void **state)
 {
   (void)state;
@@ -234,6 +263,7 @@ int main(void)
       cmocka_unit_test(a_message_is_cut_between_characters),
       cmocka_unit_test(fields_are_found_by_their_letter),
       cmocka_unit_test(a_long_field_leaves_room_for_the_others),
+      cmocka_unit_test(an_error_may_begin_in_memory_that_holds_anything),
       cmocka_unit_test(fields_overwritten_by_a_host_are_not_read_past_their_end),
       cmocka_unit_test(a_copy_has_all_that_the_original_has),
       cmocka_unit_test(an_sqlstate_has_five_characters),

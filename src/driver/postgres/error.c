@@ -57,9 +57,21 @@ static bool names_parameters(const char *context)
   return strstr(context, "parameter") != NULL && strstr(context, "$1") != NULL;
 }
 
+static bool is_left_out(char code, const char *text)
+{
+  switch (code) {
+  case PG_DIAG_CONTEXT:
+    return names_parameters(text);
+  case PG_DIAG_MESSAGE_PRIMARY: /* it is there already, unless it was cut */
+    return strlen(text) < sizeof(((cenote_error *)NULL)->message);
+  default:
+    return false;
+  }
+}
+
 void pg_error_said(const struct pg_said *said, cenote_status status, cenote_error *error)
 {
-  static const char order[] = "SVCnstcdPHDWqpRFL";
+  static const char order[] = "SVCnstcdPpRFLMHDWq"; /* the short ones first: they are never cut */
   const char *message = pg_said(said, PG_DIAG_MESSAGE_PRIMARY);
   if (!*message && said->result) {
     message = PQresultErrorMessage(said->result);
@@ -72,7 +84,7 @@ void pg_error_said(const struct pg_said *said, cenote_status status, cenote_erro
   }
   for (const char *code = order; *code; code++) {
     const char *text = pg_said(said, *code);
-    if (*text && !(*code == PG_DIAG_CONTEXT && names_parameters(text))) {
+    if (*text && !is_left_out(*code, text)) {
       cenote_error_add_field(error, *code, text);
     }
   }

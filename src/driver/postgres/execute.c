@@ -160,7 +160,7 @@ void pg_sink_failed(cenote_connection *c, cenote_status status, const cenote_err
 static void tell_columns(cenote_connection *c, const PGresult *result)
 {
   int count = PQnfields(result);
-  cenote_error why; /* 4 KiB: to be filled on failure only */
+  cenote_error why; /* large: to be filled on failure only */
   why.size = sizeof(why);
   c->columns_told = true;
   if (!c->request->sink || count == 0) {

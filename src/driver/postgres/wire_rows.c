@@ -22,7 +22,7 @@ static bool types_reserve(struct pg_wire *wire, size_t count)
 
 static void no_memory(cenote_connection *c, const char *what)
 {
-  cenote_error why; /* 4 KiB: filled on failure only */
+  cenote_error why; /* large: filled on failure only */
   why.size = sizeof(why);
   (void)cenote_error_set(&why, CENOTE_NO_MEMORY, "out of memory %s", what);
   pg_sink_failed(c, CENOTE_NO_MEMORY, &why);
