@@ -350,9 +350,10 @@ static void put_http(const struct pool_scope *scope)
 static void put_budget(const struct pool_scope *scope)
 {
   struct cen_budget_figures budget;
-  if (!monitor_budget(scope->draft->gateway, &budget)) {
+  if (scope->draft->gateway->budget == NULL) {
     return;
   }
+  cen_budget_read(scope->draft->gateway->budget, &budget);
   put(scope, F_BUDGET_LIMIT, NULL, NULL, gauge(budget.maximum));
   put(scope, F_BUDGET_USED, NULL, NULL, gauge(budget.used));
   put(scope, F_BUDGET_HUNGRY, NULL, NULL, gauge(budget.hungry));

@@ -81,19 +81,6 @@ void monitor_look(struct monitor *monitor, enum monitor_kind kind, struct monito
 typedef void (*monitor_writer)(struct cen_http_request *request, const struct monitor_made *made);
 void monitor_answer(struct cen_http_request *request, enum monitor_kind kind, monitor_writer write);
 
-/* The pools' common budget. false: there is none. */
-static inline bool monitor_budget(const struct gateway *gateway, struct cen_budget_figures *figures)
-{
-  *figures = (struct cen_budget_figures){0};
-#ifdef MONITOR_HAS_BUDGET
-  if (gateway->budget != NULL) {
-    cen_budget_read(gateway->budget, figures);
-    return true;
-  }
-#endif
-  return gateway->budget != NULL;
-}
-
 /* live.c */
 void live_arrived(struct gateway_loop *loop); /* there is something new to see */
 

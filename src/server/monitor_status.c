@@ -71,9 +71,10 @@ static void put_http(struct cen_json *json, struct gateway *gateway)
 static void put_budget(struct cen_json *json, struct gateway *gateway)
 {
   struct cen_budget_figures budget;
-  if (!monitor_budget(gateway, &budget)) {
+  if (gateway->budget == NULL) {
     return;
   }
+  cen_budget_read(gateway->budget, &budget);
   cen_json_key(json, "budget");
   cen_json_object(json);
   put_int(json, "maximum", budget.maximum);
