@@ -369,6 +369,18 @@ const char *cen_http_header(const struct cen_http_request *request, const char *
   return cen_http_field_value(&request->parser, request->in, name, strlen(name));
 }
 
+bool cen_http_field_at(const struct cen_http_request *request, unsigned index, const char **name,
+                       const char **value)
+{
+  if (index >= request->parser.field_count) {
+    return false;
+  }
+  const struct cen_http_field *field = &request->parser.fields[index];
+  *name = request->in + field->name;
+  *value = request->in + field->value;
+  return true;
+}
+
 const char *cen_http_body(const struct cen_http_request *request, size_t *size)
 {
   *size = request->body_size;

@@ -142,6 +142,9 @@ enum cen_http_method cen_http_method(const struct cen_http_request *request);
 const char *cen_http_path(const struct cen_http_request *request);
 const char *cen_http_query(const struct cen_http_request *request); /* without "?"; or "" */
 const char *cen_http_header(const struct cen_http_request *request, const char *name); /* or NULL */
+/* All fields in the order in which they came; false: no more. */
+bool cen_http_field_at(const struct cen_http_request *request, unsigned index, const char **name,
+                       const char **value);
 const char *cen_http_body(const struct cen_http_request *request, size_t *size);
 struct cen_http_loop *cen_http_loop_of(const struct cen_http_request *request);
 bool cen_http_is_tls(const struct cen_http_request *request);
