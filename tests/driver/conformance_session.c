@@ -302,6 +302,65 @@ static void a_changed_schema_is_seen_by_prepared_statements(void **state)
   }
 }
 
+/* A request of another kind, or with flags that not every driver knows. */
+static cenote_status ask(struct bench *bench, cenote_request_kind what, unsigned flags,
+                         const char *sql, cenote_error *error)
+{
+  cenote_request request = {.size = sizeof(request),
+                            .kind = what,
+                            .flags = flags,
+                            .sql = sql,
+                            .deadline_ns = cen_deadline_ns(cen_now_ns(), 20000)};
+  return rig_run(&bench->rig, bench->connection, &request, error);
+}
+
+#define INSERT_ONE "INSERT INTO cenote_conformance VALUES (1, 'a')"
+
+static void a_description_runs_nothing_or_is_unsupported(void **state)
+{
+  struct bench *bench = bench_of(state);
+  cenote_error error = CENOTE_ERROR_INIT;
+  make_table(bench);
+  cenote_status status = ask(bench, CENOTE_REQUEST_DESCRIBE, 0, INSERT_ONE, &error);
+  if (status != CENOTE_OK) {
+    assert_int_equal(status, CENOTE_UNSUPPORTED);
+    assert_true(strlen(error.message) > 10);
+  }
+  assert_int_equal(bench_session(bench), 0);
+  assert_int_equal(count_rows(bench), 0);
+  bench_still_works(bench);
+}
+
+static void a_script_runs_all_or_is_unsupported(void **state)
+{
+  struct bench *bench = bench_of(state);
+  cenote_error error = CENOTE_ERROR_INIT;
+  make_table(bench);
+  cenote_status status =
+      ask(bench, CENOTE_REQUEST_EXECUTE, CENOTE_REQUEST_SCRIPT,
+          INSERT_ONE "; SELECT 1; DELETE FROM cenote_conformance; " INSERT_ONE, &error);
+  assert_true(status == CENOTE_OK || status == CENOTE_UNSUPPORTED);
+  assert_int_equal(count_rows(bench), status == CENOTE_OK ? 1 : 0);
+  bench_still_works(bench);
+}
+
+static void a_refused_write_does_not_run(void **state)
+{
+  struct bench *bench = bench_of(state);
+  cenote_error error = CENOTE_ERROR_INIT;
+  make_table(bench);
+  cenote_status status =
+      ask(bench, CENOTE_REQUEST_EXECUTE, CENOTE_REQUEST_REFUSE, INSERT_ONE, &error);
+  if (status != CENOTE_UNSUPPORTED) {
+    assert_int_equal(status, CENOTE_DATABASE);
+    assert_string_equal(error.sqlstate, "25006");
+    assert_int_equal(ask(bench, CENOTE_REQUEST_EXECUTE, CENOTE_REQUEST_REFUSE, "SELECT 1", &error),
+                     CENOTE_OK);
+  }
+  assert_int_equal(count_rows(bench), 0);
+  bench_still_works(bench);
+}
+
 const struct bench_test session_tests[] = {
     BENCH_TEST(a_new_session_is_clean_and_answers, 0),
     BENCH_TEST(nothing_runs_before_the_connection_is_open, 0),
@@ -317,5 +376,8 @@ const struct bench_test session_tests[] = {
     BENCH_TEST(counts_and_ids_are_those_of_the_statement, HAS_TABLES),
     BENCH_TEST(violations_have_their_sqlstate, HAS_TABLES),
     BENCH_TEST(a_changed_schema_is_seen_by_prepared_statements, HAS_TABLES),
+    BENCH_TEST(a_description_runs_nothing_or_is_unsupported, HAS_TABLES),
+    BENCH_TEST(a_script_runs_all_or_is_unsupported, HAS_TABLES),
+    BENCH_TEST(a_refused_write_does_not_run, HAS_TABLES),
 };
 const size_t session_tests_count = sizeof(session_tests) / sizeof(*session_tests);
