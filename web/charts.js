@@ -68,7 +68,7 @@ function configOf(spec) {
     type: 'line',
     data: { datasets: spec.lines.map((line) => ({
       label: line.label, data: [], borderDash: DASHES[line.look], borderWidth: line.look === 'third' ? 1.25 : 1.75,
-      pointRadius: 0, pointHitRadius: 8, tension: 0, fill: line.fill ? 'origin' : false, spanGaps: false,
+      pointRadius: radiusOf, pointHitRadius: 8, tension: 0, fill: line.fill ? 'origin' : false, spanGaps: false,
     })) },
     options: {
       animation: false, responsive: true, maintainAspectRatio: false, parsing: false, normalized: true, events: ['mousemove', 'mouseout', 'touchstart', 'touchmove'],
@@ -92,6 +92,12 @@ function configOf(spec) {
   };
 }
 
+/** A value between two holes would be no line at all: it is a dot. */
+function radiusOf({ dataset, dataIndex: at }) {
+  const there = (i) => dataset.data[i] !== undefined && dataset.data[i].y !== null;
+  return there(at) && !there(at - 1) && !there(at + 1) ? 1.5 : 0;
+}
+
 function ticksBetween(from, to) {
   const ticks = [];
   for (let at = Math.ceil(from / TICK_MS) * TICK_MS; at <= to; at += TICK_MS) ticks.push({ value: at });
@@ -105,6 +111,7 @@ function paint() {
     if (!chart) continue;
     spec.lines.forEach((line, i) => {
       chart.data.datasets[i].borderColor = colours[line.look];
+      chart.data.datasets[i].pointBackgroundColor = colours[line.look];
       chart.data.datasets[i].backgroundColor = line.look === 'alarm' ? colours.alarmFill : colours.fill;
     });
     const { x, y } = chart.options.scales;

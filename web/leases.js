@@ -39,6 +39,7 @@ export function showLeases(status) {
   const owners = ownersOf(status);
   const held = status.connectionPool?.statistics?.pool?.activeLeases;
   setText(byId('lease-caption'), captionOf(leases.length, held));
+  byId('lease-table').tHead.hidden = leases.length === 0;
   showRows(byId('lease-table').tBodies[0], leases.slice(0, MOST_ROWS), {
     key: (lease) => lease.id,
     columns: COLUMNS,

@@ -22,6 +22,7 @@ export function showPools(status) {
   setText(byId('pool-caption'), all === 0 ? 'No pool is open'
     : shown.length < all ? `${count(shown.length)} of ${count(all)}; the others are quiet or beyond what is listed`
       : 'One for each database and user');
+  byId('pool-table').tHead.hidden = shown.length === 0;
   showRows(byId('pool-table').tBodies[0], shown, {
     key: (pool) => JSON.stringify([pool.database, pool.user]),
     columns: POOL_COLUMNS,

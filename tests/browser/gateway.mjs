@@ -9,12 +9,13 @@ const CHOOSING = /^(CENOTE_|PG|TURSO_|DATABASE_URL$|VERCEL$|NETLIFY$|AWS_LAMBDA|
 const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !CHOOSING.test(name)));
 
 export class Gateway {
-  static async start(args = [], { port = 0, env = {}, folder = mkdtempSync(path.join(tmpdir(), 'cenote-browser-')) } = {}) {
+  static async start(args = [], { port = 0, env = {}, url = 'sqlite:page.db', folder = mkdtempSync(path.join(tmpdir(), 'cenote-browser-')) } = {}) {
     const self = new Gateway();
     self.folder = folder;
-    self.child = spawn(command, ['serve', '--url', 'sqlite:page.db', '--listen', `127.0.0.1:${port}`, ...args], {
+    self.child = spawn(path.resolve(command), ['serve', ...(url ? ['--url', url] : []), '--listen', `127.0.0.1:${port}`, ...args], {
       cwd: folder, env: { ...environment, ...env }, stdio: ['ignore', 'pipe', 'pipe'],
     });
+    process.once('exit', () => self.child.kill('SIGKILL')); // should this process end in the middle
     self.said = '';
     self.ended = new Promise((resolve) => self.child.once('exit', (status, signal) => resolve(status ?? signal)));
     self.url = await new Promise((resolve, reject) => {
@@ -52,12 +53,13 @@ export class Gateway {
   }
 
   /** One request of Hrana: statements; its answer. A baton keeps the stream, and so the lease. */
-  async pipeline(statements, { baton = null, keep = false, operation } = {}) {
+  async pipeline(statements, { baton = null, keep = false, operation, database } = {}) {
     const requests = statements.map((sql) => ({ type: 'execute', stmt: { sql } }));
     if (!keep) requests.push({ type: 'close' });
     const answer = await fetch(`${this.url}/v3/pipeline`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', ...(operation ? { 'cenote-operation-id': operation } : {}) },
+      headers: { 'content-type': 'application/json', ...(operation ? { 'cenote-operation-id': operation } : {}),
+        ...(database ? { 'x-namespace': database } : {}) },
       body: JSON.stringify({ baton, requests }),
     });
     if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);

@@ -1,9 +1,11 @@
 // gateway.test.mjs - the page before a real gateway: true figures under load, a lease that expires, the gateway's end
 // and return.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { Gateway } from './gateway.mjs';
-import { Page } from './page.mjs';
+import { closeBrowser, Page } from './page.mjs';
+
+after(closeBrowser);
 
 async function withGateway(args, body, look) {
   const gateway = await Gateway.start(args);
@@ -126,11 +128,11 @@ test('a killed gateway shows as gone within seconds, and a new one is found by i
 });
 
 test('the admin token of a real gateway opens the page', async () => {
-  const gateway = await Gateway.start([], { env: { CENOTE_ADMIN_TOKEN: 'let-me-look' } });
+  const gateway = await Gateway.start([], { env: { CENOTE_ADMIN_TOKEN: 'let-me-look-at-it-please' } });
   try {
     const page = await Page.open(gateway.url);
     await page.shows('#token-why', 'This gateway asks for its admin token.');
-    await page.tab.keyboard.type('let-me-look');
+    await page.tab.keyboard.type('let-me-look-at-it-please');
     await page.tab.keyboard.press('Enter');
     await page.shows('#health', 'healthy');
     await page.shows('#link-text', 'live');

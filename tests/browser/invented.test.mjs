@@ -1,9 +1,11 @@
 // invented.test.mjs - the page before a gateway that is invented: what a real one says rarely, or never.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import path from 'node:path';
 import { InventedGateway, inventHistory, inventLease, inventStatus } from './invented.mjs';
-import { chart, Page, source } from './page.mjs';
+import { chart, closeBrowser, Page, source } from './page.mjs';
+
+after(closeBrowser);
 
 async function withGateway(prepare, body, look = {}) {
   const gateway = await new InventedGateway(path.join(source, 'web'), chart).start();

@@ -3,7 +3,6 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { after } from 'node:test';
 import { chromium } from 'playwright-core';
 
 const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -14,7 +13,11 @@ const browserPath = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chro
 export const PATIENCE = 60000; // only a hang reaches it
 
 let browser = null;
-after(async () => browser?.close());
+
+/** After the last page. */
+export async function closeBrowser() {
+  await browser?.close();
+}
 
 export class Page {
   complaints = [];
