@@ -55,12 +55,6 @@ const struct gateway_database *hrana_database(const struct hrana *hrana, const c
   return found != NULL ? found : find(gateway, NULL, 0);
 }
 
-bool hrana_read_only(const struct cen_http_request *request)
-{
-  (void)request;
-  return false;
-}
-
 /* ------------------------------------------------------------------- probes */
 
 static void on_probe(struct cen_http_request *request, void *context)

@@ -6,6 +6,8 @@
  */
 #include "server/hrana_inside.h"
 
+static void on_end(struct cen_task *task);
+
 /* --------------------------------------------------------------- the worker's side */
 
 /* Locked. Until the loop has taken some, the client is gone, or its time is over. */
@@ -150,15 +152,10 @@ void hrana_cursor_job(struct hrana_job *job)
   fine = !x->out.failed && pipe_flush(x) && fine;
   x->lost = x->lost || !fine;
   hrana_run_end(x);
-  /* The loop may be at it, because of what was posted before: so it is told that it is over, and
-   * asked to look, in one go. */
-  pthread_mutex_lock(&x->lock);
   x->pipe.broken = !fine;
-  x->pipe.over = true;
-  const bool posted = cen_http_loop_post(x->loop->http, &x->task);
-  pthread_mutex_unlock(&x->lock);
-  if (!posted) {
-    hrana_cursor_pump(x); /* the loop has ended, so the client has gone: it ends here */
+  cen_task_init(&x->pipe.end, on_end);
+  if (!cen_http_loop_post(x->loop->http, &x->pipe.end)) {
+    on_end(&x->pipe.end); /* the loop has ended, so the client has gone */
   }
 }
 
@@ -172,13 +169,14 @@ static void on_ready(struct cen_http_request *request, void *context)
   hrana_cursor_pump(x);
 }
 
-static void cursor_end(struct hrana_exchange *x, bool broken)
+static void cursor_end(struct hrana_exchange *x)
 {
   char baton[CEN_BATON_TEXT + 1];
   struct cen_http_request *request = x->request;
   const bool open = hrana_settle(x, baton); /* it had its baton at the beginning */
   (void)open;
-  if (request != NULL && broken) {
+  x->pipe.pumping = true; /* should the client go away in here */
+  if (request != NULL && x->pipe.broken) {
     cen_http_abort(request);
   } else if (request != NULL) {
     cen_http_finish(request);
@@ -186,41 +184,58 @@ static void cursor_end(struct hrana_exchange *x, bool broken)
   hrana_exchange_free(x);
 }
 
-/* What the worker wrote, to the client; at the end, the end. The client may go away inside
- * cen_http_write: then on_gone was called, and the worker is told. */
-void hrana_cursor_pump(struct hrana_exchange *x)
+/* To the client, which may go away inside cen_http_write: then on_gone was called, and the worker
+ * is told. */
+static void send(struct hrana_exchange *x, const struct cen_buf *lines)
 {
   const struct cen_http_answer answer = {.status = 200, .type = "text/plain"};
-  while (!x->pipe.paused) {
-    struct cen_buf lines;
-    cen_buf_init(&lines, x->pipe.lines.ceiling);
-    pthread_mutex_lock(&x->lock);
-    const struct cen_buf taken = x->pipe.lines;
-    x->pipe.lines = lines;
-    const bool over = x->pipe.over;
-    const bool broken = x->pipe.broken;
-    pthread_cond_broadcast(&x->pipe.taken);
-    pthread_mutex_unlock(&x->lock);
-    lines = taken;
-    if (x->request != NULL && lines.size > 0) {
-      if (!x->pipe.begun) {
-        x->pipe.begun = true;
-        cen_http_begin(x->request, &answer);
-      }
-      if (x->request != NULL && !cen_http_write(x->request, lines.data, lines.size) &&
-          x->request != NULL) {
-        x->pipe.paused = true;
-        cen_http_on_ready(x->request, on_ready);
-      }
-    }
-    const bool more = lines.size > 0;
-    cen_buf_deinit(&lines);
-    if (over && (x->request == NULL || !x->pipe.paused || !more)) {
-      cursor_end(x, broken);
-      return;
-    }
-    if (!more) {
-      return;
-    }
+  if (x->request != NULL && !x->pipe.begun) {
+    x->pipe.begun = true;
+    cen_http_begin(x->request, &answer);
   }
+  if (x->request != NULL && !cen_http_write(x->request, lines->data, lines->size) &&
+      x->request != NULL) {
+    x->pipe.paused = true;
+    cen_http_on_ready(x->request, on_ready);
+  }
+}
+
+/* false: there is nothing. */
+static bool send_some(struct hrana_exchange *x)
+{
+  struct cen_buf fresh;
+  cen_buf_init(&fresh, x->pipe.lines.ceiling);
+  pthread_mutex_lock(&x->lock);
+  struct cen_buf lines = x->pipe.lines;
+  x->pipe.lines = fresh;
+  pthread_cond_broadcast(&x->pipe.taken);
+  pthread_mutex_unlock(&x->lock);
+  const bool some = lines.size > 0;
+  if (some) {
+    send(x, &lines);
+  }
+  cen_buf_deinit(&lines);
+  return some;
+}
+
+void hrana_cursor_pump(struct hrana_exchange *x)
+{
+  if (x->pipe.pumping) {
+    return; /* inside cen_http_write: the turn that is at it goes on */
+  }
+  x->pipe.pumping = true;
+  while (!x->pipe.paused && send_some(x)) {
+  }
+  x->pipe.pumping = false;
+  if (x->pipe.over && (!x->pipe.paused || x->pipe.broken)) {
+    cursor_end(x);
+  }
+}
+
+static void on_end(struct cen_task *task)
+{
+  struct hrana_exchange *x =
+      CEN_CONTAINER(CEN_CONTAINER(task, struct hrana_pipe, end), struct hrana_exchange, pipe);
+  x->pipe.over = true;
+  hrana_cursor_pump(x);
 }

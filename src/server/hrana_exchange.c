@@ -231,6 +231,9 @@ static void on_gone(struct cen_http_request *request, enum cen_http_gone why, vo
   } else if (stage == HRANA_WORKS) {
     cenote_status revoked = cenote_revoke(lease);
     (void)revoked; /* stale: it has just ended */
+    if (x->cursor) {
+      hrana_cursor_pump(x); /* it may have been over, but for what the client had to read */
+    }
   }
 }
 
@@ -431,7 +434,7 @@ void hrana_on_post(struct cen_http_request *request, void *context)
     return;
   }
   x->database = database;
-  x->read_only = hrana_read_only(request);
+  x->read_only = cen_http_read_only(request);
   cen_task_init(&x->task, on_task);
   if (decode(x, route->version)) {
     name(x);

@@ -59,12 +59,12 @@ enum hrana_stage { HRANA_BEGINS, HRANA_ASKS, HRANA_QUERIES, HRANA_WORKS };
 /* A cursor's lines between worker and loop. */
 struct hrana_pipe {
   pthread_cond_t taken;
-  struct cen_buf lines; /* guarded by the exchange's lock, as what follows */
-  bool over;            /* nothing more comes */
-  bool broken;          /* the body must not end as if it were whole */
-  bool begun, paused;   /* the loop's */
-  bool failed;          /* the worker's: nobody reads, or no memory */
-  int64_t sent_ns;      /* the worker's */
+  struct cen_buf lines; /* guarded by the exchange's lock */
+  struct cen_task end;  /* behind the last of the others: from here on the loop is alone */
+  bool begun, paused, pumping, over; /* the loop's */
+  bool failed;                       /* the worker's: nobody reads, or no memory */
+  bool broken;                       /* … and so the body must not end as if it were whole */
+  int64_t sent_ns;                   /* the worker's */
 };
 
 struct hrana_exchange {
@@ -105,7 +105,6 @@ struct hrana_exchange {
 /* NULL: none, and *problem says why. */
 const struct gateway_database *hrana_database(const struct hrana *hrana, const char *name,
                                               const char *host, const char **problem);
-bool hrana_read_only(const struct cen_http_request *request); /* does its token only read? */
 
 /* hrana_exchange.c */
 void hrana_on_post(struct cen_http_request *request, void *route);
@@ -168,6 +167,7 @@ const cenote_column *hrana_columns(struct hrana_exchange *x, const cenote_result
 
 /* hrana_cursor.c */
 void hrana_cursor_job(struct hrana_job *job);
-void hrana_cursor_pump(struct hrana_exchange *x); /* the loop's turn */
+/* The loop's turn: sends what is there. It may be the end of the exchange. */
+void hrana_cursor_pump(struct hrana_exchange *x);
 
 #endif

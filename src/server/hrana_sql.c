@@ -3,8 +3,6 @@
 
 #include "sql/scan.h"
 
-#include <string.h>
-
 bool hrana_sql_is_plain(const char *sql, size_t size)
 {
   const enum cen_verb verb = cen_statement_verb(sql, size, CEN_DIALECT_SQLITE);
@@ -36,11 +34,6 @@ bool hrana_sql_begins_read_only(const char *sql, size_t size)
 bool hrana_sql_may_dirty(const char *sql, size_t size)
 {
   return cen_statement_may_dirty(sql, size, CEN_DIALECT_SQLITE);
-}
-
-size_t hrana_sql_statements(const char *sql)
-{
-  return cen_count_statements(sql, strlen(sql), CEN_DIALECT_SQLITE);
 }
 
 bool hrana_sql_next(const char *sql, size_t size, size_t *offset, const char **part,

@@ -11,7 +11,6 @@ bool hrana_sql_is_plain(const char *sql, size_t size);
 /* BEGIN … READONLY: to SQLite itself that is but a name. */
 bool hrana_sql_begins_read_only(const char *sql, size_t size);
 bool hrana_sql_may_dirty(const char *sql, size_t size);
-size_t hrana_sql_statements(const char *sql);
 /* The next one of a script from *offset on; false at its end. */
 bool hrana_sql_next(const char *sql, size_t size, size_t *offset, const char **part,
                     size_t *part_size);

@@ -35,29 +35,19 @@ static void problem_of_sqlite(struct hrana_exchange *x, const char *sql)
   const char *code = cen_hrana_code(&x->error);
   const char *said = cenote_error_field(&x->error, 'M');
   const char *position = cenote_error_field(&x->error, 'P');
+  char *message = x->problem.message;
   const size_t room = sizeof x->problem.message;
+  x->problem.code = code;
   said = said != NULL ? said : x->error.message;
-  if (strncmp(code, "SQLITE_", 7) != 0) {
-    problem(x, code, said);
-  } else if (position != NULL && strcmp(code, "SQLITE_ERROR") == 0) {
-    x->problem.code = "SQL_INPUT_ERROR";
-    (void)snprintf(x->problem.message, room, "SQL input error: %.512s (at offset %zu)", said,
+  if (strcmp(code, "SQL_INPUT_ERROR") == 0 && position != NULL) {
+    (void)snprintf(message, room, "SQL input error: %.512s (at offset %zu)", said,
                    offset_of(sql, position));
+  } else if (strcmp(code, "SQL_PARSE_ERROR") == 0) {
+    (void)snprintf(message, room, "SQL parse error: %.512s", said);
+  } else if (strncmp(code, "SQLITE_", 7) == 0) {
+    (void)snprintf(message, room, "SQLite error: %.512s", said);
   } else {
-    x->problem.code = code;
-    (void)snprintf(x->problem.message, room, "SQLite error: %.512s", said);
-  }
-}
-
-static void problem_of_arguments(struct hrana_exchange *x, const char *sql)
-{
-  const size_t statements = hrana_sql_statements(sql);
-  if (statements == 0) {
-    problem(x, "SQL_NO_STATEMENT", "The SQL text holds no statement");
-  } else if (statements > 1) {
-    problem(x, "SQL_MANY_STATEMENTS", "The SQL text holds more than one statement");
-  } else {
-    problem(x, "ARGS_INVALID", x->error.message);
+    (void)snprintf(message, room, "%.512s", said);
   }
 }
 
@@ -75,9 +65,6 @@ void hrana_problem(struct hrana_exchange *x, const char *sql)
     x->lost = true; /* and its transaction with it */
     problem(x, cen_hrana_code(error), error->message);
     return;
-  case CENOTE_INVALID:
-    problem_of_arguments(x, sql);
-    return;
   case CENOTE_STATEMENT_TIMEOUT:
     /* it may have waited for nothing but another one's lock */
     problem(x,
@@ -89,7 +76,7 @@ void hrana_problem(struct hrana_exchange *x, const char *sql)
   default:
     break;
   }
-  if (strcmp(error->sqlstate, "25006") == 0 && cenote_error_field(error, 'X') == NULL) {
+  if (strcmp(error->sqlstate, "25006") == 0 && cenote_error_field(error, 'M') == NULL) {
     const bool token = x->read_only || (x->stream != NULL && x->stream->read_only);
     problem(x, token ? "BLOCKED" : "SQLITE_READONLY",
             token ? "The statement writes, but the token may only read"

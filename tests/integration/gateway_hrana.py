@@ -1,0 +1,936 @@
+#!/usr/bin/env python3
+"""Hrana over HTTP, versions 2 and 3, as raw requests: what each client sends, byte for byte where the protocol says so,
+and everything that goes wrong."""
+
+import base64
+import json
+import os
+import socket
+import threading
+import time
+
+from gateway_harness import PATIENCE, SANITIZED, Gateway, main, same, true
+
+OK_CLOSE = {"type": "ok", "response": {"type": "close"}}
+
+
+def execute(sql, *args, **more):
+    stmt = {"sql": sql, **more}
+    if args:
+        stmt["args"] = [value(a) for a in args]
+    return {"type": "execute", "stmt": stmt}
+
+
+def value(v):
+    if v is None:
+        return {"type": "null"}
+    if isinstance(v, int):
+        return {"type": "integer", "value": str(v)}
+    if isinstance(v, float):
+        return {"type": "float", "value": v}
+    if isinstance(v, bytes):
+        return {"type": "blob", "base64": base64.b64encode(v).decode()}
+    return {"type": "text", "value": v}
+
+
+def step(sql, condition=None, **more):
+    return {"stmt": {"sql": sql, **more}, "condition": condition}
+
+
+def ok(i):
+    return {"type": "ok", "step": i}
+
+
+CLOSE = {"type": "close"}
+AUTOCOMMIT = {"type": "get_autocommit"}
+
+
+class Database:
+    """A gateway with one SQLite file, and ways to ask it."""
+
+    def __init__(self, *settings, env=None, args=()):
+        self.settings = [x for s in settings for x in ("--set", s)]
+        self.env, self.args = env, args
+
+    def __enter__(self):
+        args = self.args or ("--url", "sqlite:test.db")
+        self.gateway = Gateway(*args, *self.settings, env=self.env)
+        return self
+
+    def __exit__(self, *how):
+        self.gateway.__exit__(*how)
+
+    def post(self, path, body, headers=None, token=None):
+        return self.gateway.ask("POST", path, body, headers, token)
+
+    def pipe(self, *requests, baton=None, path="/v3/pipeline", headers=None):
+        body = {"requests": list(requests)}
+        if baton is not None:
+            body["baton"] = baton
+        answer = self.post(path, body, headers)
+        same((answer.status, answer.headers["Content-Type"]), (200, "application/json"))
+        got = answer.json()
+        same(sorted(got), ["base_url", "baton", "results"])
+        same(len(got["results"]), len(requests))
+        for asked, result in zip(requests, got["results"]):
+            if result["type"] == "ok":
+                same(result["response"]["type"], asked["type"])
+        return got
+
+    def once(self, sql, *args):
+        """Rows of one statement, as plain values."""
+        return rows(self.pipe(execute(sql, *args), CLOSE)["results"][0])
+
+    def error(self, sql, *args, **more):
+        got = self.pipe(execute(sql, *args, **more), CLOSE)["results"][0]
+        same(got["type"], "error")
+        return got["error"]["code"], got["error"]["message"]
+
+    def cursor(self, *steps, baton=None):
+        answer = self.post("/v3/cursor", {"baton": baton, "batch": {"steps": list(steps)}})
+        same((answer.status, answer.headers["Content-Type"]), (200, "text/plain"))
+        true(answer.body.endswith(b"\n"), repr(answer.body[-100:]))
+        lines = [json.loads(line) for line in answer.body.split(b"\n")[:-1]]
+        return lines[0], lines[1:]
+
+    def leases(self):
+        status = self.gateway.ask("GET", "/api/admin/connection-pool-status").json()
+        return status["connectionPool"]["statistics"]["activeLeases"]
+
+    def wait_leases(self, count):
+        end = time.monotonic() + PATIENCE
+        while len(self.leases()) != count:
+            true(time.monotonic() < end, f"{self.leases()}")
+            time.sleep(0.02)
+
+    def socket(self):
+        client = socket.create_connection((self.gateway.host, self.gateway.port), PATIENCE)
+        return client
+
+    def send(self, client, path, body):
+        data = json.dumps(body).encode()
+        client.sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (path.encode(), len(data)) + data)
+
+
+def plain(v):
+    kind = v["type"]
+    if kind == "null":
+        return None
+    if kind == "integer":
+        return int(v["value"])
+    if kind == "blob":
+        return base64.b64decode(v["base64"] + "=" * (-len(v["base64"]) % 4))
+    return v["value"]
+
+
+def rows(result):
+    true(result["type"] == "ok", result)
+    return [[plain(v) for v in row] for row in result["response"]["result"]["rows"]]
+
+
+FOREVER = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
+MANY = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT %d) SELECT n, '%s' FROM c"
+
+
+# ------------------------------------------------------------------------------------------------ what is answered
+
+
+def versions_two_and_three_are_spoken_as_json_and_no_other():
+    with Database() as db:
+        for path in ("/v2", "/v3"):
+            same(db.gateway.ask("GET", path).status, 200)
+        answer = db.gateway.ask("GET", "/v3-protobuf")
+        same((answer.status, answer.headers["Content-Type"]), (404, "application/json"))
+        true("error" in answer.json())
+        for path in ("/v2/pipeline", "/v3/pipeline", "/v3/cursor"):
+            answer = db.gateway.ask("GET", path)
+            same(answer.status, 405)
+            true("POST" in answer.headers["Allow"], answer.headers)
+        same(db.gateway.ask("POST", "/v2/cursor", {}).status, 404)
+        same(db.gateway.ask("POST", "/v2", {}).status, 405)
+
+
+def a_statement_and_close_are_answered_byte_for_byte():
+    with Database() as db:
+        for path in ("/v2/pipeline", "/v3/pipeline"):
+            answer = db.post(path, {"baton": None, "requests": [
+                execute("SELECT 1 AS one, 'é' AS two, 2.5, x'00ff10', NULL"), CLOSE]})
+            same(answer.status, 200)
+            same(answer.headers["Content-Type"], "application/json")
+            same(answer.body.decode(), '{"baton":null,"base_url":null,"results":[{"type":"ok","response":{"type":"execute","result":'
+                 '{"cols":[{"name":"one","decltype":null},{"name":"two","decltype":null},{"name":"2.5","decltype":null},'
+                 '{"name":"x\'00ff10\'","decltype":null},{"name":"NULL","decltype":null}],"rows":[[{"type":"integer","value":"1"},'
+                 '{"type":"text","value":"é"},{"type":"float","value":2.5},{"type":"blob","base64":"AP8Q"},{"type":"null"}]],'
+                 '"affected_row_count":0,"last_insert_rowid":null}}},{"type":"ok","response":{"type":"close"}}]}')
+
+
+def writes_tell_rows_row_ids_and_declared_types():
+    with Database() as db:
+        db.once("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
+        result = db.pipe(execute("INSERT INTO t (v) VALUES ('a'), ('b') RETURNING id", want_rows=True), CLOSE)["results"][0]
+        same(rows(result), [[1], [2]])
+        same(result["response"]["result"]["affected_row_count"], 2)
+        same(result["response"]["result"]["last_insert_rowid"], "2")
+        result = db.pipe(execute("SELECT id, v, id + 1 FROM t"), CLOSE)["results"][0]["response"]["result"]
+        same(result["cols"], [{"name": "id", "decltype": "INTEGER"}, {"name": "v", "decltype": "TEXT"},
+                              {"name": "id + 1", "decltype": None}])
+        result = db.pipe(execute("UPDATE t SET v = 'c'", want_rows=False), CLOSE)["results"][0]["response"]["result"]
+        same((result["affected_row_count"], result["rows"]), (2, []))
+        result = db.pipe(execute("SELECT * FROM t", want_rows=False), execute("SELECT * FROM t", want_rows=None))["results"]
+        same((len(result[0]["response"]["result"]["cols"]), rows(result[0])), (2, []))
+        same(len(rows(result[1])), 2)
+
+
+def arguments_go_by_position_and_by_name_with_every_sign_and_without():
+    with Database() as db:
+        for v in (None, 0, -(1 << 63), (1 << 63) - 1, 2.5, "é\U0001f600", "", b"\x00\xff", b"", "a\x00b"):
+            same(db.once("SELECT ?", v), [[v]])
+        same(db.once("SELECT ?3, ?1", "a", "b", "c"), [["c", "a"]])
+        for names in (("a", "b", "c"), (":a", "@b", "$c")):
+            named = [{"name": n, "value": value(i)} for i, n in enumerate(names)]
+            got = db.pipe({"type": "execute", "stmt": {"sql": "SELECT :a, @b, $c, :a", "named_args": named}}, CLOSE)
+            same(rows(got["results"][0]), [[0, 1, 2, 0]])
+        named = [{"name": ":a", "value": value(1)}, {"name": "@a", "value": value(2)}]
+        for more in ((CLOSE,), ()):
+            got = db.pipe({"type": "execute", "stmt": {"sql": "SELECT @a, :a", "named_args": named}}, *more)
+            same(rows(got["results"][0]), [[2, 1]])
+        same(db.once("SELECT 'a?', '??', json('{\"x\":1}') -> '$.x'"), [["a?", "??", "1"]])
+        for code, sql, args in (("ARGS_INVALID", "SELECT ?, ?", (1,)), ("ARGS_INVALID", "SELECT ?", (1, 2)),
+                                ("ARGS_INVALID", "SELECT ?3", (1, 2))):
+            same(db.error(sql, *args)[0], code)
+        both = {"sql": "SELECT ?, :a", "args": [value(1)], "named_args": [{"name": "a", "value": value(2)}]}
+        got = db.pipe({"type": "execute", "stmt": both}, CLOSE)["results"][0]
+        same(got["error"]["code"], "ARGS_BOTH_POSITIONAL_AND_NAMED")
+        wrong = {"sql": "SELECT :a", "named_args": [{"name": "b", "value": value(2)}]}
+        same(db.pipe({"type": "execute", "stmt": wrong}, CLOSE)["results"][0]["error"]["code"], "ARGS_INVALID")
+
+
+def errors_of_sql_have_their_codes_on_both_paths():
+    with Database() as db:
+        db.once("CREATE TABLE t (id INTEGER PRIMARY KEY, v NOT NULL)")
+        db.once("INSERT INTO t VALUES (1, 2)")
+        wrong = {
+            "SELECT * FROM nope": ("SQLITE_ERROR", "SQLite error: no such table: nope"),
+            "INSERT INTO t VALUES (1, 2)": ("SQLITE_CONSTRAINT", "SQLite error: UNIQUE constraint failed: t.id"),
+            "INSERT INTO t VALUES (5, NULL)": ("SQLITE_CONSTRAINT", "SQLite error: NOT NULL constraint failed: t.v"),
+            "SELECT 1, 'é', nope": ("SQL_INPUT_ERROR", "SQL input error: no such column: nope (at offset 16)"),
+            "SELEC 1": ("SQL_PARSE_ERROR", "SQL parse error: near \"SELEC\": syntax error"),
+            "": ("SQL_NO_STATEMENT", None), " ; ": ("SQL_NO_STATEMENT", None), "-- no": ("SQL_NO_STATEMENT", None),
+            "SELECT 1; SELECT 2": ("SQL_MANY_STATEMENTS", None),
+            "COMMIT": ("SQLITE_ERROR", "SQLite error: cannot commit - no transaction is active"),
+        }
+        for sql, (code, message) in wrong.items():
+            for more in ((CLOSE,), (), (AUTOCOMMIT, AUTOCOMMIT, CLOSE)):
+                error = db.pipe(execute(sql), *more)["results"][0]
+                same((sql, error["type"]), (sql, "error"))
+                same((sql, error["error"]["code"]), (sql, code))
+                if message:
+                    same(error["error"]["message"], message)
+        same(db.once("SELECT 1;  "), [[1]])
+        same(db.once("SELECT 1; -- done"), [[1]])
+
+
+def an_error_does_not_stop_the_pipeline():
+    with Database() as db:
+        got = db.pipe(execute("SELECT 1"), execute("nonsense"), execute("SELECT 2"), AUTOCOMMIT, CLOSE)
+        same([r["type"] for r in got["results"]], ["ok", "error", "ok", "ok", "ok"])
+        same(got["baton"], None)
+
+
+def a_batch_runs_by_its_conditions():
+    with Database() as db:
+        cases = [
+            (ok(0), True), (ok(1), False), ({"type": "error", "step": 0}, False), ({"type": "error", "step": 1}, True),
+            ({"type": "not", "cond": ok(1)}, True), ({"type": "and", "conds": []}, True), ({"type": "or", "conds": []}, False),
+            ({"type": "and", "conds": [ok(0), ok(1)]}, False), ({"type": "or", "conds": [ok(1), ok(0)]}, True),
+            ({"type": "is_autocommit"}, True), (ok(2), False), ({"type": "error", "step": 2}, False),
+        ]
+        steps = [step("SELECT 1"), step("SELECT nope"), step("SELECT 'never'", {"type": "or", "conds": []})]
+        steps += [step("SELECT 7", c) for c, _ in cases]
+        steps += [step("BEGIN"), step("SELECT 8", {"type": "is_autocommit"}), step("COMMIT"), step("SELECT 9", {"type": "is_autocommit"})]
+        got = db.pipe({"type": "batch", "batch": {"steps": steps}})["results"][0]["response"]["result"]
+        results, errors = got["step_results"], got["step_errors"]
+        same((len(results), len(errors)), (len(steps), len(steps)))
+        same([r is not None for r in results[3:-4]], [runs for _, runs in cases])
+        same([r is not None for r in results[-4:]], [True, False, True, True])
+        same([i for i, e in enumerate(errors) if e], [1])
+        same((results[1], results[2], errors[2]), (None, None, None))
+        empty = db.pipe({"type": "batch", "batch": {"steps": []}}, CLOSE)["results"][0]["response"]["result"]
+        same(empty, {"step_results": [], "step_errors": []})
+        one = db.post("/v3/pipeline", {"requests": [{"type": "batch", "batch": {"steps": [step("SELECT 1")]}}, CLOSE]})
+        same(one.body.decode(), '{"baton":null,"base_url":null,"results":[{"type":"ok","response":{"type":"batch","result":'
+             '{"step_results":[{"cols":[{"name":"1","decltype":null}],"rows":[[{"type":"integer","value":"1"}]],'
+             '"affected_row_count":0,"last_insert_rowid":null}],"step_errors":[null]}}},{"type":"ok","response":{"type":"close"}}]}')
+        bad = db.post("/v3/pipeline", {"requests": [{"type": "batch", "batch": {"steps": [step("SELECT nope")]}}, CLOSE]})
+        same(bad.json()["results"][0]["response"]["result"]["step_results"], [None])
+
+
+def scripts_descriptions_and_autocommit():
+    with Database() as db:
+        script = "CREATE TABLE t (a INTEGER, b); INSERT INTO t VALUES (1, ';'); SELECT * FROM t; CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT 1; SELECT 2; END;"
+        got = db.pipe({"type": "sequence", "sql": script}, AUTOCOMMIT, {"type": "sequence", "sql": "BEGIN; INSERT INTO t VALUES (2, 3)"},
+                      AUTOCOMMIT, {"type": "sequence", "sql": ""}, CLOSE)["results"]
+        same(got[0], {"type": "ok", "response": {"type": "sequence"}})
+        same(got[1]["response"], {"type": "get_autocommit", "is_autocommit": True})
+        same(got[3]["response"], {"type": "get_autocommit", "is_autocommit": False})
+        same(got[4]["type"], "ok")
+        same(db.once("SELECT count(*) FROM t"), [[1]])  # rolled back by the close
+        got = db.pipe({"type": "sequence", "sql": "INSERT INTO t VALUES (3, 3); SELECT * FROM nope; INSERT INTO t VALUES (4, 4)"}, CLOSE)
+        same(got["results"][0]["error"], {"message": "SQLite error: no such table: nope", "code": "SQLITE_ERROR"})
+        same(db.once("SELECT count(*) FROM t"), [[2]])
+        answer = db.post("/v3/pipeline", {"requests": [{"type": "describe", "sql": "SELECT a, b + 1 AS c, :x, ?5 FROM t"}, CLOSE]})
+        true(b'{"type":"ok","response":{"type":"describe","result":{"params":[{"name":":x"},{"name":null},{"name":null},{"name":null},'
+             b'{"name":"?5"}],"cols":[{"name":"a","decltype":"INTEGER"},{"name":"c","decltype":null},{"name":":x","decltype":null},'
+             b'{"name":"?5","decltype":null}],"is_explain":false,"is_readonly":true}}}' in answer.body, answer)
+        got = db.pipe({"type": "describe", "sql": "INSERT INTO t VALUES (9, 9)"}, {"type": "describe", "sql": "EXPLAIN SELECT 1"},
+                      {"type": "describe", "sql": "SELECT nope"}, {"type": "describe", "sql": ""}, CLOSE)["results"]
+        same((got[0]["response"]["result"]["is_readonly"], got[1]["response"]["result"]["is_explain"]), (False, True))
+        same((got[2]["type"], got[3]["error"]["code"]), ("error", "SQL_NO_STATEMENT"))
+        same(db.once("SELECT count(*) FROM t"), [[2]])
+
+
+def stored_sql_is_used_by_its_id_and_has_ceilings():
+    with Database() as db:
+        store = [{"type": "store_sql", "sql_id": i, "sql": f"SELECT {i}, ?"} for i in range(50)]
+        got = db.pipe(*store, {"type": "store_sql", "sql_id": 50, "sql": "SELECT 1"})
+        same([r["type"] for r in got["results"]], ["ok"] * 50 + ["error"])
+        same(got["results"][50]["error"]["code"], "SQL_STORE_TOO_MANY")
+        same(len(db.leases()), 0)  # nothing was asked of the database yet
+        use = {"type": "execute", "stmt": {"sql": None, "sql_id": 49, "args": [value("x")]}}
+        got = db.pipe(use, {"type": "close_sql", "sql_id": 49}, {"type": "close_sql", "sql_id": 4711},
+                      {"type": "store_sql", "sql_id": 49, "sql": "SELECT 'new', ?"}, use,
+                      {"type": "sequence", "sql_id": 1}, {"type": "describe", "sql_id": 2}, baton=got["baton"])
+        same([r["type"] for r in got["results"]], ["ok"] * 5 + ["ok", "ok"])
+        same(rows(got["results"][0]) + rows(got["results"][4]), [[49, "x"], ["new", "x"]])
+        large = "SELECT '" + "x" * (15000 - 9) + "'"
+        got = db.pipe({"type": "store_sql", "sql_id": -1, "sql": large}, {"type": "store_sql", "sql_id": -2, "sql": large + " "})
+        same([r["type"] for r in got["results"]], ["ok", "error"])
+        same(got["results"][1]["error"]["code"], "SQL_STORE_TOO_LARGE")
+        unknown = db.post("/v3/pipeline", {"baton": got["baton"], "requests": [execute("CREATE TABLE t (a)"),
+                          {"type": "execute", "stmt": {"sql_id": 3}}]})
+        same((unknown.status, unknown.headers["Content-Type"]), (400, "text/plain"))
+        same(db.once("SELECT count(*) FROM sqlite_schema"), [[0]])  # nothing of it ran
+        twice = db.post("/v3/pipeline", {"requests": [store[0], store[0]]})
+        same(twice.status, 400)
+        same(db.post("/v3/pipeline", {"requests": [{"type": "execute", "stmt": {"sql_id": 0}}, CLOSE]}).status, 400)
+
+
+# ------------------------------------------------------------------------------------------------------- streams
+
+
+def a_stream_goes_on_with_each_new_baton_until_it_is_closed():
+    with Database() as db:
+        got = db.pipe()
+        batons = [got["baton"]]
+        true(len(got["baton"]) == 64, got)
+        for sql in ("BEGIN", "CREATE TABLE t (a)", "INSERT INTO t VALUES (1)", "SELECT 1"):
+            got = db.pipe(execute(sql), baton=batons[-1])
+            batons.append(got["baton"])
+        same(len(set(batons)), 5)
+        same(db.once("SELECT count(*) FROM sqlite_schema"), [[0]])
+        leases = db.leases()
+        same([lease["operationId"] for lease in leases], ["hrana stream"])
+        true(0 < leases[0]["remainingMs"] <= 10000, leases)
+        got = db.pipe(execute("COMMIT"), CLOSE, baton=batons[-1])
+        same(got["baton"], None)
+        same(db.once("SELECT * FROM t"), [[1]])
+        same(db.leases(), [])
+        for old in batons:
+            answer = db.post("/v3/pipeline", {"baton": old, "requests": []})
+            same((answer.status, answer.headers["Content-Type"]), (400, "text/plain"))
+        same(answer.body, b"Received an invalid baton")
+
+
+def wrong_batons_are_refused_and_harm_nobody():
+    with Database() as db:
+        first = db.pipe(execute("BEGIN"), execute("CREATE TABLE t (a)"))["baton"]
+        second = db.pipe(execute("SELECT 1"), baton=first)["baton"]
+        raw = bytearray(base64.b64decode(second))
+        raw[15] ^= 1
+        forged = base64.b64encode(bytes(raw)).decode()
+        for baton in (first, forged, "", "x", second + "=", second[:-1], "A" * 64, "\u00e9" * 64):
+            answer = db.post("/v3/pipeline", {"baton": baton, "requests": [CLOSE]})
+            same((baton, answer.status, answer.headers["Content-Type"]), (baton, 400, "text/plain"))
+            same(db.post("/v3/cursor", {"baton": baton, "batch": {"steps": []}}).status, 400)
+        same(db.pipe(execute("COMMIT"), CLOSE, baton=second)["baton"], None)
+        same(db.once("SELECT count(*) FROM t"), [[0]])
+
+
+def a_close_alone_and_a_stale_close_upset_nobody():
+    with Database() as db:
+        answer = db.post("/v2/pipeline", {"requests": [CLOSE]})
+        same(answer.body, b'{"baton":null,"base_url":null,"results":[{"type":"ok","response":{"type":"close"}}]}')
+        baton = db.pipe(execute("BEGIN"))["baton"]
+        same(db.pipe(CLOSE, baton=baton)["results"], [OK_CLOSE])
+        same(db.post("/v2/pipeline", {"baton": baton, "requests": [CLOSE]}).status, 400)
+        same(db.leases(), [])
+
+
+def what_is_against_the_protocol_is_a_400_as_text_and_ends_the_stream():
+    with Database() as db:
+        db.once("CREATE TABLE t (a)")
+        wrong = [
+            {"type": "nonsense"}, {"type": "execute"}, {"type": "execute", "stmt": {}}, {"type": "store_sql", "sql_id": 1},
+            {"type": "execute", "stmt": {"sql": "SELECT 1", "sql_id": 1}}, {"type": "sequence"}, {"type": "describe"},
+            {"type": "execute", "stmt": {"sql_id": 77}}, {"type": "batch", "batch": {}},
+            {"type": "batch", "batch": {"steps": [step("SELECT 1", ok(0))]}}, {"type": "batch", "batch": {"steps": [step("SELECT 1", ok(-1))]}},
+            {"type": "batch", "batch": {"steps": [step("SELECT 1", {"type": "what"})]}},
+            {"type": "execute", "stmt": {"sql": "SELECT ?", "args": [{"type": "integer", "value": "x"}]}},
+            {"type": "execute", "stmt": {"sql": "SELECT ?", "args": [{"type": "blob", "base64": "!"}]}},
+        ]
+        for request in wrong:
+            baton = db.pipe(execute("BEGIN IMMEDIATE"), execute("INSERT INTO t VALUES (1)"))["baton"]
+            answer = db.post("/v3/pipeline", {"baton": baton, "requests": [request]})
+            same((request, answer.status, answer.headers["Content-Type"]), (request, 400, "text/plain"))
+            same(db.once("INSERT INTO t VALUES (2) RETURNING a"), [[2]])  # the write lock is free
+            same(db.post("/v3/pipeline", {"baton": baton, "requests": []}).status, 400)
+        same(db.once("SELECT DISTINCT a FROM t"), [[2]])
+        for body in ("", "{", "[]", "null", '{"requests":{}}', '{"baton":1,"requests":[]}', "{}", '{"requests":[]} x', "\xff", "\ufeff{}"):
+            answer = db.post("/v3/pipeline", body.encode("latin-1") if body == "\xff" else body.encode())
+            same((body, answer.status, answer.headers["Content-Type"]), (body, 400, "text/plain"))
+        same(db.post("/v2/pipeline", {"requests": [CLOSE, CLOSE]}).status, 400)
+        same(db.post("/v2/pipeline", {"requests": [AUTOCOMMIT]}).status, 400)
+        same(db.post("/v2/pipeline", {"requests": [{"type": "batch", "batch": {"steps": [step("SELECT 1", {"type": "is_autocommit"})]}}]}).status, 400)
+
+
+def members_that_are_null_or_unknown_are_fine_and_no_content_type_is_asked_for():
+    with Database() as db:
+        body = {"baton": None, "more": {"a": []}, "requests": [
+            {"type": "batch", "x": 1, "batch": {"replication_index": None, "steps": [
+                {"condition": None, "stmt": {"sql": "SELECT 1;", "sql_id": None, "args": [], "named_args": [], "want_rows": True,
+                                             "replication_index": None}}]}},
+            {"type": "get_autocommit"}, {"type": "close"}]}
+        answer = db.post("/v3/pipeline", json.dumps(body).encode())
+        same(answer.status, 200)
+        same(answer.json()["results"][1]["response"]["is_autocommit"], True)
+
+
+def a_stream_that_rests_too_long_is_rolled_back_and_says_so():
+    with Database("stream_timeout_ms=700") as db:
+        db.once("CREATE TABLE t (a)")
+        baton = db.pipe(execute("BEGIN IMMEDIATE"), execute("INSERT INTO t VALUES (1)"))["baton"]
+        started = time.monotonic()
+        same(db.once("INSERT INTO t VALUES (2) RETURNING a"), [[2]])  # waits for the lock, then goes on
+        true(time.monotonic() - started < PATIENCE / 2)
+        same(db.once("SELECT a FROM t"), [[2]])
+        for path, body in (("/v3/pipeline", {"requests": [execute("COMMIT"), CLOSE]}), ("/v2/pipeline", {"requests": []}),
+                           ("/v3/cursor", {"batch": {"steps": []}})):
+            answer = db.post(path, {"baton": baton, **body})
+            same((answer.status, answer.headers["Content-Type"]), (400, "application/json"))
+            same(answer.body, b'{"message":"The stream has expired due to inactivity","code":"STREAM_EXPIRED"}')
+        same(db.leases(), [])
+
+
+def requests_keep_a_stream_alive():
+    with Database("stream_timeout_ms=1500") as db:
+        db.once("CREATE TABLE t (a)")
+        baton = db.pipe(execute("BEGIN"), execute("INSERT INTO t VALUES (1)"))["baton"]
+        for _ in range(5):
+            time.sleep(0.5)
+            baton = db.pipe(baton=baton)["baton"]
+        db.pipe(execute("COMMIT"), CLOSE, baton=baton)
+        same(db.once("SELECT a FROM t"), [[1]])
+
+
+def a_stream_older_than_a_lease_may_get_goes_on_outside_a_transaction():
+    with Database("lease_extend_max_ms=600", "lease_timeout_ms=500", "stream_timeout_ms=5000") as db:
+        baton = db.pipe(execute("SELECT 1"))["baton"]
+        for _ in range(4):
+            time.sleep(0.2)
+            got = db.pipe(execute("SELECT 1"), baton=baton)
+            if got["baton"] is None:
+                break
+            baton = got["baton"]
+
+
+def a_batch_without_a_stream_of_its_own_leaves_no_lease():
+    with Database() as db:
+        got = db.pipe({"type": "batch", "batch": {"steps": [step("BEGIN"), step("CREATE TABLE t (a)", ok(0)), step("COMMIT", ok(1))]}}, CLOSE)
+        same(got["baton"], None)
+        same(db.leases(), [])
+        got = db.pipe(execute("BEGIN"), execute("INSERT INTO t VALUES (1)"), CLOSE)
+        same([r["type"] for r in got["results"]], ["ok"] * 3)
+        same(db.once("SELECT count(*) FROM t"), [[0]])
+
+
+# ------------------------------------------------------------------------------------------ the shapes of clients
+
+
+def libsql_client_batches_in_every_mode():
+    with Database() as db:
+        db.once("CREATE TABLE t (a)")
+        for begin, writes in (("BEGIN IMMEDIATE", True), ("BEGIN DEFERRED", True), ("BEGIN TRANSACTION READONLY", False)):
+            steps = [step(begin, want_rows=False), {"stmt": {"sql_id": 0, "args": [value(1)], "want_rows": True}, "condition": ok(0)},
+                     {"stmt": {"sql_id": 0, "args": [value(2)], "want_rows": True}, "condition": ok(1)},
+                     step("COMMIT", ok(2), want_rows=False), step("ROLLBACK", {"type": "not", "cond": ok(3)}, want_rows=False)]
+            got = db.pipe({"type": "store_sql", "sql_id": 0, "sql": "INSERT INTO t VALUES (?) RETURNING a"},
+                          {"type": "batch", "batch": {"steps": steps}}, CLOSE, path="/v2/pipeline")
+            result = got["results"][1]["response"]["result"]
+            if writes:
+                same([r is not None for r in result["step_results"]], [True] * 4 + [False])
+                same([plain(result["step_results"][i]["rows"][0][0]) for i in (1, 2)], [1, 2])
+            else:
+                same([r is not None for r in result["step_results"]], [True, False, False, False, True])
+                same(result["step_errors"][1]["code"], "SQLITE_READONLY")
+        same(db.once("SELECT count(*) FROM t"), [[4]])
+        read = [step("BEGIN TRANSACTION READONLY"), step("SELECT count(*) FROM t", ok(0)), step("COMMIT", ok(1))]
+        got = db.pipe({"type": "batch", "batch": {"steps": read}}, execute("INSERT INTO t VALUES (9)"), CLOSE)
+        same(got["results"][1]["type"], "ok")  # behind the commit it may write again
+
+
+def libsql_client_migrates_with_foreign_keys_off():
+    with Database() as db:
+        db.pipe({"type": "sequence", "sql": "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p (id))"}, CLOSE)
+        steps = [step("PRAGMA foreign_keys=off"), step("BEGIN DEFERRED"), step("INSERT INTO c VALUES (1)", ok(1)), step("COMMIT", ok(2)),
+                 step("ROLLBACK", {"type": "not", "cond": ok(3)}), step("PRAGMA foreign_keys=on")]
+        result = db.pipe({"type": "batch", "batch": {"steps": steps}}, CLOSE, path="/v2/pipeline")["results"][0]["response"]["result"]
+        same([r is not None for r in result["step_results"]], [True, True, True, True, False, True])
+        same(db.error("INSERT INTO c VALUES (7)")[0], "SQLITE_CONSTRAINT")
+
+
+def libsql_client_transactions_begin_late_and_end_with_close():
+    with Database() as db:
+        db.once("CREATE TABLE t (a)")
+        insert = {"type": "store_sql", "sql_id": 0, "sql": "INSERT INTO t VALUES (?)"}
+        use = {"stmt": {"sql_id": 0, "args": [value(1)], "want_rows": True}}
+        got = db.pipe(insert, {"type": "batch", "batch": {"steps": [step("BEGIN IMMEDIATE"), {**use, "condition": ok(0)}]}}, path="/v2/pipeline")
+        got = db.pipe({"type": "batch", "batch": {"steps": [use, {**use, "condition": ok(0)}]}}, baton=got["baton"], path="/v2/pipeline")
+        failed = db.pipe(execute("SELECT * FROM nope"), baton=got["baton"], path="/v2/pipeline")
+        same(failed["results"][0]["type"], "error")
+        got = db.pipe({"type": "sequence", "sql": "INSERT INTO t VALUES (2); INSERT INTO t VALUES (3)"}, baton=failed["baton"], path="/v2/pipeline")
+        same(db.once("SELECT count(*) FROM t"), [[0]])
+        got = db.pipe(execute("COMMIT", want_rows=False), CLOSE, baton=got["baton"], path="/v2/pipeline")
+        same((got["baton"], got["results"][0]["type"]), (None, "ok"))
+        same(db.once("SELECT count(*) FROM t"), [[5]])
+
+
+def turso_serverless_asks_by_cursor_with_a_last_step_that_tells_the_transaction():
+    with Database() as db:
+        last = step("SELECT 1", {"type": "is_autocommit"}, want_rows=False)
+        head, lines = db.cursor(step("CREATE TABLE t (a INTEGER)"), last)
+        same((sorted(head), len(head["baton"]), head["base_url"]), (["base_url", "baton"], 64, None))
+        same([(e["type"], e.get("step")) for e in lines], [("step_begin", 0), ("step_end", None), ("step_begin", 1), ("step_end", None)])
+        head, lines = db.cursor(step("INSERT INTO t VALUES (5) RETURNING a"), last, baton=head["baton"])
+        same(lines[:3], [{"type": "step_begin", "step": 0, "cols": [{"name": "a", "decltype": "INTEGER"}]},
+                         {"type": "row", "row": [{"type": "integer", "value": "5"}]},
+                         {"type": "step_end", "affected_row_count": 1, "last_insert_rowid": "1"}])
+        head, lines = db.cursor(step("BEGIN"), last, baton=head["baton"])
+        same([e["type"] for e in lines], ["step_begin", "step_end"])
+        head, lines = db.cursor(step("SELECT * FROM nope"), last, baton=head["baton"])
+        same(lines, [{"type": "step_error", "step": 0, "error": {"message": "SQLite error: no such table: nope", "code": "SQLITE_ERROR"}}])
+        got = db.pipe({"type": "describe", "sql": "SELECT a FROM t"}, AUTOCOMMIT, baton=head["baton"])
+        same(got["results"][1]["response"]["is_autocommit"], False)
+        same(db.pipe(CLOSE, baton=got["baton"])["baton"], None)
+
+
+def the_rust_client_sends_a_batch_of_one_step_with_nulls():
+    with Database() as db:
+        one = {"type": "batch", "batch": {"steps": [{"stmt": {"sql": "CREATE TABLE t (a);", "sql_id": None, "args": None, "named_args": None,
+                                                              "want_rows": None}, "condition": None}], "replication_index": None}}
+        got = db.pipe(one, AUTOCOMMIT, CLOSE)
+        same(got["results"][1]["response"]["is_autocommit"], True)
+        got = db.pipe({"type": "batch", "batch": {"steps": [step("BEGIN IMMEDIATE")]}}, AUTOCOMMIT)
+        same(got["results"][1]["response"]["is_autocommit"], False)
+        got = db.pipe(execute("INSERT INTO t VALUES (1)"), AUTOCOMMIT, baton=got["baton"])
+        db.pipe(execute("COMMIT"), AUTOCOMMIT, CLOSE, baton=got["baton"])
+        same(db.once("SELECT a FROM t"), [[1]])
+
+
+# ------------------------------------------------------------------------------------------------------- cursors
+
+
+def a_cursor_is_streamed_line_by_line():
+    with Database() as db:
+        answer = db.post("/v3/cursor", {"baton": None, "batch": {"steps": [
+            step("SELECT 1 AS n"), step("SELECT 2", {"type": "error", "step": 0}), step("SELECT * FROM nope"), step("SELECT abs(-9223372036854775807 - 1)")]}})
+        same(answer.headers["Transfer-Encoding"], "chunked")
+        lines = answer.body.split(b"\n")
+        same(lines[-1], b"")
+        true(lines[0].startswith(b'{"baton":"') and lines[0].endswith(b'","base_url":null}'), lines[0])
+        same(lines[1:4], [b'{"type":"step_begin","step":0,"cols":[{"name":"n","decltype":null}]}',
+                          b'{"type":"row","row":[{"type":"integer","value":"1"}]}',
+                          b'{"type":"step_end","affected_row_count":0,"last_insert_rowid":null}'])
+        same(lines[4], b'{"type":"step_error","step":2,"error":{"message":"SQLite error: no such table: nope","code":"SQLITE_ERROR"}}')
+        same(json.loads(lines[-2])["error"]["message"], "SQLite error: integer overflow")
+
+
+def a_cursor_may_be_larger_than_any_answer_and_its_stream_goes_on():
+    count = 60000
+    with Database("max_response_bytes=100000") as db:
+        same(db.error(MANY % (count, "x" * 50))[0], "RESPONSE_TOO_LARGE")
+        head, lines = db.cursor(step(MANY % (count, "x" * 50)), step("SELECT 'last'"))
+        same(sum(1 for e in lines if e["type"] == "row"), count + 1)
+        true([int(e["row"][0]["value"]) for e in lines if e["type"] == "row" and len(e["row"]) == 2] == list(range(1, count + 1)), "the order")
+        same(rows(db.pipe(execute("SELECT 3"), CLOSE, baton=head["baton"])["results"][0]), [[3]])
+
+
+def a_row_too_large_for_any_answer_fails_its_step_alone():
+    with Database("max_response_bytes=100000") as db:
+        head, lines = db.cursor(step("SELECT 1 UNION ALL SELECT zeroblob(200000)"), step("SELECT 2"))
+        same([e["type"] for e in lines], ["step_begin", "row", "step_error", "step_begin", "row", "step_end"])
+        same(lines[2]["error"]["code"], "RESPONSE_TOO_LARGE")
+        db.pipe(CLOSE, baton=head["baton"])
+
+
+def a_cursors_baton_is_busy_until_its_body_has_ended():
+    with Database() as db, db.socket() as client:
+        db.send(client, "/v3/cursor", {"batch": {"steps": [step(MANY % (20000000, "x" * 100))]}})
+        data = b""
+        while b"base_url" not in data:
+            data += client.recv(4096)
+        baton = json.loads(data[data.index(b'{"baton"'):data.index(b"}", data.index(b'{"baton"')) + 1])["baton"]
+        answer = db.post("/v3/pipeline", {"baton": baton, "requests": []})
+        same((answer.status, answer.headers["Content-Type"]), (400, "text/plain"))
+        true(b"busy" in answer.body, answer)
+        true(len(client.recv(65536)) > 0)  # and that did not disturb it
+
+
+def rows_of_a_slow_statement_come_while_it_runs():
+    slow = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c WHERE n % 1000000 = 0"
+    with Database() as db, db.socket() as client:
+        db.send(client, "/v3/cursor", {"batch": {"steps": [step(slow)]}})
+        data = b""
+        while data.count(b'"type":"row"') < 3:
+            piece = client.recv(65536)
+            true(piece, data)
+            data += piece
+    # the client has gone: the next test would not end otherwise
+
+
+def memory(db):
+    with open(f"/proc/{db.gateway.process.pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def a_client_that_does_not_read_its_cursor_costs_little_and_loses_its_stream():
+    with Database("write_timeout_ms=2000") as db:
+        db.once("CREATE TABLE t (a)")
+        with db.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            before = memory(db)
+            db.send(client, "/v3/cursor", {"batch": {"steps": [step("BEGIN IMMEDIATE"), step("INSERT INTO t VALUES (1)"),
+                                                               step(MANY % (100000000, "x" * 1000))]}})
+            time.sleep(1)
+            if not SANITIZED:
+                true(memory(db) - before < 32 << 20, (before, memory(db)))
+            same([lease["operationId"] for lease in db.leases()], ["hrana cursor"])
+            db.wait_leases(0)
+            same(db.once("INSERT INTO t VALUES (2) RETURNING a"), [[2]])
+        same(db.once("SELECT a FROM t"), [[2]])
+
+
+# -------------------------------------------------------------------------------------------------- who goes away
+
+
+def a_client_that_goes_away_has_its_statement_cancelled_wherever_it_is():
+    with Database() as db:
+        db.once("CREATE TABLE t (a)")
+        insert = execute("INSERT INTO t VALUES (1)")
+        baton = db.pipe(execute("BEGIN IMMEDIATE"), insert)["baton"]
+        bodies = [
+            ("/v3/pipeline", {"requests": [execute(FOREVER), CLOSE]}),  # no stream
+            ("/v3/pipeline", {"requests": [execute("CREATE TEMP TABLE x (a)"), execute(FOREVER), CLOSE]}),
+            ("/v3/pipeline", {"baton": baton, "requests": [insert, execute(FOREVER)]}),  # in a transaction
+            ("/v3/pipeline", {"requests": [{"type": "sequence", "sql": "BEGIN; SELECT 1; " + FOREVER}]}),
+            ("/v3/cursor", {"batch": {"steps": [step("BEGIN"), step(FOREVER)]}}),
+            ("/v3/cursor", {"batch": {"steps": [step(MANY % (1 << 40, "x" * 100))]}}),
+        ]
+        for path, body in bodies:
+            with db.socket() as client:
+                db.send(client, path, body)
+                time.sleep(0.3)
+            db.wait_leases(0)
+            same(db.once("INSERT INTO t VALUES (2) RETURNING a"), [[2]])
+        same(db.once("SELECT DISTINCT a FROM t"), [[2]])
+
+
+def a_client_that_goes_away_while_it_waits_for_a_connection_takes_none():
+    with Database("max_connections=1") as db:
+        baton = db.pipe(execute("BEGIN"))["baton"]
+        for body in ({"requests": [execute("BEGIN")]}, {"requests": [execute("SELECT 1"), CLOSE]}):
+            with db.socket() as client:
+                db.send(client, "/v3/pipeline", body)
+                time.sleep(0.2)
+        with db.socket() as client:
+            db.send(client, "/v3/cursor", {"batch": {"steps": [step("SELECT 1")]}})
+            time.sleep(0.2)
+        db.pipe(CLOSE, baton=baton)
+        same(db.once("SELECT 1"), [[1]])
+        db.wait_leases(0)
+
+
+# ------------------------------------------------------------------------------------------- many at the same time
+
+
+def at_once(functions):
+    failures = []
+
+    def call(function):
+        try:
+            function()
+        except BaseException as failure:  # told below
+            failures.append(failure)
+
+    threads = [threading.Thread(target=call, args=(f,)) for f in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def two_writers_take_turns():
+    with Database("statement_timeout_ms=60000") as db:
+        db.once("CREATE TABLE t (a)")
+
+        def write(n):
+            for i in range(10):
+                got = db.pipe(execute("BEGIN IMMEDIATE"), execute("INSERT INTO t VALUES (?)", n * 100 + i))
+                same([r["type"] for r in got["results"]], ["ok", "ok"])
+                got = db.pipe(execute("COMMIT"), CLOSE, baton=got["baton"])
+                same(got["results"][0]["type"], "ok")
+
+        at_once([lambda n=n: write(n) for n in range(2)])
+        same(db.once("SELECT count(*), count(DISTINCT a) FROM t"), [[20, 20]])
+
+
+def a_hundred_streams_on_three_connections_are_all_served():
+    count = 30 if SANITIZED else 100
+    with Database("max_connections=3", "acquire_timeout_ms=100000", "statement_timeout_ms=100000", "lease_timeout_ms=100000") as db:
+        db.once("CREATE TABLE t (a)")
+
+        def stream(n):
+            got = db.pipe(execute("BEGIN IMMEDIATE"))
+            same(got["results"][0]["type"], "ok")
+            got = db.pipe(execute("INSERT INTO t VALUES (?)", n), baton=got["baton"])
+            got = db.pipe(execute("COMMIT"), CLOSE, baton=got["baton"])
+            same(got["results"][0]["type"], "ok")
+
+        at_once([lambda n=n: stream(n) for n in range(count)])
+        same(db.once("SELECT count(*), count(DISTINCT a) FROM t"), [[count, count]])
+
+
+def streams_that_hold_all_connections_can_still_commit():
+    with Database("max_connections=3", "acquire_timeout_ms=60000") as db:
+        db.once("CREATE TABLE t (a)")
+        batons = [db.pipe(execute("BEGIN"), execute("SELECT * FROM t"))["baton"] for _ in range(3)]
+        waiting = [threading.Thread(target=lambda: same(db.once("SELECT 1"), [[1]])) for _ in range(5)]
+        waiting += [threading.Thread(target=lambda: db.pipe(execute("BEGIN"), execute("SELECT 1"), CLOSE)) for _ in range(5)]
+        for thread in waiting:
+            thread.start()
+        time.sleep(0.3)
+        for baton in batons:
+            got = db.pipe(execute("COMMIT"), CLOSE, baton=baton)
+            same(got["results"][0]["type"], "ok")
+        for thread in waiting:
+            thread.join()
+
+
+def streams_that_rest_outside_a_transaction_lend_their_connections():
+    with Database("max_connections=2", "stream_timeout_ms=60000", "acquire_timeout_ms=60000") as db:
+        batons = [db.pipe({"type": "store_sql", "sql_id": 1, "sql": f"SELECT {n}"}, execute("SELECT 1"))["baton"] for n in range(20)]
+        same(db.once("SELECT 2"), [[2]])
+        for n, baton in enumerate(batons):
+            got = db.pipe({"type": "execute", "stmt": {"sql_id": 1}}, CLOSE, baton=baton)
+            same(rows(got["results"][0]), [[n]])
+
+
+def a_stream_with_state_in_its_session_keeps_its_connection():
+    with Database("max_connections=1", "stream_timeout_ms=60000", "acquire_timeout_ms=300") as db:
+        baton = db.pipe(execute("CREATE TEMP TABLE mine (a)"))["baton"]
+        answer = db.post("/v3/pipeline", {"requests": [execute("SELECT 1"), CLOSE]})
+        same((answer.status, answer.headers["Content-Type"], "timeout" in answer.json()["error"]), (503, "application/json", True))
+        for path, body in (("/v3/pipeline", {"requests": [execute("BEGIN")]}), ("/v3/cursor", {"batch": {"steps": [step("SELECT 1")]}})):
+            answer = db.post(path, body)
+            same((answer.status, answer.headers["Content-Type"]), (503, "application/json"))
+        same(rows(db.pipe(execute("SELECT * FROM mine"), CLOSE, baton=baton)["results"][0]), [])
+        true(db.error("SELECT * FROM mine")[1].endswith("no such table: mine"))
+
+
+# -------------------------------------------------------------------------------------------------- ceilings, rules
+
+
+def an_answer_beyond_its_ceiling_is_its_requests_error_and_undoes_its_write():
+    with Database("max_response_bytes=20000") as db:
+        db.once("CREATE TABLE t (a)")
+        big = "SELECT zeroblob(%d)"
+        for more in ((CLOSE,), ()):
+            same(rows(db.pipe(execute(big % 14000), *more)["results"][0]), [[bytes(14000)]])
+            got = db.pipe(execute(big % 16000), *more)["results"][0]
+            same(got["error"]["code"], "RESPONSE_TOO_LARGE")
+        steps = [step("BEGIN"), step("INSERT INTO t VALUES (1)"), step("INSERT INTO t SELECT zeroblob(30000) RETURNING a"),
+                 step("COMMIT", ok(2)), step("SELECT 'rest'"), step("ROLLBACK", {"type": "not", "cond": ok(3)})]
+        got = db.pipe({"type": "batch", "batch": {"steps": steps}}, execute("SELECT 5"), AUTOCOMMIT, CLOSE)
+        result = got["results"][0]["response"]["result"]
+        same([e and e["code"] for e in result["step_errors"]], [None, None, "RESPONSE_TOO_LARGE", None, "SQLITE_ERROR", None])
+        # SQLite rolled the transaction back with its statement: nothing runs until it is ended
+        same([r is not None for r in result["step_results"]], [True, True, False, False, False, True])
+        same(rows(got["results"][1]), [[5]])
+        same(db.once("SELECT count(*) FROM t"), [[0]])
+        got = db.pipe(*[execute(big % 9000) for _ in range(4)], execute("CREATE TABLE u (a)"), CLOSE)
+        same([r["type"] for r in got["results"]], ["ok", "error", "error", "error", "ok", "ok"])
+
+
+def text_that_is_not_utf8_fails_its_statement():
+    with Database() as db:
+        for more in ((CLOSE,), ()):
+            got = db.pipe(execute("SELECT CAST(x'ff' AS TEXT)"), *more)["results"][0]
+            same(got["error"]["code"], "INVALID_UTF8")
+        _, lines = db.cursor(step("SELECT CAST(x'ff' AS TEXT)"), step("SELECT 1"))
+        same([e["type"] for e in lines], ["step_begin", "step_error", "step_begin", "row", "step_end"])
+
+
+def a_statement_that_takes_too_long_is_interrupted_and_its_stream_goes_on():
+    with Database("statement_timeout_ms=300") as db:
+        for more in ((CLOSE,), ()):
+            got = db.pipe(execute(FOREVER), execute("SELECT 1"), *more) if not more else db.pipe(execute(FOREVER), *more)
+            same(got["results"][0]["error"]["code"], "SQLITE_INTERRUPT")
+        same(rows(db.pipe(execute("SELECT 4"), CLOSE, baton=got["baton"])["results"][0]), [[4]])
+
+
+def a_request_that_takes_longer_than_its_lease_ends_its_stream():
+    with Database("lease_timeout_ms=500", "statement_timeout_ms=60000") as db:
+        db.once("CREATE TABLE t (a)")
+        got = db.pipe(execute("BEGIN IMMEDIATE"), execute("INSERT INTO t VALUES (1)"), execute(FOREVER), execute("SELECT 1"))
+        same([r["type"] for r in got["results"]], ["ok", "ok", "error", "error"])
+        same(got["baton"], None)
+        same(got["results"][3]["error"]["code"], "STREAM_EXPIRED")
+        _, lines = db.cursor(step("BEGIN"), step(FOREVER), step("SELECT 1"))
+        same([e["type"] for e in lines][-1], "error")
+        same(db.once("SELECT count(*) FROM t"), [[0]])
+
+
+def more_streams_than_the_ceiling_are_refused():
+    with Database() as db:
+        connection = db.gateway.connect()
+        batons = []
+        for _ in range(4097):
+            connection.request("POST", "/v3/pipeline", b'{"requests":[]}')
+            answer = connection.getresponse()
+            body = answer.read()
+            if answer.status != 200:
+                break
+            batons.append(body)
+        same((len(batons), answer.status, answer.headers["Content-Type"]), (4096, 429, "application/json"))
+        same(db.once("SELECT 1"), [[1]])  # needs no stream
+        connection.close()
+
+
+def a_body_too_large_is_refused():
+    with Database("max_body_bytes=1024") as db:
+        same(db.post("/v3/pipeline", {"requests": [execute("SELECT '" + "x" * 2000 + "'")]}).status, 413)
+
+
+def operations_are_named_by_their_header():
+    with Database() as db:
+        got = db.pipe(execute("BEGIN"), headers={"Cenote-Operation-Id": "checkout-7"})
+        same([lease["operationId"] for lease in db.leases()], ["checkout-7"])
+        db.pipe(CLOSE, baton=got["baton"])
+
+
+def several_databases_are_told_apart():
+    ini = "[databases]\nfirst = sqlite:first.db\ndefault = sqlite:default.db\nthird = sqlite:third.db\n"
+    with Gateway("--config", _ini(ini), "--set", "host_names=third.example,other.example") as gateway:
+        def ask(headers):
+            return gateway.ask("POST", "/v2/pipeline", {"requests": [execute("SELECT file FROM pragma_database_list WHERE name = 'main'"), CLOSE]}, headers)
+
+        for headers, name in (({}, "default"), ({"x-namespace": "first"}, "first"), ({"X-Namespace": "third"}, "third"),
+                              ({"Host": "third.example"}, "third"), ({"Host": "other.example"}, "default"),
+                              ({"Host": "third.example", "x-namespace": "first"}, "first"), ({"x-namespace": ""}, "default")):
+            answer = ask(headers)
+            same(answer.status, 200)
+            true(rows(answer.json()["results"][0])[0][0].endswith(f"/{name}.db"), (headers, answer))
+        answer = ask({"x-namespace": "nope"})
+        same((answer.status, answer.headers["Content-Type"], list(answer.json())), (404, "application/json", ["error"]))
+        got = gateway.ask("POST", "/v2/pipeline", {"requests": [execute("CREATE TABLE only_here (a)")]}, {"x-namespace": "first"}).json()
+        got = gateway.ask("POST", "/v2/pipeline", {"baton": got["baton"], "requests": [execute("SELECT * FROM only_here"), CLOSE]})
+        same(got.json()["results"][0]["type"], "ok")  # a stream stays with its database
+
+
+def _ini(text):
+    import tempfile
+    with tempfile.NamedTemporaryFile("w", prefix="cenote-hrana.", suffix=".ini", delete=False) as file:
+        file.write(text)
+    FILES.append(file.name)
+    return file.name
+
+
+FILES = []
+
+
+def a_gateway_without_sqlite_says_so():
+    with Gateway("--url", "postgres://user@127.0.0.1:1/none") as gateway:
+        for method, path in (("GET", "/v2"), ("GET", "/v3"), ("POST", "/v2/pipeline"), ("POST", "/v3/cursor")):
+            answer = gateway.ask(method, path, {"requests": []} if method == "POST" else None)
+            same((answer.status, answer.headers["Content-Type"]), (404, "application/json"))
+            true("SQLite" in answer.json()["error"], answer)
+
+
+def a_database_that_cannot_be_opened_is_an_error_of_the_server():
+    with Gateway("--url", "sqlite:/nonexistent/folder/x.db", "--set", "acquire_timeout_ms=500") as gateway:
+        for body in ({"requests": [execute("SELECT 1"), CLOSE]}, {"requests": [execute("BEGIN")]}):
+            answer = gateway.ask("POST", "/v2/pipeline", body)
+            true(answer.status in (500, 503), answer)
+            same((answer.headers["Content-Type"], list(answer.json())), ("application/json", ["error"]))
+
+
+def the_token_is_asked_for():
+    token = "a-token-that-is-long-enough"
+    with Database(env={"CENOTE_SQL_TOKEN": token}) as db:
+        body = {"requests": [execute("SELECT 1"), CLOSE]}
+        same(db.post("/v2/pipeline", body).status, 401)
+        same(db.post("/v2/pipeline", body, token="wrong-wrong-wrong-wrong").status, 401)
+        same(db.post("/v2/pipeline", body, token=token).status, 200)
+        same(db.gateway.ask("GET", "/v2").status, 200)  # probes bring none
+
+
+def at_the_end_what_rests_is_rolled_back_and_what_runs_may_finish():
+    with Database() as db:
+        db.once("CREATE TABLE t (a)")
+        baton = db.pipe(execute("BEGIN IMMEDIATE"), execute("INSERT INTO t VALUES (1)"))["baton"]
+        true(baton)
+        slow = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 3000000) SELECT count(*) FROM c"
+        with db.socket() as client:
+            db.send(client, "/v3/pipeline", {"requests": [execute("CREATE TEMP TABLE x (a)"), execute(slow), execute("SELECT 'done'")]})
+            time.sleep(0.2)
+            db.gateway.send(15)
+            data = b""
+            while True:
+                piece = client.recv(65536)
+                if not piece:
+                    break
+                data += piece
+        body = json.loads(data.split(b"\r\n\r\n", 1)[1])
+        same(body["baton"], None)
+        same(rows(body["results"][2]), [["done"]])
+        db.gateway.end(None)
+
+
+def threads_and_descriptors_do_not_grow():
+    with Database("max_connections=3") as db:
+        def round_trip():
+            baton = db.pipe(execute("BEGIN"), execute("SELECT 1"))["baton"]
+            db.pipe(execute("COMMIT"), CLOSE, baton=baton)
+            db.cursor(step("SELECT 1"))
+
+        for _ in range(5):
+            round_trip()
+        descriptors = db.gateway.descriptors()
+        for _ in range(30):
+            round_trip()
+        true(db.gateway.descriptors() <= descriptors + 4, (descriptors, db.gateway.descriptors()))
+        true(db.gateway.threads() < 40, db.gateway.threads())
+
+
+if __name__ == "__main__":
+    import sys
+    tests = [f for n, f in list(globals().items()) if callable(f) and getattr(f, "__module__", "") == "__main__" and "_" in n
+             and not n.startswith("_") and not isinstance(f, type) and f.__code__.co_argcount == 0]
+    chosen = [f for f in tests if len(sys.argv) < 2 or any(word in f.__name__ for word in sys.argv[1:])]
+    try:
+        status = main(chosen)
+    finally:
+        for name in FILES:
+            os.unlink(name)
+    raise SystemExit(status)
