@@ -45,7 +45,7 @@ bool pool_next_action(struct pool *pool, struct pool_action *action)
     action->generation = word_generation(word);
     action->resource = slot->resource;
     action->number = slot->number;
-    action->reason = slot->expired ? POOL_REASON_EXPIRED : slot->reason;
+    action->reason = slot->taken != POOL_REASON_NONE ? slot->taken : slot->reason;
     found = is_current(slot->todo, word);
     slot->todo = POOL_ACT_NONE;
   }
@@ -70,7 +70,7 @@ bool pool_close_locked(struct pool *pool, struct slot *slot, uint64_t *word,
   }
   slot->reason = reason;
   slot->since_ns = now_ns;
-  slot->expired = false;
+  slot->taken = POOL_REASON_NONE;
   pool->closing++;
   pool_todo_locked(pool, slot, POOL_ACT_CLOSE, wakes);
   return true;
@@ -85,8 +85,11 @@ void pool_offer_locked(struct pool *pool, struct slot *slot, int64_t now_ns,
     pool_close_locked(pool, slot, &word, open ? slot->reason : POOL_REASON_SHUTDOWN, now_ns, wakes);
   } else if (pool->live - pool->closing > pool->limits.maximum) {
     pool_close_locked(pool, slot, &word, POOL_REASON_RESIZE, now_ns, wakes);
+  } else if (pool_is_over_locked(pool)) {
+    pool_close_locked(pool, slot, &word, POOL_REASON_QUOTA, now_ns, wakes);
   } else if (cen_list_empty(&pool->queue)) {
     slot_move(slot, &word, SLOT_FREE, word_generation(word), 0);
+    wakes->loop = wakes->loop || pool->pressed;
   } else {
     pool_hand_over_locked(pool, slot, &word, now_ns, wakes);
   }
@@ -97,7 +100,7 @@ static void renew(struct slot *slot, int64_t now_ns)
 {
   atomic_store_explicit(&slot->session, 0, memory_order_relaxed);
   atomic_store_explicit(&slot->proven_ns, now_ns, memory_order_relaxed);
-  slot->expired = false;
+  slot->taken = POOL_REASON_NONE;
   slot->rest_ns = 0;
 }
 
@@ -210,8 +213,8 @@ void pool_cleaned(struct pool *pool, uint32_t index, bool good, int64_t now_ns,
   } else {
     pool->counters.reset_failures++;
     pool_close_locked(pool, slot, &word,
-                      slot->expired ? POOL_REASON_EXPIRED : POOL_REASON_RESET_FAILED, now_ns,
-                      wakes);
+                      slot->taken != POOL_REASON_NONE ? slot->taken : POOL_REASON_RESET_FAILED,
+                      now_ns, wakes);
     pool_fill_locked(pool, now_ns, wakes);
   }
   pool_lock_give(&pool->lock);
@@ -241,6 +244,7 @@ void pool_closed(struct pool *pool, uint32_t index, int64_t now_ns, struct pool_
   slot_move(slot, &word, SLOT_EMPTY, word_generation(word), 0);
   lower_top(pool);
   pool_fill_locked(pool, now_ns, wakes);
-  wakes->loop = wakes->loop || pool->live == 0; /* a shutdown is complete by this */
+  /* A shutdown may be complete by this, and others wait for what a quota takes away. */
+  wakes->loop = wakes->loop || pool->live == 0 || pool->quota != POOL_NO_QUOTA;
   pool_lock_give(&pool->lock);
 }

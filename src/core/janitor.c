@@ -58,7 +58,7 @@ static bool misses_more(const struct pool *pool)
 
 static bool wants_more(const struct pool *pool)
 {
-  if (pool->live >= pool->limits.maximum || pool->opening >= pool->limits.max_opening) {
+  if (pool->live >= pool_room_locked(pool) || pool->opening >= pool->limits.max_opening) {
     return false;
   }
   if (pool->open_failures > 0 && pool->opening > 0) {
@@ -79,7 +79,7 @@ static bool open_one(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes
   slot->number = ++pool->numbers;
   slot->since_ns = now_ns;
   slot->reason = POOL_REASON_NONE;
-  slot->expired = false;
+  slot->taken = POOL_REASON_NONE;
   slot->escalated = false;
   pool->live++;
   pool->opening++;
@@ -100,6 +100,11 @@ void pool_fill_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wake
 {
   if (!is_open(pool)) {
     return;
+  }
+  pool_tell_need_locked(pool, wakes);
+  if (pool->owed && pool->live < pool_room_locked(pool)) {
+    pool->owed = false;
+    open_one(pool, now_ns, wakes);
   }
   while (wants_more(pool)) {
     if (now_ns < pool->next_open_ns) {
@@ -122,6 +127,7 @@ void pool_hold(struct pool *pool, bool held, int64_t now_ns, struct pool_wakes *
     pool->next_open_ns = 0;
   }
   pool->held = held;
+  pool->owed = pool->owed && held;
   pool_fill_locked(pool, now_ns, wakes);
   pool_lock_give(&pool->lock);
 }
@@ -144,8 +150,12 @@ bool pool_probe(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
   pool_lock_take(&pool->lock);
   if (is_open(pool)) {
     asks = pool->opening > 0 ||
-           (pool->live < pool->limits.maximum && open_one(pool, now_ns, wakes)) ||
+           (pool->live < pool_room_locked(pool) && open_one(pool, now_ns, wakes)) ||
            check_one(pool, now_ns, wakes);
+    if (!asks && pool->live >= pool->quota) {
+      pool->owed = true; /* made up for as soon as the quota allows it */
+      pool_tell_need_locked(pool, wakes);
+    }
   }
   pool_lock_give(&pool->lock);
   return asks;
@@ -212,14 +222,12 @@ bool pool_revoke_locked(struct pool *pool, struct slot *slot, uint64_t word,
       return false;
     }
     slot->since_ns = now_ns;
-    slot->expired = true;
+    slot->taken = reason;
     pool_todo_locked(pool, slot, POOL_ACT_CLEAN, wakes);
   }
-  if (reason == POOL_REASON_EXPIRED) {
-    pool->counters.expired++;
-  } else {
-    pool->counters.forced++;
-  }
+  pool->counters.expired += reason == POOL_REASON_EXPIRED;
+  pool->counters.revoked += reason == POOL_REASON_REVOKED;
+  pool->counters.forced += reason == POOL_REASON_SHUTDOWN;
   bury(slot, &view, reason, now_ns);
   return true;
 }
@@ -393,7 +401,8 @@ int64_t pool_tick(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
   }
   pool_rearm_locked(pool, now_ns, wakes);
   pool_fill_locked(pool, now_ns, wakes);
-  if (wants_more(pool) && pool->next_open_ns > now_ns) {
+  const bool later = pool->live >= pool->quota ? misses_more(pool) : wants_more(pool);
+  if (later && pool->next_open_ns > now_ns) { /* without room it is asked for again then */
     next = sooner(next, pool->next_open_ns);
   }
   pool->next_tick_ns = next;

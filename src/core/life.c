@@ -13,7 +13,9 @@ static void empty_books(struct pool *pool)
   pool->numbers = 0;
   pool->last_bound_ns = pool->next_tick_ns = pool->next_open_ns = pool->thawed_ns = 0;
   pool->open_failures = 0;
-  pool->turned_away = pool->held = false;
+  pool->turned_away = pool->held = pool->owed = pool->pressed = false;
+  pool->quota = POOL_NO_QUOTA;
+  pool->told = 0;
   memset(&pool->failure, 0, sizeof pool->failure);
   memset(&pool->counters, 0, sizeof pool->counters);
   cen_hist_reset(&pool->wait);

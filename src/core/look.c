@@ -47,6 +47,7 @@ void pool_look(struct pool *pool, int64_t now_ns, struct pool_picture *picture)
   picture->live = pool->live;
   picture->minimum = pool->limits.minimum;
   picture->maximum = pool->limits.maximum;
+  picture->quota = pool->quota;
   picture->waiters = pool->waiters;
   if (!cen_list_empty(&pool->queue)) {
     const struct pool_waiter *head = CEN_CONTAINER(pool->queue.next, struct pool_waiter, link);
@@ -57,12 +58,13 @@ void pool_look(struct pool *pool, int64_t now_ns, struct pool_picture *picture)
   picture->open_failures = pool->open_failures;
   pool_lock_give(&pool->lock);
 
-  /* A lease ends by release, expiry, force or discard: what is none of the others was a release.
-   * One that was taken back from inside a call is among the expired or forced already. */
+  /* A lease ends by release, expiry, revoke, force or discard: what is none of the others was a
+   * release. One that was taken back from inside a call is among those already. */
   const uint64_t leased =
       picture->by_state[SLOT_HELD] + picture->by_state[SLOT_CALL] - picture->revoked;
   const uint64_t discarded = picture->counters.discarded;
-  const uint64_t others = leased + picture->counters.expired + picture->counters.forced;
+  const uint64_t others =
+      leased + picture->counters.expired + picture->counters.revoked + picture->counters.forced;
   picture->grants = picture->grants > discarded ? picture->grants - discarded : 0;
   picture->releases = picture->grants > others ? picture->grants - others : 0;
 }
@@ -130,7 +132,7 @@ bool pool_was_taken(struct pool *pool, uint32_t index, uint64_t generation,
 bool pool_is_short(struct pool *pool)
 {
   pool_lock_take(&pool->lock);
-  const bool full = pool->live >= pool->limits.maximum || pool->open_failures > 0;
+  const bool full = pool->live >= pool_room_locked(pool) || pool->open_failures > 0;
   const bool is_short = pool->waiters > pool->opening && full;
   pool_lock_give(&pool->lock);
   return is_short;
@@ -160,6 +162,7 @@ static const char *check_slots(struct pool *pool)
 {
   uint32_t live = 0, opening = 0, closing = 0, todo = 0;
   const bool parked = pool->waiters > 0 && pool->awake == 0;
+  const bool over = pool_is_over_locked(pool);
   const uint32_t span = atomic_load_explicit(&pool->span, memory_order_relaxed);
   for (uint32_t index = 0; index < span; index++) {
     struct slot *slot = pool_slot(pool, index);
@@ -180,6 +183,13 @@ static const char *check_slots(struct pool *pool)
     }
     if (parked && (state == SLOT_HELD || state == SLOT_CALL) && (word & SLOT_WAITER) == 0) {
       return "somebody waits and a held slot is not marked";
+    }
+    if (over && state == SLOT_FREE) {
+      return "a slot is free above the quota";
+    }
+    if (over && (state == SLOT_HELD || state == SLOT_CALL) &&
+        (word & (SLOT_WAITER | SLOT_RETIRE | SLOT_REVOKED)) == 0) {
+      return "a held slot above the quota would come back unseen";
     }
     if (parked && state == SLOT_FREE) {
       return "somebody sleeps beside a free slot";

@@ -376,6 +376,10 @@ void pipeline_want(struct pipeline_set *set, struct pipeline *pipeline, uint64_t
                    struct pipeline_wakes *wakes);
 /* Idle ones go back now (the loop does it). false: there are none. */
 bool pipeline_yield(struct pipeline_set *set, struct pipeline_wakes *wakes);
+/* How many have nothing to do, and nobody who has anything for them. */
+uint32_t pipeline_resting(struct pipeline_set *set);
+/* How many are on their way back. */
+uint32_t pipeline_leaving(struct pipeline_set *set);
 /* The connection was taken away: cut it off. The loop's next step does it. */
 void pipeline_condemn(struct pipeline_set *set, struct pipeline *pipeline, uint64_t serial,
                       struct pipeline_wakes *wakes);

@@ -86,6 +86,30 @@ bool pipeline_yield(struct pipeline_set *set, struct pipeline_wakes *wakes)
   return any;
 }
 
+uint32_t pipeline_resting(struct pipeline_set *set)
+{
+  uint32_t count = 0;
+  pool_lock_take(&set->lock);
+  for (unsigned i = 0; i < set->top; i++) {
+    const struct pipeline *pipeline = set->pipeline[i];
+    count += pipeline != NULL && pipeline->count == 0 && pipeline->inside == NULL &&
+             set->queued[pipeline->role] == 0;
+  }
+  pool_lock_give(&set->lock);
+  return count;
+}
+
+uint32_t pipeline_leaving(struct pipeline_set *set)
+{
+  uint32_t count = 0;
+  pool_lock_take(&set->lock);
+  for (unsigned i = 0; i < set->top; i++) {
+    count += set->pipeline[i] != NULL && set->pipeline[i]->draining;
+  }
+  pool_lock_give(&set->lock);
+  return count;
+}
+
 void pipeline_condemn(struct pipeline_set *set, struct pipeline *pipeline, uint64_t serial,
                       struct pipeline_wakes *wakes)
 {

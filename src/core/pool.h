@@ -9,7 +9,7 @@
  *     wait, rescan, give_up                        wakes     (struct pool_wakes: whom to wake)
  *     opened, open_failed, checked, cleaned,       actions   (pool_next_action: open, check,
  *       closed                                                clean, close, cancel, abort)
- *     tick, thaw, configure, flush, drain, force
+ *     tick, thaw, configure, set_quota, flush, revoke, drain, force
  *
  * Any thread may call anything; the functions named `_locked` inside the .c files expect the
  * lock. The fast path (take, release, enter, leave) is lock-free; see docs/core.md.
@@ -54,6 +54,9 @@ struct pool_limits {
   int64_t heartbeat_ns; /* how late an expiry may be noticed */
   int64_t cancel_ns;    /* how long a cancel may take before it becomes an abort */
 };
+
+/* pool_set_quota: only the maximum counts. */
+#define POOL_NO_QUOTA UINT32_MAX
 
 enum pool_phase { POOL_OPEN, POOL_DRAINING, POOL_SHUTDOWN };
 
@@ -126,7 +129,8 @@ struct pool_failure {
 struct pool_counters {
   uint64_t created, closed, open_errors, login_failures;
   uint64_t closed_by[POOL_REASON_COUNT];
-  uint64_t expired, forced, discarded, acquire_timeouts, acquire_cancelled, acquire_refused;
+  uint64_t expired, revoked, forced, discarded, acquire_timeouts, acquire_cancelled,
+      acquire_refused;
   uint64_t waited; /* grants that had to wait */
   uint64_t handed; /* of those, by hand-over */
   uint64_t checks, check_failures, resets, reset_failures;
@@ -163,6 +167,10 @@ struct pool {
   unsigned open_failures; /* in a row */
   bool turned_away;       /* nobody may wait, and somebody would have: worth a connection */
   bool held;              /* nothing is opened but by pool_probe */
+  bool owed;              /* a probe, for which the quota left no room */
+  uint32_t quota;         /* a second maximum, which moves; POOL_NO_QUOTA: none */
+  bool pressed;           /* other pools miss what is idle here: the loop hears of it at once */
+  uint32_t told;          /* how many missed a connection when pool_set_quota looked last */
   struct pool_failure failure;
   struct pool_counters counters;
   struct cen_rng rng;
@@ -225,6 +233,10 @@ enum pool_answer pool_release_slow(struct pool *pool, uint32_t slot, uint64_t ge
 enum pool_answer pool_enter(struct pool *pool, uint32_t slot, uint64_t generation, void **resource);
 enum pool_answer pool_leave(struct pool *pool, uint32_t slot, uint64_t generation, unsigned session,
                             bool proven, int64_t now_ns, struct pool_wakes *wakes);
+/* Takes the lease away from whoever holds it, as an expiry does; it counts as revoked. POOL_OK or
+ * POOL_STALE: it is over, or taken back already. */
+enum pool_answer pool_revoke(struct pool *pool, uint32_t slot, uint64_t generation, int64_t now_ns,
+                             struct pool_wakes *wakes);
 /* Inside a call: was the lease taken back meanwhile? */
 bool pool_is_revoked(struct pool *pool, uint32_t slot, uint64_t generation);
 /* The holder found the connection dead (a failed check): closes it, and has all that was not
@@ -284,6 +296,23 @@ bool pool_probe(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes);
 /* For whoever holds it: does anybody miss a connection? Is any open? */
 bool pool_misses_connections(struct pool *pool);
 bool pool_has_connections(struct pool *pool);
+/* What a pool has and could use, for whoever divides connections between pools. */
+struct pool_need {
+  uint32_t live;    /* every one that counts at the server, closing ones too */
+  uint32_t open;    /* of those: neither opening nor closing */
+  uint32_t staying; /* of those: not closing */
+  uint32_t wanted;  /* in use, and waited for if one could be opened now; at most the maximum */
+  uint32_t minimum; /* wanted for nobody yet */
+  uint32_t over;    /* above the quota, and in somebody's hands */
+};
+/* Its share of a maximum over several pools (quota.c). Idle connections above it are closed now,
+ * leased ones as they come back, whichever comes first; at 0 everybody waits. `pressed`: other pools
+ * wait for what is idle here. *need is as it is with the new quota: unless it is raised, the pool
+ * never has more connections than max(quota, need->live) from here on. */
+void pool_set_quota(struct pool *pool, uint32_t quota, bool pressed, int64_t now_ns,
+                    struct pool_wakes *wakes, struct pool_need *need);
+/* How many connections are above the quota. */
+uint32_t pool_excess(struct pool *pool);
 /* The process slept for gap_ns: leases get that time back, idle connections are suspect. */
 void pool_thaw(struct pool *pool, int64_t now_ns, int64_t gap_ns);
 
@@ -293,7 +322,7 @@ struct pool_picture {
   cenote_state state;
   uint32_t by_state[SLOT_STATES];
   uint32_t revoked; /* of those inside a call: taken back, the holder not out yet */
-  uint32_t live, minimum, maximum, waiters;
+  uint32_t live, minimum, maximum, quota, waiters;
   int64_t longest_wait_ns;
   unsigned open_failures; /* in a row, until now */
   uint64_t grants, releases;
@@ -313,7 +342,7 @@ struct pool_lease_view {
 bool pool_view(struct pool *pool, uint32_t slot, uint64_t generation, struct pool_lease_view *view);
 /* All of them, by slot: up to `capacity`; answers how many there are. */
 size_t pool_views(struct pool *pool, struct pool_lease_view *views, size_t capacity);
-/* What happened to this handle? true when it was taken away (expired, or forced by a shutdown),
+/* What happened to this handle? true when it was taken away (expired, revoked, or forced by a shutdown),
  * as long as no later lease of the same slot was. */
 bool pool_was_taken(struct pool *pool, uint32_t slot, uint64_t generation,
                     struct slot_obituary *obituary);
@@ -332,6 +361,20 @@ static inline struct slot *pool_slot(struct pool *pool, uint32_t index)
   return &pool->chunk[index / POOL_CHUNK][index % POOL_CHUNK];
 }
 
+/* So many may be. */
+static inline uint32_t pool_room_locked(const struct pool *pool)
+{
+  return pool->limits.maximum < pool->quota ? pool->limits.maximum : pool->quota;
+}
+
+/* One that comes back is closed. */
+static inline bool pool_is_over_locked(const struct pool *pool)
+{
+  return pool->live - pool->closing > pool->quota;
+}
+
+/* Somebody misses a connection that only the quota forbids: the loop is told, once for each. */
+void pool_tell_need_locked(struct pool *pool, struct pool_wakes *wakes);
 void pool_todo_locked(struct pool *pool, struct slot *slot, enum pool_action_kind kind,
                       struct pool_wakes *wakes);
 /* The slot is in the caller's hands (not FREE, not held by anybody else) and good: to the first
@@ -352,6 +395,8 @@ bool pool_hand_over_locked(struct pool *pool, struct slot *slot, uint64_t *word,
 void pool_rearm_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes);
 void pool_settle_locked(struct pool *pool, struct pool_waiter *waiter, cenote_status status,
                         struct pool_wakes *wakes);
+/* Leaves the WAITER mark on a leased slot, so that its release is seen. false: it is free by now. */
+bool pool_mark_locked(struct slot *slot, int64_t now_ns);
 bool pool_wake_first_locked(struct pool *pool, struct pool_wakes *wakes);
 void pool_refuse_locked(struct pool *pool, struct pool_wakes *wakes);
 /* HELD (no call inside): taken from its holder. CALL: marked revoked. */

@@ -69,6 +69,8 @@ enum { SLOT_SESSION_DIRTY = 1u << 0, SLOT_SESSION_BROKEN = 1u << 1 };
   X(CHECK_FAILED, "check_failed") \
   X(RESET_FAILED, "reset_failed") \
   X(EXPIRED, "expired")           \
+  X(REVOKED, "revoked")           \
+  X(QUOTA, "quota")               \
   X(HOOK, "hook")                 \
   X(PRESSURE, "pressure")         \
   X(OPEN_FAILED, "open_failed")   \
@@ -96,7 +98,7 @@ enum pool_action_kind {
 struct slot_obituary {
   uint64_t generation; /* 0: none */
   int64_t age_ns;
-  enum pool_reason reason; /* EXPIRED or SHUTDOWN */
+  enum pool_reason reason; /* EXPIRED, REVOKED or SHUTDOWN */
   char operation[CEN_MAX_OPERATION_ID + 1];
 };
 
@@ -126,7 +128,7 @@ struct slot {
   int64_t revoked_ns;       /* REVOKED was set, or the last escalation */
   enum pool_reason reason;  /* for RETIRE and CLOSING */
   enum pool_action_kind todo; /* queued for the manager */
-  bool expired;               /* CLEANING because a lease expired */
+  enum pool_reason taken;     /* CLEANING because its lease was taken away, and why; else NONE */
   bool escalated;             /* ABORT was asked for */
   struct cen_link todo_link;
   struct slot_obituary obituary;

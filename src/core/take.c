@@ -110,7 +110,10 @@ static enum pool_reason closing_reason(const struct pool *pool, const struct slo
   if (atomic_load_explicit(&pool->phase, memory_order_relaxed) != POOL_OPEN) {
     return POOL_REASON_SHUTDOWN;
   }
-  return (word & SLOT_RETIRE) != 0 ? slot->reason : POOL_REASON_NONE;
+  if ((word & SLOT_RETIRE) != 0) {
+    return slot->reason;
+  }
+  return pool_is_over_locked(pool) ? POOL_REASON_QUOTA : POOL_REASON_NONE;
 }
 
 /* Handing over makes a convoy when nobody holds for long; setting free starves when many do. The
@@ -146,7 +149,7 @@ static bool release_step(struct pool *pool, struct slot *slot, uint64_t *word, i
       return false;
     }
     slot->since_ns = now_ns;
-    slot->expired = false;
+    slot->taken = POOL_REASON_NONE;
     pool_todo_locked(pool, slot, POOL_ACT_CLEAN, wakes);
     return true;
   }
@@ -157,6 +160,7 @@ static bool release_step(struct pool *pool, struct slot *slot, uint64_t *word, i
     return false;
   }
   pool_wake_first_locked(pool, wakes);
+  wakes->loop = wakes->loop || pool->pressed; /* others may need it */
   return true;
 }
 
@@ -212,11 +216,11 @@ static enum pool_answer leave_revoked(struct pool *pool, struct slot *slot, int6
       (atomic_load_explicit(&slot->session, memory_order_relaxed) & SLOT_SESSION_BROKEN) != 0;
   const bool shutting = atomic_load_explicit(&pool->phase, memory_order_relaxed) != POOL_OPEN;
   if (broken || shutting || (word & SLOT_RETIRE) != 0) {
-    const enum pool_reason reason = shutting ? POOL_REASON_SHUTDOWN : POOL_REASON_EXPIRED;
+    const enum pool_reason reason = shutting ? POOL_REASON_SHUTDOWN : slot->obituary.reason;
     pool_close_locked(pool, slot, &word, reason, now_ns, wakes);
   } else if (slot_move(slot, &word, SLOT_CLEANING, word_generation(word), 0)) {
     slot->since_ns = now_ns;
-    slot->expired = true;
+    slot->taken = slot->obituary.reason; /* its own: written when it was marked */
     pool_todo_locked(pool, slot, POOL_ACT_CLEAN, wakes);
   }
   pool_lock_give(&pool->lock);
@@ -268,6 +272,33 @@ enum pool_answer pool_leave(struct pool *pool, uint32_t index, uint64_t generati
     }
   }
   return leave_revoked(pool, slot, now_ns, wakes);
+}
+
+enum pool_answer pool_revoke(struct pool *pool, uint32_t index, uint64_t generation, int64_t now_ns,
+                             struct pool_wakes *wakes)
+{
+  struct slot *slot = slot_find(pool, index);
+  if (slot == NULL) {
+    return POOL_STALE;
+  }
+  enum pool_answer answer = POOL_STALE;
+  pool_lock_take(&pool->lock);
+  for (;;) {
+    /* Its holder may just go in or out of a call: met again. Over, or another's: not met. */
+    const uint64_t word = slot_word(slot);
+    const bool leased = word_state(word) == SLOT_HELD || word_state(word) == SLOT_CALL;
+    const uint64_t stamp = atomic_load_explicit(&slot->stamp, memory_order_acquire);
+    if (word_generation(word) != generation || stamp_generation(stamp) != generation || !leased ||
+        (word & SLOT_REVOKED) != 0) {
+      break;
+    }
+    if (pool_revoke_locked(pool, slot, word, POOL_REASON_REVOKED, now_ns, wakes)) {
+      answer = POOL_OK;
+      break;
+    }
+  }
+  pool_lock_give(&pool->lock);
+  return answer;
 }
 
 bool pool_is_revoked(struct pool *pool, uint32_t index, uint64_t generation)

@@ -83,8 +83,7 @@ bool pool_wake_first_locked(struct pool *pool, struct pool_wakes *wakes)
   return false;
 }
 
-/* Leaves the mark, or learns that the slot is free by now. */
-static bool mark(struct slot *slot, int64_t now_ns)
+bool pool_mark_locked(struct slot *slot, int64_t now_ns)
 {
   uint64_t word = slot_word(slot);
   while (word_state(word) == SLOT_HELD || word_state(word) == SLOT_CALL) {
@@ -107,7 +106,7 @@ void pool_rearm_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wak
   }
   const uint32_t top = atomic_load_explicit(&pool->top, memory_order_relaxed);
   for (uint32_t index = 0; index < top; index++) {
-    if (!mark(pool_slot(pool, index), now_ns)) {
+    if (!pool_mark_locked(pool_slot(pool, index), now_ns)) {
       pool_wake_first_locked(pool, wakes);
     }
   }
@@ -171,7 +170,7 @@ static bool take_or_mark(struct pool *pool, struct pool_waiter *waiter, bool oth
     }
   }
   for (uint32_t index = 0; index < top; index++) {
-    while (!mark(pool_slot(pool, index), now_ns)) { /* free by now: ours, or somebody's */
+    while (!pool_mark_locked(pool_slot(pool, index), now_ns)) { /* free by now: whose? */
       if (try_take(pool_slot(pool, index), waiter, others, now_ns)) {
         return true;
       }

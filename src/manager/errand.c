@@ -401,18 +401,24 @@ static void close_connection(struct session *session, enum pool_reason reason)
 }
 
 /* Once a lease: told by the first of cancel, clean and close that meets it. */
-static void tell_expired(struct cenote_manager *manager, const struct pool_action *action)
+static void tell_taken(struct cenote_manager *manager, const struct pool_action *action)
 {
   struct session *session = action->resource;
   struct slot_obituary obituary;
   if (session->told == action->generation ||
       !pool_was_taken(&manager->pool, action->slot, action->generation, &obituary) ||
-      obituary.reason != POOL_REASON_EXPIRED) {
+      obituary.reason == POOL_REASON_SHUTDOWN) {
     return;
   }
   char shown[CEN_MAX_OPERATION_ID * 4 + 1];
   session->told = action->generation;
   manager_show_operation(manager, obituary.operation, shown, sizeof shown);
+  if (obituary.reason == POOL_REASON_REVOKED) { /* somebody wanted that */
+    cen_log_write(&manager->log, CENOTE_LOG_DEBUG,
+                  "lease '%.160s' on connection %" PRIu64 " was revoked after %" PRId64 " ms",
+                  shown, session->number, obituary.age_ns / CEN_NS_PER_MS);
+    return;
+  }
   cen_log_write(&manager->log, CENOTE_LOG_WARNING,
                 "lease '%.160s' on connection %" PRIu64 " expired after %" PRId64 " ms: taken back",
                 shown, session->number, obituary.age_ns / CEN_NS_PER_MS);
@@ -424,7 +430,8 @@ static void clean_connection(struct cenote_manager *manager, struct session *ses
                              const struct pool_action *action)
 {
   session->errand = ERRAND_CLEAN;
-  session->verify = action->reason == POOL_REASON_EXPIRED;
+  session->verify = action->reason == POOL_REASON_EXPIRED ||
+                    action->reason == POOL_REASON_REVOKED || action->reason == POOL_REASON_SHUTDOWN;
   run(session, CENOTE_REQUEST_RESET, connect_ms(manager));
 }
 
@@ -459,7 +466,7 @@ void errand_perform(struct cenote_manager *manager, const struct pool_action *ac
 {
   struct session *session = action->resource;
   if (session != NULL) {
-    tell_expired(manager, action);
+    tell_taken(manager, action);
   }
   switch (action->kind) {
   case POOL_ACT_OPEN:

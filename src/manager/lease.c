@@ -1,8 +1,9 @@
-/* lease.c - what a holder does with a lease: enter a call, leave it, extend, look, release. */
+/* lease.c - what is done with a lease: enter a call, leave it, release, revoke, extend, look. */
 #include "manager/manager.h"
 
 #include "base/text.h"
 #include "core/fast.h"
+#include "manager/simple.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -30,6 +31,12 @@ static cenote_status lost_error(struct cenote_manager *manager, cenote_lease lea
     return cenote_error_set(error, CENOTE_SHUTTING_DOWN,
                             "lease '%.160s' was taken back after %" PRId64
                             " ms: the pool manager is shutting down",
+                            shown, age);
+  }
+  if (obituary.reason == POOL_REASON_REVOKED) {
+    return cenote_error_set(error, CENOTE_STALE,
+                            "lease '%.160s' was revoked after %" PRId64
+                            " ms: somebody took it back for good",
                             shown, age);
   }
   return cenote_error_set(error, CENOTE_LEASE_EXPIRED,
@@ -131,7 +138,14 @@ cenote_status lease_leave(struct entry *entry, cenote_status status, cenote_erro
   if (status == CENOTE_OUTCOME_UNKNOWN) {
     return status;
   }
-  return lease_lost_error(manager, entry->lease, error);
+  const cenote_status lost = lease_lost_error(manager, entry->lease, error);
+  if (lost == CENOTE_STALE) { /* revoked: what ran was cancelled, the next call is stale */
+    if (error != NULL && error->size >= sizeof *error) {
+      error->status = CENOTE_CANCELLED;
+    }
+    return CENOTE_CANCELLED;
+  }
+  return lost;
 }
 
 /* -------------------------------------------------------------------- release */
@@ -180,6 +194,31 @@ cenote_status cenote_release(cenote_lease lease)
     return CENOTE_OK;
   }
   return release_fully(manager_find(lease.manager), lease);
+}
+
+/* ------------------------------------------------------------------- revoking */
+
+cenote_status cenote_revoke(cenote_lease lease)
+{
+  struct cenote_manager *manager = manager_find(lease.manager);
+  if (manager == NULL) {
+    return CENOTE_STALE;
+  }
+  if (manager_is_foreign(manager)) {
+    return CENOTE_FORKED;
+  }
+  enum pool_answer answer = POOL_STALE;
+  struct pool_wakes wakes = {0};
+  struct pool_lease_view view;
+  manager_visit(manager);
+  /* Only what is held: of a manager that is closed, all but the pool may be gone already. */
+  if (pool_view(&manager->pool, lease.slot, lease.generation, &view) &&
+      !simple_holds(manager, lease.slot, lease.generation)) {
+    answer = pool_revoke(&manager->pool, lease.slot, lease.generation, cen_now_ns(), &wakes);
+    manager_wake(manager, &wakes);
+  }
+  manager_unvisit(manager);
+  return answer == POOL_OK ? CENOTE_OK : CENOTE_STALE;
 }
 
 /* ------------------------------------------------------------ extending, looking */

@@ -219,7 +219,7 @@ bool client_statement(struct lease *lease, int64_t duration_ns, unsigned session
 {
   void *resource;
   struct pool_wakes wakes = {0};
-  const bool taken_before = lease->taken;
+  const bool taken_before = lease->taken || lease->revoked;
   const enum pool_answer answer =
       pool_enter(&world->pool, lease->slot, lease->generation, &resource);
   world_event();
@@ -259,7 +259,7 @@ bool client_statement(struct lease *lease, int64_t duration_ns, unsigned session
 enum pool_answer client_release(struct lease *lease)
 {
   struct pool_wakes wakes = {0};
-  const bool over = lease->taken || lease->state != LEASE_HELD;
+  const bool over = lease->taken || lease->revoked || lease->state != LEASE_HELD;
   if (!over) {
     lease->state = LEASE_ENDING;
   }
@@ -292,7 +292,42 @@ enum pool_answer client_release(struct lease *lease)
   return answer;
 }
 
+bool client_revoke(struct lease *lease)
+{
+  struct pool_wakes wakes = {0};
+  const bool over = lease->taken || lease->revoked || lease->state == LEASE_RELEASED;
+  lease->wanted = true;
+  const enum pool_answer answer =
+      pool_revoke(&world->pool, lease->slot, lease->generation, sim_now(), &wakes);
+  world_deliver(&wakes);
+  sim_note("revokes slot %u generation %llu of client%d: %d", lease->slot,
+           (unsigned long long)lease->generation, lease->client, (int)answer);
+  if (answer == POOL_OK) {
+    if (over) {
+      sim_fail("client%d's lease of slot %u is over, and is revoked", lease->client, lease->slot);
+    }
+    lease->revoked = true;
+    world->tally.revoked++;
+  } else if (answer != POOL_STALE) {
+    sim_fail("a revoke is answered with %d", (int)answer);
+  }
+  world_event();
+  return answer == POOL_OK;
+}
+
 /* ------------------------------------------------------------------- misbehaving */
+
+/* Of anybody, in whatever state it is. */
+static void revoke_any(void)
+{
+  struct lease *lease = world->latest[sim_random(world->config.maximum)];
+  if (lease != NULL) {
+    client_revoke(lease);
+    if (sim_chance(3)) {
+      client_revoke(lease);
+    }
+  }
+}
 
 /* A lease of somebody else that looks alive: any thread may release it, at any moment. */
 static void release_foreign(int client)
@@ -313,6 +348,8 @@ static void release_rubbish(const struct lease *lease)
   const uint64_t generation = lease->generation + 1 + sim_random(3) * 1000;
   if (pool_release(pool, 100000 + lease->slot, lease->generation) != POOL_STALE ||
       pool_release_slow(pool, lease->slot, generation + 5000, sim_now(), &wakes) != POOL_STALE ||
+      pool_revoke(pool, 100000 + lease->slot, 1, sim_now(), &wakes) != POOL_STALE ||
+      pool_revoke(pool, lease->slot, generation + 5000, sim_now(), &wakes) != POOL_STALE ||
       pool_enter(pool, 9999, 1, &resource) != POOL_STALE || resource != NULL) {
     sim_fail("a handle that never was is accepted");
   }
@@ -386,6 +423,9 @@ void client_body(void *number)
     use(lease);
     if (allows(FAULT_STALE, 6)) {
       release_foreign(client);
+    }
+    if (allows(FAULT_REVOKE, 6)) {
+      revoke_any();
     }
     client_release(lease);
     if (allows(FAULT_STALE, 4)) {

@@ -41,13 +41,15 @@ static unsigned draw_faults(const struct world_config *config)
   case 0:
     return 0;
   case 1:
-    return FAULT_HOG | FAULT_LONG_CALL | FAULT_STALE | FAULT_DIRTY | FAULT_EXTEND;
+    return FAULT_HOG | FAULT_LONG_CALL | FAULT_STALE | FAULT_DIRTY | FAULT_EXTEND | FAULT_REVOKE;
   case 2:
     return FAULT_ALL;
   case 3:
     return FAULT_ASYNC;
   case 4:
     return any & (FAULT_ALL & ~(FAULT_KILL | FAULT_DOWN | FAULT_BLACKHOLE | FAULT_FREEZE));
+  case 5:
+    return FAULT_QUOTA | (any & (FAULT_ASYNC | FAULT_RESIZE | FAULT_REVOKE | FAULT_HOG));
   default:
     return any;
   }
@@ -124,7 +126,7 @@ bool history_run(const struct world_config *config, uint64_t *events, char *fail
   world_begin(config);
   sim_spawn("housekeeper", housekeeper_body, NULL);
   sim_spawn("shutdown", shutdown_body, NULL);
-  if ((config->faults & (FAULT_HOG - 1) & ~(unsigned)FAULT_EARLY) != 0) {
+  if ((config->faults & ((FAULT_HOG - 1) | FAULT_QUOTA) & ~(unsigned)FAULT_EARLY) != 0) {
     sim_spawn("chaos", chaos_body, NULL);
   }
   for (unsigned i = 0; i < config->clients; i++) {

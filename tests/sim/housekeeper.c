@@ -208,6 +208,27 @@ static int64_t serve_requests(void)
 
 /* -------------------------------------------------------------------- the loop */
 
+/* As the manager does for a budget; what it has and needs is known in each round. */
+static void set_quota(void)
+{
+  struct pool_wakes wakes = {0};
+  struct pool_need need;
+  const uint32_t quota = world->quota;
+  if (quota == POOL_NO_QUOTA && world->promise == POOL_NO_QUOTA) {
+    return;
+  }
+  world->promise = quota > world->promise ? quota : world->promise;
+  pool_set_quota(&world->pool, quota, world->pressed, sim_now(), &wakes, &need);
+  world->promise = quota > need.live ? quota : need.live;
+  if (need.open > need.staying || need.staying > need.live || need.wanted > world->allowed ||
+      (need.over > 0) != (need.staying > quota)) {
+    sim_fail("the need makes no sense: %u live, %u staying, %u open, %u wanted, %u over", need.live,
+             need.staying, need.open, need.wanted, need.over);
+  }
+  world_event();
+  world_refuse_rest(&wakes);
+}
+
 void housekeeper_body(void *unused)
 {
   (void)unused;
@@ -226,6 +247,7 @@ void housekeeper_body(void *unused)
     struct pool_wakes wakes = {0};
     int64_t next = pool_tick(&world->pool, sim_now(), &wakes);
     world_refuse_rest(&wakes);
+    set_quota();
     if (pool_finished(&world->pool)) {
       world->finished = true;
     }
@@ -300,6 +322,12 @@ static void disturb(unsigned fault)
   case FAULT_FREEZE:
     freeze();
     break;
+  case FAULT_QUOTA:
+    world->quota = sim_chance(3) ? POOL_NO_QUOTA : (uint32_t)sim_random(world->config.maximum + 1);
+    world->pressed = sim_chance(2);
+    sim_note("the quota is %d%s", (int)world->quota, world->pressed ? ", others need it" : "");
+    world_ring(&world->loop_bell);
+    break;
   default:
     break;
   }
@@ -312,7 +340,7 @@ void chaos_body(void *unused)
   (void)unused;
   while (world->clients_left > 0 && !world->finished) {
     sim_sleep((int64_t)sim_random(20 * SIM_MS));
-    const unsigned fault = 1u << sim_random(9);
+    const unsigned fault = sim_chance(5) ? FAULT_QUOTA : 1u << sim_random(9);
     if ((world->config.faults & fault) != 0) {
       disturb(fault);
     }

@@ -8,7 +8,7 @@
 /* May the lease have been taken from its holder by now? */
 static bool may_be_taken(const struct lease *lease)
 {
-  return sim_now() >= lease->deadline_ns || world->forced || lease->foreign;
+  return sim_now() >= lease->deadline_ns || world->forced || lease->foreign || lease->wanted;
 }
 
 static void check_previous(struct lease *previous, const struct lease *next)
@@ -147,8 +147,10 @@ void ledger_balance(void)
   compare("connections that are left", world->connections, 0);
   compare("grants", picture.grants + core->discarded, ours->granted);
   /* Each lease ends once: what was not released was discarded or taken away. */
-  compare("leases expired, forced, discarded", core->expired + core->forced + core->discarded,
+  compare("leases expired, revoked, forced, discarded",
+          core->expired + core->revoked + core->forced + core->discarded,
           ours->granted - ours->released);
+  compare("leases revoked", core->revoked, ours->revoked);
   compare("releases", picture.releases, ours->released);
   compare("acquire time-outs", core->acquire_timeouts, ours->timeouts);
   compare("acquires cancelled", core->acquire_cancelled, ours->cancelled);

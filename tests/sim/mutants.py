@@ -30,10 +30,10 @@ class Suite:
         self.core, self.world, self.histories, self.scenarios = core, world, histories, scenarios
 
 
-POOL = Suite(["actions", "janitor", "life", "look", "take", "wait"],
+POOL = Suite(["actions", "janitor", "life", "look", "quota", "take", "wait"],
              ["client", "housekeeper", "ledger", "quiet", "server", "sim", "world"],
              ["history", "runner", "sim_pool"],
-             ["scenarios", "scenarios_leases", "scenarios_life", "scenarios_server", "scenarios_waiting", "sim_scenarios"])
+             ["scenarios", "scenarios_leases", "scenarios_life", "scenarios_quota", "scenarios_server", "scenarios_waiting", "sim_scenarios"])
 PIPELINE = Suite(["pipeline", "pipeline_call", "pipeline_choose", "pipeline_flow", "pipeline_look"],
                  ["pipe_client", "pipe_hand", "pipe_ledger", "pipe_lender", "pipe_loop", "pipe_server", "pipe_world", "sim"],
                  ["pipe_history", "runner", "sim_pipeline"],
@@ -57,7 +57,7 @@ MUTANTS = {
     "rescan_forgets_that_it_was_awake": [
         ("wait.c", "    if (is_awake(waiter)) {\n      pool->awake--;\n    }", "")],
     "wait_leaves_no_mark": [
-        ("wait.c", "    while (!mark(pool_slot(pool, index), now_ns)) {", "    while (false && !mark(pool_slot(pool, index), now_ns)) {")],
+        ("wait.c", "    while (!pool_mark_locked(pool_slot(pool, index), now_ns)) {", "    while (false && !pool_mark_locked(pool_slot(pool, index), now_ns)) {")],
     "mark_overwrites": [
         ("wait.c", "(word & SLOT_FLAGS) | SLOT_WAITER)) {", "SLOT_WAITER)) {")],
     "handing_over_drops_the_mark": [
@@ -113,7 +113,7 @@ MUTANTS = {
     "janitor_judges_whoever_is_there": [
         ("janitor.c", "    pool_revoke_locked(pool, slot, word, POOL_REASON_EXPIRED, now_ns, wakes);", "    pool_revoke_locked(pool, slot, slot_word(slot), POOL_REASON_EXPIRED, now_ns, wakes);")],
     "expired_and_not_cleaned": [
-        ("janitor.c", "    slot->since_ns = now_ns;\n    slot->expired = true;\n    pool_todo_locked(pool, slot, POOL_ACT_CLEAN, wakes);\n  }\n  if (reason", "    pool_offer_locked(pool, slot, now_ns, wakes);\n  }\n  if (reason")],
+        ("janitor.c", "    slot->since_ns = now_ns;\n    slot->taken = reason;\n    pool_todo_locked(pool, slot, POOL_ACT_CLEAN, wakes);\n  }\n  pool->counters.expired", "    pool_offer_locked(pool, slot, now_ns, wakes);\n  }\n  pool->counters.expired")],
     "dirty_and_not_cleaned": [
         ("take.c", "  if ((*word & SLOT_TAINTED) != 0) {", "  if (false) {")],
     "broken_is_cleaned": [
@@ -142,7 +142,7 @@ MUTANTS = {
         ("janitor.c", "&slot->deadline_ns, &deadline, deadline + gap_ns,", "&slot->deadline_ns, &deadline, deadline,")],
     # ---- counts and bounds
     "fill_over_maximum": [
-        ("janitor.c", "  if (pool->live >= pool->limits.maximum ||", "  if (pool->live > pool->limits.maximum ||")],
+        ("janitor.c", "  if (pool->live >= pool_room_locked(pool) ||", "  if (pool->live > pool_room_locked(pool) ||")],
     "opens_without_bound": [
         ("janitor.c", " || pool->opening >= pool->limits.max_opening) {", ") {")],
     "spins_while_backing_off": [
@@ -172,6 +172,34 @@ MUTANTS = {
         ("take.c", "      suspect_others(pool, now_ns, wakes);\n", "      (void)suspect_others;\n")],
     "retired_is_offered": [
         ("actions.c", "  if (!open || (word & SLOT_RETIRE) != 0) {", "  if (!open) {")],
+    # ---- revoked, and above a quota
+    "revoke_ignores_the_generation": [
+        ("take.c", "    if (word_generation(word) != generation || stamp_generation(stamp) != generation || !leased ||", "    if (stamp_generation(stamp) != word_generation(word) || !leased ||")],
+    "revoke_gives_up_when_the_holder_moves": [
+        ("take.c", "      answer = POOL_OK;\n      break;\n    }\n  }\n  pool_lock_give", "      answer = POOL_OK;\n    }\n    break;\n  }\n  pool_lock_give")],
+    "revoked_twice": [
+        ("take.c", "        (word & SLOT_REVOKED) != 0) {\n      break;", "        false) {\n      break;"),
+        ("janitor.c", "  if ((word & SLOT_REVOKED) != 0 || !pool_view_slot(", "  if (!pool_view_slot(")],
+    "revoked_counts_as_expired": [
+        ("janitor.c", "reason == POOL_REASON_REVOKED;", "false;"),
+        ("janitor.c", "+= reason == POOL_REASON_EXPIRED;", "+= reason != POOL_REASON_SHUTDOWN;")],
+    "quota_is_no_bound": [
+        ("pool.h", "  return pool->limits.maximum < pool->quota ? pool->limits.maximum : pool->quota;", "  return pool->limits.maximum;")],
+    "released_above_the_quota": [
+        ("take.c", "  return pool_is_over_locked(pool) ? POOL_REASON_QUOTA : POOL_REASON_NONE;", "  return POOL_REASON_NONE;")],
+    "offered_above_the_quota": [
+        ("actions.c", "  } else if (pool_is_over_locked(pool)) {", "  } else if (false) {")],
+    "idle_above_the_quota": [
+        ("quota.c", "    if (word_state(word) == SLOT_FREE) {\n      pool_close_locked", "    if (false) {\n      pool_close_locked"),
+        ("quota.c", "    if (!pool_is_over_locked(pool)) {\n      return; /* it may stay", "    if (true) {\n      return; /* it may stay")],
+    "leased_above_the_quota_is_not_marked": [
+        ("quota.c", "    press_slot(pool, pool_slot(pool, index), now_ns, wakes);\n", "    (void)press_slot;\n")],
+    "need_is_not_told": [
+        ("quota.c", "  wakes->loop = wakes->loop || (pool->live", "  (void)(pool->live")],
+    "told_what_was_not_seen": [
+        ("quota.c", "  pool->told = misses(pool);\n", "  pool->told = UINT32_MAX;\n")],
+    "dropped_open_is_still_counted": [
+        ("quota.c", "    pool->live--;\n    pool->opening--;\n", "    pool->live--;\n")],
     "grown_shrink_is_not_taken_back": [
         ("life.c", "    staying += keep(pool_slot(pool, index));\n", "    (void)keep;\n    break;\n")],
 }

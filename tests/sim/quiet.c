@@ -41,11 +41,21 @@ static void check_opens(void)
   const struct pool *pool = &world->pool;
   const uint32_t parked = pool->waiters - pool->awake;
   const bool scout = pool->open_failures > 0 && pool->opening > 0;
-  if (parked > pool->opening && pool->live < pool->limits.maximum && !scout &&
-      pool->opening < pool->limits.max_opening &&
+  const bool room = pool->live < pool->limits.maximum && pool->live < pool->quota;
+  if (parked > pool->opening && room && !scout && pool->opening < pool->limits.max_opening &&
       sim_now() >= pool->next_open_ns + pool->limits.heartbeat_ns + SLACK_NS) {
     sim_fail("%u wait, %u of %u connections exist, and nobody opens one", parked, pool->live,
              pool->limits.maximum);
+  }
+}
+
+/* Whoever divides connections must hear of those that only the quota forbids. */
+static void check_need(void)
+{
+  const struct pool *pool = &world->pool;
+  if (pool->live >= pool->quota && pool->waiters > pool->told) {
+    sim_fail("%u miss a connection above the quota, and the loop knows of %u", pool->waiters,
+             pool->told);
   }
 }
 
@@ -80,6 +90,7 @@ static void look_around(void)
       sim_fail("somebody sleeps beside a free slot");
     }
     check_opens();
+    check_need();
   }
   if (!cen_list_empty(&pool->todo) && !loop_is_busy()) {
     const struct slot *slot = CEN_CONTAINER(pool->todo.next, struct slot, todo_link);

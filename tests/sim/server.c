@@ -33,6 +33,9 @@ struct conn *server_connect(void)
   if (world->connections > world->allowed) {
     sim_fail("%u connections at once, only %u are allowed", world->connections, world->allowed);
   }
+  if (world->connections > world->promise) {
+    sim_fail("%u connections at once, the quota allows %u", world->connections, world->promise);
+  }
   if (world->opening > world->config.limits.max_opening) {
     sim_fail("%u connects at once, only %u are allowed", world->opening,
              world->config.limits.max_opening);

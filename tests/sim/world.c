@@ -74,6 +74,7 @@ void world_begin(const struct world_config *config)
   memset(world, 0, sizeof *world);
   world->config = *config;
   world->allowed = config->maximum;
+  world->quota = world->promise = POOL_NO_QUOTA;
   world->clients_left = config->clients;
   sim_begin(&config->sim);
   if (pool_init(&world->pool, &config->limits, config->seed, sim_now()) != CENOTE_OK) {

@@ -30,7 +30,9 @@ enum world_fault {
   FAULT_DIRTY = 1 << 13,     /* sessions left dirty, resets that fail */
   FAULT_ASYNC = 1 << 14,     /* asynchronous waiters, some cancelled */
   FAULT_EXTEND = 1 << 15,    /* */
-  FAULT_ALL = (1 << 16) - 1
+  FAULT_REVOKE = 1 << 16,    /* leases are revoked, by anybody at any moment */
+  FAULT_QUOTA = 1 << 17,     /* a second maximum moves */
+  FAULT_ALL = (1 << 18) - 1
 };
 
 struct world_config {
@@ -80,6 +82,8 @@ struct lease {
   bool taken;   /* the connection was handed on: nothing may succeed any more */
   bool foreign; /* another thread released it, or tried */
   bool late;    /* it was over before its holder came back with it */
+  bool wanted;  /* somebody began to revoke it */
+  bool revoked; /* and was told that it is */
   struct lease *next;
 };
 
@@ -107,7 +111,7 @@ struct doing {
 
 /* What the world counted by itself. */
 struct tally {
-  uint64_t granted, released, timeouts, cancelled, refused, opened;
+  uint64_t granted, released, revoked, timeouts, cancelled, refused, opened;
 };
 
 /* A lease past its deadline, and since when that could be seen. */
@@ -134,6 +138,9 @@ struct world {
   bool finished;    /* pool_finished said so */
   uint64_t rounds;  /* of the loop */
   uint32_t allowed; /* the largest maximum that an open may have been decided under */
+  uint32_t quota;   /* what the loop sets in its next round */
+  uint32_t promise; /* so many connections there may be, by the last quota that was set */
+  bool pressed;
   struct request request[WORLD_CLIENTS];
   /* the ledger */
   uint32_t last_slot[WORLD_CLIENTS + 8];
@@ -187,6 +194,8 @@ void chaos_body(void *unused);
 cenote_status client_acquire(int client, int64_t wait_ns, int64_t lease_ns, struct lease **lease);
 bool client_statement(struct lease *lease, int64_t duration_ns, unsigned session, bool deaf);
 enum pool_answer client_release(struct lease *lease);
+/* By any thread. true: it was taken back by this. */
+bool client_revoke(struct lease *lease);
 void client_body(void *number);
 void client_done(void); /* a client's last call */
 
