@@ -1,4 +1,4 @@
-/* sqlite_describe.c - cenote_describe and cenote_in_transaction on a lease. */
+/* sqlite_describe.c - cenote_describe and cenote_in_transaction on a lease; SQL of strangers. */
 #include "sqlite_base.h"
 
 static void a_statement_is_described_on_a_lease(void **state)
@@ -105,6 +105,29 @@ static void a_description_keeps_to_the_statements_deadline(void **state)
   notes_deinit(&notes);
 }
 
+static void a_manager_confines_sql_of_strangers_when_it_is_told_to(void **state)
+{
+  (void)state;
+  for (int on = 0; on < 2; on++) {
+    const cenote_setting settings[] = {{"sqlite_confined", on ? "on" : "off"}};
+    cenote_options options = CENOTE_OPTIONS_INIT;
+    cenote_error error = CENOTE_ERROR_INIT;
+    cenote_manager *manager;
+    options.settings = settings;
+    options.settings_count = 1;
+    must(cenote_open(scratch_url(), &options, &manager, &error), &error);
+    cenote_lease lease = must_acquire(manager, "stranger");
+    expect(on ? CENOTE_DATABASE : CENOTE_OK, run_sql(lease, "ATTACH ':memory:' AS other", &error),
+           &error);
+    if (on) {
+      assert_string_equal(cenote_error_field(&error, 'X'), "SQLITE_AUTH");
+      has_text(error.message, "sqlite_confined");
+    }
+    must_release(lease);
+    cenote_close(manager);
+  }
+}
+
 static void a_driver_that_cannot_tell_says_so(void **state)
 {
   struct place place;
@@ -140,6 +163,7 @@ int main(void)
       cmocka_unit_test(a_wrong_description_answers_nothing),
       cmocka_unit_test(a_transaction_is_seen_whoever_began_it),
       cmocka_unit_test(a_description_keeps_to_the_statements_deadline),
+      cmocka_unit_test(a_manager_confines_sql_of_strangers_when_it_is_told_to),
       cmocka_unit_test(a_driver_that_cannot_tell_says_so),
   };
   return cmocka_run_group_tests(tests, open_folder, close_folder);
