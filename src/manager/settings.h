@@ -246,6 +246,14 @@ cenote_status cen_settings_set(struct cen_settings *settings, const char *name, 
 /* min_connections and max_connections together, for cenote_resize: both or neither. */
 cenote_status cen_settings_set_bounds(struct cen_settings *settings, int64_t min_connections,
                                       int64_t max_connections, cenote_error *error);
+/* reload.c: takes over those of `from` that are wanted; all of them must be reloadable. On failure
+ * the rest has moved. The first is for settings of one's own; the second for those of a running
+ * manager (its own kind alone, any thread), whose maximum is told apart. */
+cenote_status cen_settings_take(struct cen_settings *settings, const struct cen_settings *from,
+                                const bool wanted[CEN_SETTING_COUNT], cenote_error *error);
+cenote_status manager_take_settings(cenote_manager *manager, const struct cen_settings *from,
+                                    const bool changed[CEN_SETTING_COUNT], int64_t maximum,
+                                    cenote_error *error);
 /* Signature of cenote_driver_params.setting: text of a numeric or text setting (its snake_case
  * name), or NULL. The text lives as long as the settings, also after the setting moved on. */
 const char *cen_settings_text(const void *settings, const char *name);

@@ -2,10 +2,13 @@
 #include "server/gateway_inside.h"
 
 #include "base/text.h"
+#include "server/systemd.h"
+#include "manager/config.h"
 
 #include <cenote/driver.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 static cenote_status no_memory(cenote_error *error)
@@ -74,17 +77,67 @@ static struct gateway_house *house_new(const char *url, const cenote_options *op
 
 /* --------------------------------------------------------------------------- its life */
 
-static cenote_status gateway_init(struct gateway *gateway, cenote_error *error)
+/* Of [cenote] in the INI file. */
+static cenote_status find_profile(void *context, const struct cen_config_entry *entry,
+                                  cenote_error *error)
 {
-  struct gateway_house *house = gateway->house;
+  bool *found = context;
+  (void)error;
+  *found =
+      *found || (strcmp(entry->section, "cenote") == 0 && strcasecmp(entry->name, "profile") == 0);
+  return CENOTE_OK;
+}
+
+static bool profile_is_named(const struct gateway_house *house)
+{
+  const char *variable = getenv("CENOTE_PROFILE");
+  bool found = variable != NULL && variable[0] != '\0';
+  for (size_t i = 0; i < house->setting_count; i++) {
+    found = found || strcmp(house->settings[i].name, "profile") == 0;
+  }
+  if (!found && house->config_file != NULL) {
+    /* what is wrong with the file is told when it is read for its settings */
+    const cenote_status ignored = cen_config_read(house->config_file, find_profile, &found, NULL);
+    (void)ignored;
+  }
+  return found;
+}
+
+cenote_status gateway_settings_load(const struct gateway *gateway, struct cen_settings *settings,
+                                    cenote_error *error)
+{
+  const struct gateway_house *house = gateway->house;
   cenote_options options = CENOTE_OPTIONS_INIT;
-  options.settings = house->settings;
-  options.settings_count = house->setting_count;
+  cenote_setting *all = calloc(house->setting_count + 1, sizeof *all);
+  if (all == NULL) {
+    return no_memory(error);
+  }
+  if (!profile_is_named(house)) {
+    all[options.settings_count++] = (cenote_setting){"profile", "server"};
+  }
+  for (size_t i = 0; i < house->setting_count; i++) {
+    all[options.settings_count++] = house->settings[i];
+  }
+  options.settings = all;
   options.config_file = house->config_file;
   options.log = house->log;
   options.log_context = house->log_context;
-  cenote_status status =
-      cen_settings_load(&gateway->settings, house->url, &options, NULL, NULL, error);
+  const cenote_status status = cen_settings_load(settings, house->url, &options, NULL, NULL, error);
+  free(all);
+  return status;
+}
+
+int64_t gateway_pool_maximum(const struct gateway *gateway)
+{
+  const int64_t most = cen_setting(&gateway->settings, CEN_SET_MAX_CONNECTIONS);
+  const int64_t per_pool = cen_setting(&gateway->settings, CEN_SET_POOL_CONNECTIONS);
+  return per_pool > 0 && per_pool < most ? per_pool : most;
+}
+
+static cenote_status gateway_init(struct gateway *gateway, cenote_error *error)
+{
+  const struct gateway_house *house = gateway->house;
+  cenote_status status = gateway_settings_load(gateway, &gateway->settings, error);
   if (status != CENOTE_OK) {
     return status;
   }
@@ -138,18 +191,12 @@ cenote_status gateway_start(struct gateway *gateway, cenote_error *error)
   return status == CENOTE_OK ? cen_http_server_start(gateway->http, error) : status;
 }
 
-cenote_status gateway_reload(struct gateway *gateway, cenote_error *error)
-{
-  cenote_status status = cen_http_server_reload_tls(gateway->http, error);
-  if (status == CENOTE_OK) {
-    status = gateway_audit_reopen(gateway->audit, error);
-  }
-  return status;
-}
-
 void gateway_announce(struct gateway *gateway)
 {
-  atomic_store(&gateway->draining, true);
+  static const struct gateway_event event = {.event = "shutdown"};
+  if (!atomic_exchange(&gateway->draining, true)) {
+    gateway_audit_put(gateway->audit, &event);
+  }
 }
 
 void gateway_drain(struct gateway *gateway)
@@ -161,6 +208,21 @@ void gateway_drain(struct gateway *gateway)
     }
   }
   cen_http_server_drain(gateway->http);
+}
+
+void gateway_notify(const char *state)
+{
+  (void)gateway_systemd_notify(state);
+}
+
+void gateway_notify_reloading(void)
+{
+  (void)gateway_systemd_reloading();
+}
+
+int64_t gateway_watchdog_ms(void)
+{
+  return gateway_systemd_watchdog_ms();
 }
 
 bool gateway_wait(struct gateway *gateway, int64_t timeout_ms)

@@ -70,6 +70,7 @@ struct gateway_loop {
   struct event_base *base;
   unsigned index;
   struct event *tick;
+  _Atomic int64_t ticked_ns; /* when the loop last went round; any thread may look */
   void *part[GATEWAY_PARTS]; /* what a part keeps for each loop */
 };
 
@@ -140,6 +141,8 @@ static inline struct gateway_loop *gateway_loop_of(const struct cen_http_request
 struct gateway_event {
   const char *event; /* "login_failed", "settings_reloaded", … : docs/gateway.md lists them */
   const char *database, *user, *peer, *reason, *operation;
+  uint64_t connection; /* its number in its pool; 0: none */
+  int64_t unix_ms;     /* 0: now */
 };
 void gateway_audit_write(struct gateway *gateway, const struct gateway_event *event);
 /* For cenote_options.audit of the managers; the context is the gateway. */
@@ -161,6 +164,12 @@ cenote_status gateway_reload(struct gateway *gateway, cenote_error *error);
 void gateway_announce(struct gateway *gateway);
 /* The same, and nothing new is taken; what runs may finish. */
 void gateway_drain(struct gateway *gateway);
+/* Has every loop gone round lately? Any thread. */
+bool gateway_alive(const struct gateway *gateway);
+/* What systemd is told and asks: see systemd.h. */
+void gateway_notify(const char *state);
+void gateway_notify_reloading(void);
+int64_t gateway_watchdog_ms(void);
 bool gateway_wait(struct gateway *gateway, int64_t timeout_ms); /* false: some still run */
 void gateway_free(struct gateway *gateway);                     /* whoever still runs is cut off */
 

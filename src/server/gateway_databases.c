@@ -96,6 +96,27 @@ cenote_status gateway_open(struct gateway *gateway, const char *group, const cha
   return cenote_open(url, options, manager, error);
 }
 
+void gateway_budget_resize(struct gateway *gateway)
+{
+  (void)gateway;
+}
+
+bool gateway_databases_same(const struct gateway *gateway, const struct cen_settings *fresh)
+{
+  /* read into a gateway of their own, and compared */
+  struct gateway other = {.house = gateway->house, .log = gateway->log};
+  other.settings.url = fresh->url;
+  other.settings.url_from = fresh->url_from;
+  bool same = gateway_databases_load(&other, NULL) == CENOTE_OK &&
+              other.database_count == gateway->database_count;
+  for (size_t i = 0; same && i < other.database_count; i++) {
+    same = strcmp(other.databases[i].name, gateway->databases[i].name) == 0 &&
+           strcmp(other.databases[i].url, gateway->databases[i].url) == 0;
+  }
+  gateway_databases_free(&other);
+  return same;
+}
+
 static cenote_status database_open(struct gateway *gateway, struct gateway_database *database,
                                    cenote_error *error)
 {

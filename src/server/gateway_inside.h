@@ -20,8 +20,19 @@ struct gateway_house {
   struct gateway_keys *keys;
 };
 
+/* gateway.c: as the command line, the environment and the INI file have them now. Without a word
+ * about a profile it is "server". */
+cenote_status gateway_settings_load(const struct gateway *gateway, struct cen_settings *settings,
+                                    cenote_error *error);
+/* Most connections of one pool. */
+int64_t gateway_pool_maximum(const struct gateway *gateway);
+
 /* gateway_databases.c: fills gateway->databases from the URL or the INI file. */
 cenote_status gateway_databases_load(struct gateway *gateway, cenote_error *error);
+/* Are there the same databases in what was read anew? */
+bool gateway_databases_same(const struct gateway *gateway, const struct cen_settings *fresh);
+/* max_connections has moved. */
+void gateway_budget_resize(struct gateway *gateway);
 /* The managers of SQLite databases. */
 cenote_status gateway_databases_open(struct gateway *gateway, cenote_error *error);
 /* Cancels what runs and lets nobody in; then the managers are closed. */
@@ -29,7 +40,7 @@ void gateway_databases_stop(struct gateway *gateway);
 void gateway_databases_free(struct gateway *gateway);
 
 /* gateway_keys.c: who may come in. The tokens and the key for JSON Web Tokens, as the settings name
- * them; loading again replaces all of them, or nothing. */
+ * them; to be loaded once, before anybody asks. */
 struct gateway_keys;
 struct gateway_keys *gateway_keys_new(void);
 void gateway_keys_free(struct gateway_keys *keys);
@@ -37,6 +48,8 @@ cenote_status gateway_keys_load(struct gateway_keys *keys, const struct cen_sett
                                 const struct cen_log *log, cenote_error *error);
 /* Is one asked for? */
 bool gateway_keys_guard(struct gateway_keys *keys, enum cen_http_scope scope);
+/* Each gets the other's. */
+void gateway_keys_swap(struct gateway_keys *keys, struct gateway_keys *fresh);
 /* Any thread. */
 enum cen_http_grant gateway_keys_grant(struct gateway_keys *keys, enum cen_http_scope scope,
                                        const char *bearer);
@@ -75,6 +88,8 @@ void gateway_pools_free(struct gateway_pools *pools);
 cenote_status gateway_audit_new(const char *where, const struct cen_log *log,
                                 struct gateway_audit **audit, cenote_error *error);
 cenote_status gateway_audit_reopen(struct gateway_audit *audit, cenote_error *error);
-void gateway_audit_free(struct gateway_audit *audit);
+void gateway_audit_free(struct gateway_audit *audit); /* waits a second for what is queued */
+/* Any thread; NULL is fine. */
+void gateway_audit_put(struct gateway_audit *audit, const struct gateway_event *event);
 
 #endif

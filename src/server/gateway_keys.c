@@ -215,14 +215,20 @@ cenote_status gateway_keys_load(struct gateway_keys *keys, const struct cen_sett
     status = jwt_load(settings, &fresh.jwt, error);
   }
   if (status == CENOTE_OK) {
-    (void)pthread_rwlock_wrlock(&keys->lock);
-    const struct keys old = keys->now;
     keys->now = fresh;
-    (void)pthread_rwlock_unlock(&keys->lock);
-    fresh = old;
+  } else {
+    keys_drop(&fresh);
   }
-  keys_drop(&fresh);
   return status;
+}
+
+void gateway_keys_swap(struct gateway_keys *keys, struct gateway_keys *fresh)
+{
+  (void)pthread_rwlock_wrlock(&keys->lock);
+  const struct keys old = keys->now;
+  keys->now = fresh->now;
+  (void)pthread_rwlock_unlock(&keys->lock);
+  fresh->now = old;
 }
 
 /* ------------------------------------------------------------------------ asking */

@@ -1,14 +1,18 @@
 /* gateway_loop.c - a loop's beginning, its second and its end, handed on to the parts. */
+#include "net/clock.h"
 #include "server/gateway_inside.h"
 
 #include <event2/event.h>
 #include <stdlib.h>
+
+enum { STUCK_MS = 10000 }; /* a loop that has not ticked for so long has no second to spare */
 
 static void tick(evutil_socket_t fd, short what, void *context)
 {
   struct gateway_loop *loop = context;
   (void)fd;
   (void)what;
+  atomic_store_explicit(&loop->ticked_ns, cen_now_coarse_ns(), memory_order_relaxed);
   for (unsigned i = 0; i < GATEWAY_PARTS; i++) {
     if (gateway_parts[i]->loop_tick != NULL) {
       gateway_parts[i]->loop_tick(loop);
@@ -25,6 +29,18 @@ static void parts_end(struct gateway_loop *loop, unsigned count)
       gateway_parts[count]->loop_ended(loop);
     }
   }
+}
+
+bool gateway_alive(const struct gateway *gateway)
+{
+  const int64_t now = cen_now_coarse_ns();
+  for (unsigned i = 0; i < gateway->loop_count; i++) {
+    const int64_t ticked = atomic_load_explicit(&gateway->loops[i].ticked_ns, memory_order_relaxed);
+    if (ticked != 0 && now - ticked > STUCK_MS * CEN_NS_PER_MS) {
+      return false;
+    }
+  }
+  return true;
 }
 
 bool gateway_loop_started(struct cen_http_loop *http, void *context)

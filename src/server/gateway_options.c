@@ -1,5 +1,5 @@
 /* gateway_options.c - the options of a manager of the gateway: its settings, its log, its audit. */
-#include "server/gateway.h"
+#include "server/gateway_inside.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -45,10 +45,10 @@ struct gateway_options *gateway_options_new(struct gateway *gateway, const cenot
     return NULL;
   }
   size_t count = settings_hand_down(gateway, made->settings);
-  const int64_t per_pool = cen_setting(&gateway->settings, CEN_SET_POOL_CONNECTIONS);
+  const int64_t per_pool = gateway_pool_maximum(gateway);
   const int64_t most = cen_setting(&gateway->settings, CEN_SET_MAX_CONNECTIONS);
   const int64_t least = cen_setting(&gateway->settings, CEN_SET_MIN_CONNECTIONS);
-  if (per_pool > 0 && per_pool < most) {
+  if (per_pool < most) {
     (void)snprintf(made->most, sizeof made->most, "%" PRId64, per_pool);
     (void)snprintf(made->least, sizeof made->least, "%" PRId64,
                    least < per_pool ? least : per_pool);

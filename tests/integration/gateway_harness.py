@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 
-from cli_harness import CENOTE, PATIENCE, SANITIZED, Folder, Skip, environment, main, ok, run, same, true  # noqa: F401
+from cli_harness import CENOTE, PATIENCE, SANITIZED, SOURCE, Folder, Skip, environment, main, ok, run, same, true  # noqa: F401
 
 COMPLAINTS = re.compile(r"(ERROR|WARNING): (Address|Leak|Thread|Undefined)\w*Sanitizer|runtime error:")
 
