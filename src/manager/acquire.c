@@ -130,6 +130,10 @@ static void describe(struct cenote_manager *manager, const struct pool_picture *
     cen_error_details(error, "last connect failed %" PRId64 " ms ago: %s\n",
                       (now - picture->failure.at_ns) / CEN_NS_PER_MS, picture->failure.message);
   }
+  if (picture->quota < picture->maximum) {
+    cen_error_details(error, "at most %u now: other pools share a maximum with this one\n",
+                      picture->quota);
+  }
   describe_openings(manager, now, error);
   describe_holders(manager, now, error);
 }

@@ -5,6 +5,7 @@
  */
 #include "manager/manager.h"
 
+#include "manager/budget_member.h"
 #include "manager/pressure.h"
 #include "manager/simple.h"
 
@@ -101,6 +102,7 @@ static void work(struct cenote_manager *manager)
   int64_t next = pool_tick(&manager->pool, now, &wakes);
   manager_wake(manager, &wakes);
   const int64_t probe = breaking_turn(manager, now);
+  const int64_t budget = budget_turn(manager, now);
   perform_actions(manager);
   const int64_t asked = async_turn(manager, cen_now_ns());
   const int64_t shared = simple_turn(manager, cen_now_ns());
@@ -110,6 +112,7 @@ static void work(struct cenote_manager *manager)
   next = probe < next ? probe : next;
   next = asked < next ? asked : next;
   next = shared < next ? shared : next;
+  next = budget < next ? budget : next;
   if (cen_timer_set(manager->loop, &manager->tick, next) != CENOTE_OK) {
     housekeeper_kick(manager); /* no memory for a timer: come back at once rather than never */
   }
@@ -189,6 +192,7 @@ void housekeeper_stop(struct cenote_manager *manager)
     pthread_join(manager->thread, NULL);
     manager->has_thread = false;
   }
+  budget_leave(manager);
   async_finish(manager);
   while (atomic_load_explicit(&manager->visitors, memory_order_acquire) > 0) {
     nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL); /* they are on their way out */

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "driver/registry.h"
+#include "manager/budget_member.h"
 #include "manager/pressure.h"
 #include "manager/simple.h"
 #include "manager/query.h"
@@ -91,6 +92,7 @@ static void free_parts(struct cenote_manager *manager)
   if (manager->driver != NULL && manager->driver->shared_free != NULL && manager->shared != NULL) {
     manager->driver->shared_free(manager->shared);
   }
+  budget_free(manager);
   observer_free(manager);
   simple_free(manager);
   query_free(manager);
@@ -113,7 +115,8 @@ static int64_t heartbeat(const struct cenote_manager *manager)
   return lease < least ? least : lease > most ? most : lease;
 }
 
-static cenote_status assemble(struct cenote_manager *manager, const char *url, cenote_error *error)
+static cenote_status assemble(struct cenote_manager *manager, const char *url,
+                              const struct cen_budget_ask *ask, cenote_error *error)
 {
   const cenote_options *options = &manager->options;
   cenote_status status = make_locks(manager);
@@ -145,6 +148,9 @@ static cenote_status assemble(struct cenote_manager *manager, const char *url, c
   if (status == CENOTE_OK) {
     status = pool_init(&manager->pool, &limits, (uint64_t)now ^ manager->id, now);
   }
+  if (status == CENOTE_OK && ask != NULL) {
+    status = budget_join(manager, ask);
+  }
   if (status == CENOTE_OK) {
     status = run_new(manager);
   }
@@ -166,8 +172,9 @@ static cenote_status assemble(struct cenote_manager *manager, const char *url, c
   return housekeeper_start(manager, error);
 }
 
-cenote_status cenote_open(const char *url, const cenote_options *options, cenote_manager **manager,
-                          cenote_error *error)
+cenote_status manager_open(const char *url, const cenote_options *options,
+                           const struct cen_budget_ask *ask, cenote_manager **manager,
+                           cenote_error *error)
 {
   if (manager == NULL) {
     return cenote_error_set(error, CENOTE_INVALID, "manager: NULL, must point to a variable");
@@ -191,7 +198,7 @@ cenote_status cenote_open(const char *url, const cenote_options *options, cenote
                         POOL_GATE_SHUT | (fresh->options.hook != NULL ? POOL_GATE_HOOKED : 0u) |
                             (fresh->external ? POOL_GATE_LOOP : 0u),
                         memory_order_relaxed);
-  status = assemble(fresh, url, error);
+  status = assemble(fresh, url, ask, error);
   if (status != CENOTE_OK) {
     if (fresh->loop != NULL) {
       housekeeper_stop(fresh);
@@ -206,6 +213,12 @@ cenote_status cenote_open(const char *url, const cenote_options *options, cenote
                 fresh->url, fresh->driver->name);
   *manager = fresh;
   return CENOTE_OK;
+}
+
+cenote_status cenote_open(const char *url, const cenote_options *options, cenote_manager **manager,
+                          cenote_error *error)
+{
+  return manager_open(url, options, NULL, manager, error);
 }
 
 /* ------------------------------------------------------------------ while it is open */
@@ -438,6 +451,7 @@ void cenote_close(cenote_manager *manager)
     (void)status;
   }
   if (inside || !is_finished(manager)) {
+    budget_leave(manager);
     /* Somebody is inside a connection, or our caller inside the loop, and does not come out: better
      * to leak than to free it. */
     cen_log_write(&manager->log, CENOTE_LOG_ERROR, "closed inside %s: its memory is abandoned",

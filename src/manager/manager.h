@@ -119,7 +119,8 @@ struct cenote_manager {
   _Atomic bool told_begin;     /* transact_steps.c: the warning was given */
   struct cen_paths *paths;     /* what each path did, paths.c */
 
-  struct simple *simple; /* the shared connections, simple_loop.c; NULL: there are none */
+  struct budget_seat *seat; /* budget.c; NULL: a member of none */
+  struct simple *simple;    /* the shared connections, simple_loop.c; NULL: there are none */
 
   /* breaking.c: of the endpoint, and of the login at it */
   struct cen_breaker breaker, login_breaker;

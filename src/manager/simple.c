@@ -1,4 +1,5 @@
 /* simple.c - the simple path's doors: a statement of a caller that blocks, of one that does not. */
+#include "manager/budget_member.h"
 #include "manager/simple_inside.h"
 
 #include "base/error.h"
@@ -61,6 +62,7 @@ cenote_status simple_query(struct cenote_manager *manager, const struct simple_r
   pipeline_submit(&simple->set, &call.core, true, now_ns, &todo, &wakes);
   (void)simple_drive(simple, &call.core.hand, &todo, &wakes, now_ns);
   status = simple_end(simple, &call, result, outcome, error);
+  simple_note_rest(manager);
   manager_unvisit(manager);
   return status;
 }
@@ -106,6 +108,21 @@ bool simple_yield(struct cenote_manager *manager)
   const bool any = pipeline_yield(&simple->set, &wakes);
   simple_wake(simple, &wakes, false);
   return any;
+}
+
+uint32_t simple_resting(struct cenote_manager *manager)
+{
+  struct simple *simple = manager->simple;
+  return simple == NULL || atomic_load_explicit(&simple->open, memory_order_relaxed) == 0
+             ? 0
+             : pipeline_resting(&simple->set);
+}
+
+void simple_note_rest(struct cenote_manager *manager)
+{
+  if (budget_is_pressed(manager) && simple_resting(manager) > 0) {
+    housekeeper_kick(manager);
+  }
 }
 
 void simple_drain(struct cenote_manager *manager)

@@ -68,6 +68,8 @@ int64_t simple_turn(struct cenote_manager *manager, int64_t now_ns);
 /* Somebody waits for a connection of his own: shared ones that are idle come back now, busy ones
  * when they have answered. Any thread, cheap when there is nothing to give. true: one comes. */
 bool simple_yield(struct cenote_manager *manager);
+/* How many shared connections have nothing to do. */
+uint32_t simple_resting(struct cenote_manager *manager);
 /* Is this lease one of ours, and nobody's else? */
 bool simple_holds(const struct cenote_manager *manager, uint32_t slot, uint64_t generation);
 /* A shutdown begins: what was not sent is refused, what runs may finish. */

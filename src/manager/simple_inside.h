@@ -121,6 +121,11 @@ void line_report(struct line *line, struct pipeline_did *did);
 void simple_watch(struct simple *simple, struct line *line, const struct pipeline_wants *wants);
 void simple_forget(struct line *line);
 
+/* ------------------------------------------------------------------- simple.c */
+
+/* Something may rest now that others wait for: the housekeeper is to look. */
+void simple_note_rest(struct cenote_manager *manager);
+
 /* ---------------------------------------------------------------- simple_end.c */
 
 /* How a settled call ended, for its caller. */

@@ -1,5 +1,6 @@
 /* simple_loop.c - the housekeeper's part of the simple path: it drives what no caller drives,
  * notices what time and the pool bring, and calls the asynchronous callers back. */
+#include "manager/budget_member.h"
 #include "manager/simple_inside.h"
 
 #include "base/error.h"
@@ -31,6 +32,7 @@ static void on_event(struct simple *simple, struct line *line, short revents, bo
   struct pipeline_did did = {
       .what = PIPELINE_POLLED, .pipeline = &line->core, .revents = revents, .more = more};
   arm(simple, turn(simple, &did, cen_now_ns()));
+  simple_note_rest(simple->manager);
 }
 
 static void on_ready(struct cen_watch *watch, short revents)
@@ -141,6 +143,8 @@ static void configure(struct simple *simple)
   struct pipeline_limits limits;
   limits.most = (uint32_t)(shared < most ? shared : most);
   limits.most = limits.most < PIPELINE_MOST ? limits.most : PIPELINE_MOST;
+  const int64_t quota = budget_quota(simple->manager);
+  limits.most = quota < 1 ? 1 : quota < limits.most ? (uint32_t)quota : limits.most;
   limits.depth = (uint32_t)cen_setting(settings, CEN_SET_SIMPLE_DEPTH);
   limits.queue = (uint32_t)cen_setting(settings, CEN_SET_MAX_WAITERS);
   limits.slow_ns = MS(SIMPLE_SLOW);

@@ -346,6 +346,10 @@ bool line_is_wanted(const struct line *line)
 void simple_look_around(struct simple *simple)
 {
   struct pool *pool = &simple->manager->pool;
+  /* So many have to go, whichever; those that rest were told already. */
+  uint32_t over = simple->manager->seat != NULL ? pool_excess(pool) : 0;
+  const uint32_t leaving = over > 0 ? pipeline_leaving(&simple->set) : 0;
+  over -= leaving < over ? leaving : over;
   for (struct line *line = atomic_load_explicit(&simple->lines, memory_order_acquire); line != NULL;
        line = line->next) {
     const uint64_t serial = atomic_load_explicit(&line->serial, memory_order_acquire);
@@ -362,7 +366,8 @@ void simple_look_around(struct simple *simple)
     }
     if (gone) {
       pipeline_condemn(&simple->set, &line->core, serial, &wakes);
-    } else if (line_is_wanted(line)) {
+    } else if (over > 0 || line_is_wanted(line)) {
+      over -= over > 0;
       pipeline_want(&simple->set, &line->core, serial, &wakes);
     }
     simple_wake(simple, &wakes, true);
