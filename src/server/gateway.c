@@ -144,7 +144,9 @@ static cenote_status gateway_init(struct gateway *gateway, cenote_error *error)
   cen_log_init(&gateway->log, house->log, house->log_context);
   cen_log_set_level(&gateway->log, gateway->settings.text[CEN_TEXT_LOG]);
   gateway->pools = gateway_pools_new();
-  if (gateway->pools == NULL) {
+  gateway->budget = cen_budget_new(cen_setting(&gateway->settings, CEN_SET_MAX_CONNECTIONS),
+                                   gateway_pool_maximum(gateway));
+  if (gateway->pools == NULL || gateway->budget == NULL) {
     return no_memory(error);
   }
   status = gateway_databases_load(gateway, error);
@@ -250,6 +252,9 @@ void gateway_free(struct gateway *gateway)
   gateway_databases_free(gateway);
   cen_http_server_free(gateway->http);
   gateway_pools_free(gateway->pools);
+  if (gateway->budget != NULL) {
+    cen_budget_free(gateway->budget);
+  }
   gateway_audit_free(gateway->audit);
   free(gateway->loops);
   cen_settings_deinit(&gateway->settings);

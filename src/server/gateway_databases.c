@@ -7,6 +7,7 @@
 #include "server/gateway_inside.h"
 
 #include <cenote/driver.h>
+#include <libpq-fe.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -26,6 +27,33 @@ static bool kind_of(const char *url, enum gateway_kind *kind)
   return starts(url, "postgres://") || starts(url, "postgresql://");
 }
 
+/* Nothing connects before somebody comes with a password, but what can be wrong with the URL alone
+ * is wrong now. libpq takes a port that is none until it connects. */
+static cenote_status postgres_check(const char *url, const char *where, const char *shown,
+                                    cenote_error *error)
+{
+  char *why = NULL;
+  cenote_status status = CENOTE_OK;
+  PQconninfoOption *options = PQconninfoParse(url, &why);
+  if (options == NULL) {
+    const char *line = why != NULL ? why : "out of memory";
+    /* it may quote the URL's secrets */
+    const bool names_a_parameter = strstr(line, "parameter") != NULL && strchr(url, '@') == NULL;
+    status = cenote_error_set(error, CENOTE_CONFIG, "%s%s is no URL that libpq can read%s%.*s",
+                              where, shown, names_a_parameter ? ": " : "",
+                              names_a_parameter ? (int)strcspn(line, "\n") : 0, line);
+  }
+  for (const PQconninfoOption *at = options; at != NULL && at->keyword != NULL; at++) {
+    if (at->val != NULL && strcmp(at->keyword, "port") == 0 &&
+        strspn(at->val, "0123456789,") < strlen(at->val)) {
+      status = cenote_error_set(error, CENOTE_CONFIG, "%s%s: the port is no number", where, shown);
+    }
+  }
+  PQconninfoFree(options);
+  PQfreemem(why);
+  return status;
+}
+
 static cenote_status database_add(struct gateway *gateway, const char *name, const char *url,
                                   const char *where, cenote_error *error)
 {
@@ -36,6 +64,17 @@ static cenote_status database_add(struct gateway *gateway, const char *name, con
     return cenote_error_set(error, CENOTE_CONFIG,
                             "%sthe gateway serves sqlite:, file:, postgres:// and postgresql:// "
                             "databases, not %s",
+                            where, shown);
+  }
+  if (kind == GATEWAY_POSTGRES) {
+    const cenote_status status = postgres_check(url, where, shown, error);
+    if (status != CENOTE_OK) {
+      return status;
+    }
+  } else if (strcmp(strchr(url, ':'), ":") == 0) {
+    return cenote_error_set(error, CENOTE_CONFIG,
+                            "%s%s names no file: wanted is sqlite:PATH, or sqlite::memory: for one "
+                            "that is gone afterwards",
                             where, shown);
   }
   struct gateway_database *grown =
@@ -91,14 +130,13 @@ cenote_status gateway_open(struct gateway *gateway, const char *group, const cha
                            const cenote_options *options, cenote_manager **manager,
                            cenote_error *error)
 {
-  (void)gateway;
-  (void)group;
-  return cenote_open(url, options, manager, error);
+  return cen_budget_open(gateway->budget, group, url, options, manager, error);
 }
 
 void gateway_budget_resize(struct gateway *gateway)
 {
-  (void)gateway;
+  cen_budget_resize(gateway->budget, cen_setting(&gateway->settings, CEN_SET_MAX_CONNECTIONS),
+                    gateway_pool_maximum(gateway));
 }
 
 bool gateway_databases_same(const struct gateway *gateway, const struct cen_settings *fresh)
@@ -120,7 +158,9 @@ bool gateway_databases_same(const struct gateway *gateway, const struct cen_sett
 static cenote_status database_open(struct gateway *gateway, struct gateway_database *database,
                                    cenote_error *error)
 {
-  struct gateway_options *options = gateway_options_new(gateway, NULL);
+  /* strangers send the SQL: it stays inside its file */
+  static const cenote_setting confined[] = {{"sqlite_confined", "true"}, {NULL, NULL}};
+  struct gateway_options *options = gateway_options_new(gateway, confined);
   if (options == NULL) {
     return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory");
   }

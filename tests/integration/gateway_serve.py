@@ -408,7 +408,7 @@ def a_second_signal_ends_it_at_once():
 def the_audit_tells_of_connections_and_of_the_end():
     with Folder() as folder:
         log = f"{folder}/audit"
-        with Gateway("--audit-log", log, "--set", "lease_timeout_ms=300", "--set", "stream_timeout_ms=60000") as gateway:
+        with Gateway("--audit-log", log, "--set", "stream_timeout_ms=300") as gateway:
             opened = gateway.ask("POST", "/v2/pipeline", {"requests": [{"type": "execute", "stmt": {"sql": "BEGIN"}}]},
                                  {"Cenote-Operation-Id": "left-open"})
             same(opened.status, 200)
