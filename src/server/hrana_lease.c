@@ -149,27 +149,35 @@ static void make_room(struct hrana_exchange *x)
   }
 }
 
+/* The one it rested with. false: it was taken back a moment ago. */
+static bool lease_resume(struct hrana_exchange *x)
+{
+  const int64_t ms = setting(x->hrana, CEN_SET_LEASE_TIMEOUT);
+  x->stage = HRANA_WORKS; /* nobody else knows the exchange yet */
+  x->lease = x->stream->lease;
+  if (deadline_move(x->hrana, x->lease, ms, NULL) == CENOTE_OK) {
+    work(x);
+    return true;
+  }
+  hrana_lease_release(x->stream);
+  return false;
+}
+
 void hrana_lease_start(struct hrana_exchange *x)
 {
   struct hrana_stream *stream = x->stream;
-  if (stream->lease.generation != 0) {
-    const int64_t ms = setting(x->hrana, CEN_SET_LEASE_TIMEOUT);
-    x->stage = HRANA_WORKS; /* nobody else knows the exchange yet */
-    x->lease = stream->lease;
-    if (deadline_move(x->hrana, stream->lease, ms, &x->error) != CENOTE_OK) {
-      /* taken back a moment ago: it has rested too long */
-      hrana_lease_release(stream);
-      hrana_streams_expire(x->hrana->streams, stream, cen_now_ns());
-      x->stream = NULL;
-      hrana_refuse(x, CENOTE_LEASE_EXPIRED, "");
-      return;
-    }
-    work(x);
+  if (stream->lease.generation != 0 && lease_resume(x)) {
+    return;
+  }
+  if (stream->keeps) { /* and what it kept is gone */
+    hrana_streams_expire(x->hrana->streams, stream, cen_now_ns());
+    x->stream = NULL;
+    hrana_refuse(x, CENOTE_LEASE_EXPIRED, "");
     return;
   }
   make_room(x);
   x->stage = HRANA_ASKS;
-  stream->dirty = stream->keeps = stream->transaction_read_only = false; /* another session */
+  stream->dirty = stream->transaction_read_only = false; /* another session */
   const cenote_status status = cenote_acquire_async(x->database->manager, x->operation, -1,
                                                     on_lease, x, &x->ticket, &x->error);
   if (status != CENOTE_OK) {
