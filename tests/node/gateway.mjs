@@ -5,7 +5,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { after } from 'node:test';
 
 const command = process.env.CENOTE;
 if (!command) {
@@ -54,6 +53,14 @@ export class Gateway {
     return this.child.exitCode ?? this.child.signalCode;
   }
 
+  /** At the end of a file's tests: it must end well. */
+  async finish() {
+    const status = await this.stop();
+    if (status !== 0) {
+      throw new Error(`the gateway ended with ${status}:\n${this.said}`);
+    }
+  }
+
   async status(token) {
     const answer = await fetch(`${this.url}/api/admin/connection-pool-status`,
       { headers: token ? { authorization: `Bearer ${token}` } : {} });
@@ -64,18 +71,6 @@ export class Gateway {
   async leases() {
     return (await this.status()).connectionPool.statistics.activeLeases;
   }
-}
-
-/** For a whole file: stopped after its tests, and must have ended well. */
-export async function gatewayForFile(args, env) {
-  const gateway = await Gateway.start(args, env);
-  after(async () => {
-    const status = await gateway.stop();
-    if (status !== 0) {
-      throw new Error(`the gateway ended with ${status}:\n${gateway.said}`);
-    }
-  });
-  return gateway;
 }
 
 /** Asks again until it holds; for what happens on the other side a moment later. */

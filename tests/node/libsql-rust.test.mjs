@@ -1,15 +1,17 @@
 // libsql (a Rust core under Node, Hrana 3) against the gateway.
 import assert from 'node:assert/strict';
-import { before, beforeEach, test } from 'node:test';
+import { after, before, beforeEach, test } from 'node:test';
 import Database from 'libsql/promise';
-import { gatewayForFile, until } from './gateway.mjs';
+import { Gateway, until } from './gateway.mjs';
 
 let gateway, db;
 
 before(async () => {
-  gateway = await gatewayForFile(['--url', 'sqlite:rust.db', '--set', 'max_connections=4', '--set', 'acquire_timeout_ms=20s']);
+  gateway = await Gateway.start(['--url', 'sqlite:rust.db', '--set', 'max_connections=4', '--set', 'acquire_timeout_ms=20s']);
   db = new Database(gateway.url, { authToken: '' });
 });
+
+after(() => gateway?.finish());
 
 beforeEach(async () => {
   await db.exec('DROP TABLE IF EXISTS t; CREATE TABLE t (id INTEGER PRIMARY KEY, a, b TEXT);');

@@ -1,18 +1,20 @@
 // @libsql/client (Hrana 2 over HTTP) against the gateway's SQLite database.
 import assert from 'node:assert/strict';
-import { before, beforeEach, test } from 'node:test';
+import { after, before, beforeEach, test } from 'node:test';
 import { createClient } from '@libsql/client';
-import { gatewayForFile, until } from './gateway.mjs';
+import { Gateway, until } from './gateway.mjs';
 
 let gateway, client;
 
 const connect = (more = {}) => createClient({ url: gateway.url, ...more });
 
 before(async () => {
-  gateway = await gatewayForFile(['--url', 'sqlite:clients.db', '--set', 'max_connections=4',
+  gateway = await Gateway.start(['--url', 'sqlite:clients.db', '--set', 'max_connections=4',
     '--set', 'acquire_timeout_ms=20s', '--set', 'stream_timeout_ms=1500']);
   client = connect();
 });
+
+after(() => gateway?.finish());
 
 beforeEach(async () => {
   await client.batch(['DROP TABLE IF EXISTS t', 'CREATE TABLE t (id INTEGER PRIMARY KEY, a, b TEXT)'], 'write');
@@ -43,9 +45,9 @@ test('writes count rows and tell the row id', async () => {
 
 test('values of every kind survive the way there and back', async () => {
   const bytes = new Uint8Array([0, 1, 255, 7]);
-  const result = await client.execute({ sql: 'SELECT ?, ?, ?, ?, ?, ?, ?, ?',
-    args: ['é\u{1F600}', 42, -1.5, 9007199254740993n, true, null, bytes, ''] });
-  const [text, whole, real, big, yes, none, blob, empty] = rows(result)[0];
+  const result = await client.execute({ sql: 'SELECT ?, ?, ?, ?, ?, ?, ?',
+    args: ['é\u{1F600}', 42, -1.5, true, null, bytes, ''] });
+  const [text, whole, real, yes, none, blob, empty] = rows(result)[0];
   assert.equal(text, 'é\u{1F600}');
   assert.equal(whole, 42);
   assert.equal(real, -1.5);
@@ -53,7 +55,6 @@ test('values of every kind survive the way there and back', async () => {
   assert.equal(none, null);
   assert.deepEqual(new Uint8Array(blob), bytes);
   assert.equal(empty, '');
-  assert.ok(typeof big === 'number' || typeof big === 'bigint');
 });
 
 test('64-bit integers with intMode bigint, and a RangeError without', async () => {
@@ -190,8 +191,10 @@ test('two writers take turns', async () => {
 test('an open transaction is a lease with a deadline; left alone it expires and is rolled back', async () => {
   const tx = await client.transaction('write');
   await tx.execute('INSERT INTO t (a) VALUES (1)');
-  const leases = await gateway.leases();
-  assert.equal(leases.length, 1);
+  const leases = await until(async () => {
+    const now = await gateway.leases();
+    return now.length === 1 && now;
+  }, 'the transaction is a lease');
   assert.match(leases[0].operationId, /hrana/);
   assert.ok(leases[0].remainingMs <= 1500);
   await until(async () => (await gateway.leases()).length === 0, 'the stream expired');
@@ -231,14 +234,13 @@ test('other files of the machine are out of reach', async () => {
 });
 
 test('a token is asked for where one is set', async () => {
-  const { Gateway } = await import('./gateway.mjs');
   const token = 'a-token-that-is-long-enough';
   const guarded = await Gateway.start(['--url', 'sqlite::memory:'], { CENOTE_SQL_TOKEN: token });
   try {
     const ok = createClient({ url: guarded.url, authToken: token });
     assert.deepEqual(rows(await ok.execute('SELECT 1')), [[1]]);
     for (const authToken of [undefined, 'wrong-token-wrong-token']) {
-      await assert.rejects(createClient({ url: guarded.url, authToken }).execute('SELECT 1'), (e) => e.code === 'SERVER_ERROR' && /401/.test(e.message + e.cause?.status));
+      await assert.rejects(createClient({ url: guarded.url, authToken }).execute('SELECT 1'), (e) => e.code === 'SERVER_ERROR' && /401/.test(e.message));
     }
     assert.ok(!guarded.said.includes(token));
   } finally {

@@ -1,16 +1,18 @@
 // @tursodatabase/serverless (Hrana 3 over HTTP: cursors, describe, get_autocommit) against the gateway.
 import assert from 'node:assert/strict';
-import { before, beforeEach, test } from 'node:test';
+import { after, before, beforeEach, test } from 'node:test';
 import { connect } from '@tursodatabase/serverless';
 import { createClient } from '@tursodatabase/serverless/compat';
-import { gatewayForFile, until } from './gateway.mjs';
+import { Gateway, until } from './gateway.mjs';
 
 let gateway, db;
 
 before(async () => {
-  gateway = await gatewayForFile(['--url', 'sqlite:turso.db', '--set', 'max_connections=4', '--set', 'acquire_timeout_ms=20s']);
+  gateway = await Gateway.start(['--url', 'sqlite:turso.db', '--set', 'max_connections=4', '--set', 'acquire_timeout_ms=20s']);
   db = connect({ url: gateway.url });
 });
+
+after(() => gateway?.finish());
 
 beforeEach(async () => {
   await db.exec('DROP TABLE IF EXISTS t; CREATE TABLE t (id INTEGER PRIMARY KEY, a, b TEXT)');
@@ -50,9 +52,9 @@ test('results above the ceiling of an answer are streamed', async () => {
   assert.equal(count, 30);
 });
 
-test('batch is atomic', async () => {
-  await db.batch(['INSERT INTO t (a) VALUES (1)', 'INSERT INTO t (a) VALUES (2)']);
-  await assert.rejects(db.batch(['INSERT INTO t (a) VALUES (3)', 'INSERT INTO nope VALUES (1)']), /no such table/);
+test('batch with a mode is atomic', async () => {
+  await db.batch(['INSERT INTO t (a) VALUES (1)', 'INSERT INTO t (a) VALUES (2)'], 'immediate');
+  await assert.rejects(db.batch(['INSERT INTO t (a) VALUES (3)', 'INSERT INTO nope VALUES (1)'], 'immediate'), /no such table/);
   assert.equal((await (await db.prepare('SELECT count(*) AS n FROM t')).get()).n, 2);
 });
 
@@ -76,9 +78,11 @@ test('errors of SQL are errors, and the connection works on', async () => {
 });
 
 test('close gives everything back', async () => {
+  await db.close(); // its stream is a lease too
+  db = connect({ url: gateway.url });
   const other = connect({ url: gateway.url });
   await other.exec('BEGIN IMMEDIATE; INSERT INTO t (a) VALUES (1)');
-  assert.equal((await gateway.leases()).length >= 1, true);
+  await until(async () => (await gateway.leases()).length === 1, 'the stream is a lease');
   await other.close();
   await until(async () => (await gateway.leases()).length === 0, 'no lease is left');
   assert.equal((await (await db.prepare('SELECT count(*) AS n FROM t')).get()).n, 0);
