@@ -265,6 +265,15 @@ static void pipeline_round(struct rig_pipe *pipes, struct rig_flight (*flights)[
   }
 }
 
+static cenote_connection *connect_again(struct pg_rig *pg, cenote_error *error)
+{
+  cenote_connection *c = rig_connect(&pg->rig, error);
+  if (!c) {
+    fail_msg("%s: %s; %s", error->sqlstate, error->message, error->details);
+  }
+  return c;
+}
+
 static void behind_pgbouncer(bool told)
 {
   int started = pg_fixture_ctl(&server, "bouncer-start",
@@ -281,8 +290,7 @@ static void behind_pgbouncer(bool told)
   cenote_error error = CENOTE_ERROR_INIT;
   assert_int_equal(pg_rig_open(&pg, var("PGBOUNCER_URL"), &error), CENOTE_OK);
   for (int k = 0; k < CLIENTS; k++) {
-    c[k] = rig_connect(&pg.rig, &error);
-    assert_non_null(c[k]);
+    c[k] = connect_again(&pg, &error);
     assert_int_equal(rig_pipe_begin(&pipes[k], &pg.rig, c[k], false, &error), CENOTE_OK);
   }
   for (int round = 0; round < 100; round++) {
@@ -291,8 +299,7 @@ static void behind_pgbouncer(bool told)
   for (int k = 0; k < CLIENTS; k++) {
     rig_pipe_end(&pipes[k]);
     rig_disconnect(&pg.rig, c[k]); /* those whose statements vanished are broken */
-    c[k] = rig_connect(&pg.rig, &error);
-    assert_non_null(c[k]);
+    c[k] = connect_again(&pg, &error);
   }
   /* read-only would be read-only for everybody */
   cenote_status status = rig_pipe_begin(&pipes[0], &pg.rig, c[0], true, &error);
