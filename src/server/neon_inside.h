@@ -62,7 +62,8 @@ struct neon_pool {
   struct neon_pool *next; /* of its bucket, or of those that are to be closed */
   struct neon_loop *loop;
   uint64_t hash;
-  bool listed; /* it serves: it is in a bucket and in the gateway's directory */
+  bool listed;     /* it serves: it is in a bucket and in the gateway's directory */
+  bool has_served; /* it was listed once */
   struct neon_choice choice;
   cenote_manager *manager;
   struct gateway_drive *drive;

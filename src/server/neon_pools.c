@@ -195,11 +195,13 @@ static struct neon_pool *pool_alloc(struct neon_loop *loop, const struct neon_ch
   return pool;
 }
 
-/* A refused login is written by us, with the client's address. */
+/* A refused login is written by us, with the client's address; what only tried it was no pool. */
 static void on_audit(void *context, const cenote_audit_event *event)
 {
-  if (event->kind != CENOTE_AUDIT_LOGIN_FAILED) {
-    gateway_audit_manager(context, event);
+  const struct neon_pool *pool = context;
+  if (event->kind != CENOTE_AUDIT_LOGIN_FAILED &&
+      (event->kind != CENOTE_AUDIT_SHUTDOWN || pool->has_served)) {
+    gateway_audit_manager(pool->loop->neon->gateway, event);
   }
 }
 
@@ -231,6 +233,7 @@ static cenote_status manager_open(struct neon_pool *pool, const char *url, cenot
   edit->password = on_password;
   edit->password_context = pool;
   edit->audit = on_audit;
+  edit->audit_context = pool;
   struct cen_buf group;
   cen_buf_init(&group, 4 * CEN_MAX_URL);
   cen_buf_format(&group, "%zu/%zu/%s/%s", pool->choice.target, strlen(pool->database),
@@ -293,7 +296,7 @@ static cenote_status pool_list(struct neon_pool *pool, cenote_error *error)
   struct neon_pool **bucket = &loop->buckets[pool->hash % NEON_BUCKETS];
   pool->next = *bucket;
   *bucket = pool;
-  pool->listed = true;
+  pool->listed = pool->has_served = true;
   cen_list_remove(&pool->link);
   cen_list_push_back(&loop->idle, &pool->link);
   return CENOTE_OK;
