@@ -516,10 +516,9 @@ def the_units_are_well_formed():
     if not shutil.which("systemd-analyze"):
         raise Skip("no systemd-analyze here")
     with Folder() as folder:
-        for name in ("cenote.service", "cenote.socket"):
-            with open(os.path.join(SOURCE, "packaging", "systemd", name), encoding="utf-8") as file:
-                text = file.read().replace("/usr/bin/cenote", "/bin/true").replace("@bindir@/cenote", "/bin/true")
-            file_write(f"{folder}/{name}", text, 0o644)
+        for name, source in (("cenote.service", "cenote.service.in"), ("cenote.socket", "cenote.socket")):
+            with open(os.path.join(SOURCE, "packaging", "systemd", source), encoding="utf-8") as file:
+                file_write(f"{folder}/{name}", file.read().replace("@bindir@/cenote", "/bin/true"), 0o644)
         done = subprocess.run(["systemd-analyze", "verify", "--man=no", f"{folder}/cenote.service", f"{folder}/cenote.socket"],
                               capture_output=True, text=True, timeout=PATIENCE, check=False)
         lines = [line for line in done.stderr.splitlines() if "cenote" in line]
