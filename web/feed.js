@@ -11,7 +11,7 @@ import { readEvents } from './events.js';
 const STATUS = '/api/admin/connection-pool-status';
 const HISTORY = '/api/admin/history';
 const LIVE = '/api/admin/live';
-const SILENCE_MS = 5000; // a status comes each second: longer than this is no life
+const SILENCE_MS = 8000; // a status comes each second, a heartbeat each fifth: longer than this is no life
 const GONE_MS = 4000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 5000;
@@ -96,12 +96,11 @@ export class Feed {
     alive();
     try {
       const status = await this.#json(STATUS, control.signal);
-      const history = await this.#json(HISTORY, control.signal);
+      this.#on.history(await this.#json(HISTORY, control.signal));
+      this.#on.status(status);
       const stream = await this.#fetch(LIVE, control.signal);
       alive();
       arrived();
-      this.#on.history(history);
-      this.#on.status(status);
       this.#alive();
       await readEvents(stream.body, (name, data) => this.#event(name, data), alive);
     } finally {

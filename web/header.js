@@ -40,8 +40,9 @@ export function showLink(link, since, note, shownAt) {
   banner.hidden = !lost && !(link === 'paused');
   if (lost) {
     const asOf = shownAt ? `What you see is as of ${clock(shownAt)}.` : 'Nothing has come from it yet.';
-    setText(banner, `${link === 'gone' ? 'The gateway is gone' : 'The connection to the gateway is lost'}` +
-      `${note ? ` (${text(note)})` : ''}. ${asOf} Trying again.`);
+    const what = note ? `The gateway refuses to go on: ${text(note)}.`
+      : link === 'gone' ? 'The gateway is gone.' : 'The connection to the gateway is lost.';
+    setText(banner, `${what} ${asOf} Trying again.`);
     setText(byId('health'), 'unknown');
     setData(byId('health'), 'tone', 'none');
     document.title = `${link} – Cenote`;

@@ -1,10 +1,7 @@
 // events.test.mjs - the parser of server-sent events, without a browser.
 import assert from 'node:assert/strict';
-import path from 'node:path';
 import { test } from 'node:test';
-import { pathToFileURL } from 'node:url';
-
-const { EventParser } = await import(pathToFileURL(path.join(process.env.CENOTE_SOURCE, 'web/events.js')).href);
+import { EventParser } from './web/events.js';
 
 function parse(pieces) {
   const events = [];

@@ -19,6 +19,7 @@ export class InventedGateway {
   status = {};
   history = { stepMs: 5000, points: [] };
   token = null;
+  full = false; // nobody more may listen
   asked = [];
   #streams = new Set();
   #server;
@@ -64,6 +65,8 @@ export class InventedGateway {
   #data(pathname, request, response) {
     if (this.token !== null && request.headers.authorization !== `Bearer ${this.token}`) {
       response.writeHead(401, { 'content-type': 'application/json' }).end('{"message":"a token is needed"}');
+    } else if (pathname === '/api/admin/live' && this.full) {
+      response.writeHead(503, { 'content-type': 'application/json' }).end('{"message":"too many listeners"}');
     } else if (pathname === '/api/admin/live') {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.write(': hello\n\n');

@@ -164,6 +164,17 @@ test('a gateway that falls silent is noticed, and found again when it speaks', (
   assert.ok(gateway.asked.length > asked);
 }));
 
+test('where nobody more may listen, the page says so and asks again', () => withGateway((gateway) => {
+  gateway.full = true;
+}, async (page, gateway) => {
+  await page.shows('#banner', /^The gateway refuses to go on: 503 too many listeners\. What you see is as of .* Trying again\.$/);
+  gateway.status = inventStatus({ leases: leases(1, 2) });
+  await page.shows('#leases-now', '2');
+  gateway.full = false;
+  await page.shows('#link-text', 'live');
+  assert.equal(await page.tab.locator('#banner').isVisible(), false);
+}));
+
 test('a token is asked for, kept in the tab only, and sent as a bearer', () => withGateway((gateway) => {
   gateway.token = 'right-token';
 }, async (page, gateway) => {
