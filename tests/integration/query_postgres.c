@@ -95,6 +95,57 @@ static void was(const struct answer *answer, cenote_status status)
   }
 }
 
+/* ------------------------------------------------------------------- texts as they are */
+
+static cenote_status native(struct rig *rig, const char *sql, const char *arg, cenote_hint hint,
+                            cenote_result **result, cenote_error *error)
+{
+  const cenote_value value = cenote_text(arg);
+  cenote_query_options options = CENOTE_QUERY_OPTIONS_INIT;
+  options.flags = CENOTE_QUERY_NATIVE | CENOTE_QUERY_RAW_TEXT;
+  options.hint = hint;
+  return cenote_query(rig->manager, sql, &value, arg != NULL, &options, result, error);
+}
+
+static void fails_with(struct rig *rig, const char *sql, const char *arg, cenote_hint hint,
+                       const char *sqlstate)
+{
+  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_result *result;
+  expect(CENOTE_DATABASE, native(rig, sql, arg, hint, &result, &error), &error);
+  assert_null(result);
+  assert_string_equal(error.sqlstate, sqlstate);
+}
+
+static void a_text_is_sent_as_it_is_on_either_path(void **state)
+{
+  (void)state;
+  static const cenote_hint hints[] = {CENOTE_HINT_NONE, CENOTE_HINT_POOL};
+  struct rig rig;
+  open_rig(&rig, "4");
+  for (size_t i = 0; i < 8; i++) {
+    const cenote_hint hint = hints[i % 2];
+    cenote_error error = CENOTE_ERROR_INIT;
+    cenote_result *result;
+    must(native(&rig, "select '{\"k\":1}'::jsonb ? $1", "k", hint, &result, &error), &error);
+    assert_string_equal(cenote_result_text(result, 0, 0), "t");
+    cenote_result_free(result);
+    must(native(&rig, "", NULL, hint, &result, &error), &error);
+    assert_string_equal(cenote_result_command(result), "");
+    cenote_result_free(result);
+    fails_with(&rig, "select $1::int", NULL, hint, "08P01");
+    fails_with(&rig, "select id from q where id = $1 limit 1", NULL, hint, "08P01");
+    fails_with(&rig, "select 1; select 2", NULL, hint, "42601");
+    fails_with(&rig, "select ?", "1", hint, "42601");
+    assert_int_equal(number(&rig, "select 5"), 5);
+  }
+  /* nothing of it was taken for the end of a session */
+  cenote_statistics statistics = CENOTE_STATISTICS_INIT;
+  assert_int_equal(cenote_pool_statistics(rig.manager, &statistics), CENOTE_OK);
+  assert_int_equal(statistics.retries, 0);
+  rig_close(&rig);
+}
+
 /* ---------------------------------------------------------------- what is left behind */
 
 static void nothing_of_a_statement_stays_in_the_session_for_the_next(void **state)
@@ -425,6 +476,7 @@ static void reads_survive_the_end_of_their_sessions(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_text_is_sent_as_it_is_on_either_path),
       cmocka_unit_test(nothing_of_a_statement_stays_in_the_session_for_the_next),
       cmocka_unit_test(behind_a_pooler_writes_share_and_reads_do_not),
       cmocka_unit_test(values_come_as_asked_for_on_both_paths),
