@@ -34,16 +34,16 @@ static void wake(struct neon_mailbox *mailbox)
   atomic_fetch_add(&wakes, 1);
 }
 
-static struct desk open_desk(size_t capacity, size_t tries)
+/* Where it stands: links point to it. */
+static void open_desk(struct desk *d, size_t capacity, size_t tries)
 {
-  struct desk d = {.now = 1000 * MS};
-  d.logins = neon_logins_new(capacity, tries);
-  assert_non_null(d.logins);
-  d.hasher = neon_hasher_new(d.logins);
-  assert_non_null(d.hasher);
-  neon_mailbox_init(&d.mailbox, wake);
+  *d = (struct desk){.now = 1000 * MS};
+  d->logins = neon_logins_new(capacity, tries);
+  assert_non_null(d->logins);
+  d->hasher = neon_hasher_new(d->logins);
+  assert_non_null(d->hasher);
+  neon_mailbox_init(&d->mailbox, wake);
   atomic_store(&wakes, 0);
-  return d;
 }
 
 static void close_desk(struct desk *d)
@@ -95,7 +95,8 @@ static cenote_status told(struct desk *d, struct neon_waiter *expected)
 static void a_secret_is_believed_for_its_time_and_no_longer(void **state)
 {
   (void)state;
-  struct desk d = open_desk(8, 8);
+  struct desk d;
+  open_desk(&d, 8, 8);
   struct neon_waiter w;
   prove(&d, &ann, "right");
   d.now += TTL * MS - 1;
@@ -112,7 +113,8 @@ static void another_secret_user_database_or_server_is_not_believed(void **state)
   (void)state;
   static const struct neon_login_key others[] = {
       {1, "shop", "ann"}, {0, "shop", "bob"}, {0, "crm", "ann"}, {0, "sho", "pann"}};
-  struct desk d = open_desk(8, 8);
+  struct desk d;
+  open_desk(&d, 8, 8);
   struct neon_waiter w;
   prove(&d, &ann, "right");
   for (size_t i = 0; i < 4; i++) {
@@ -131,7 +133,8 @@ static void who_brings_the_same_secret_waits_and_who_brings_another_does_not_rid
     void **state)
 {
   (void)state;
-  struct desk d = open_desk(8, 8);
+  struct desk d;
+  open_desk(&d, 8, 8);
   struct neon_waiter first, second, other;
   assert_int_equal(ask(&d, &ann, "right", &first), NEON_TRY);
   assert_int_equal(ask(&d, &ann, "right", &second), NEON_WAIT);
@@ -151,7 +154,8 @@ static void who_brings_the_same_secret_waits_and_who_brings_another_does_not_rid
 static void a_wrong_secret_is_refused_unasked_for_some_seconds(void **state)
 {
   (void)state;
-  struct desk d = open_desk(8, 8);
+  struct desk d;
+  open_desk(&d, 8, 8);
   struct neon_waiter w;
   assert_int_equal(ask(&d, &ann, "wrong", &w), NEON_TRY);
   refuse(&d, &w, CENOTE_AUTH, true);
@@ -171,7 +175,8 @@ static void a_wrong_secret_is_refused_unasked_for_some_seconds(void **state)
 static void a_server_that_is_away_is_asked_again_at_once(void **state)
 {
   (void)state;
-  struct desk d = open_desk(8, 8);
+  struct desk d;
+  open_desk(&d, 8, 8);
   struct neon_waiter w;
   for (int i = 0; i < 2; i++) {
     assert_int_equal(ask(&d, &ann, "right", &w), NEON_TRY);
@@ -184,7 +189,8 @@ static void a_server_that_is_away_is_asked_again_at_once(void **state)
 static void a_new_secret_replaces_the_old_one(void **state)
 {
   (void)state;
-  struct desk d = open_desk(8, 8);
+  struct desk d;
+  open_desk(&d, 8, 8);
   struct neon_waiter w;
   prove(&d, &ann, "old");
   prove(&d, &ann, "new");
@@ -201,7 +207,8 @@ static void a_new_secret_replaces_the_old_one(void **state)
 static void what_the_database_no_longer_takes_is_forgotten(void **state)
 {
   (void)state;
-  struct desk d = open_desk(8, 8);
+  struct desk d;
+  open_desk(&d, 8, 8);
   struct neon_waiter w;
   uint8_t digest[NEON_DIGEST];
   prove(&d, &ann, "right");
@@ -219,7 +226,8 @@ static void what_the_database_no_longer_takes_is_forgotten(void **state)
 static void with_a_time_of_zero_every_request_is_checked(void **state)
 {
   (void)state;
-  struct desk d = open_desk(8, 8);
+  struct desk d;
+  open_desk(&d, 8, 8);
   struct neon_waiter w;
   for (int i = 0; i < 2; i++) {
     assert_int_equal(ask(&d, &ann, "right", &w), NEON_TRY);
@@ -232,7 +240,8 @@ static void with_a_time_of_zero_every_request_is_checked(void **state)
 static void a_waiter_may_leave_at_any_time(void **state)
 {
   (void)state;
-  struct desk d = open_desk(8, 8);
+  struct desk d;
+  open_desk(&d, 8, 8);
   struct neon_waiter first, second;
   assert_int_equal(ask(&d, &ann, "right", &first), NEON_TRY);
   struct neon_try *attempt = first.attempt;
@@ -250,7 +259,8 @@ static void a_waiter_may_leave_at_any_time(void **state)
 static void tries_have_ceilings_for_one_login_and_for_all(void **state)
 {
   (void)state;
-  struct desk d = open_desk(64, NEON_TRIES_OF_ONE + 2);
+  struct desk d;
+  open_desk(&d, 64, NEON_TRIES_OF_ONE + 2);
   struct neon_waiter w[NEON_TRIES_OF_ONE + 3];
   char text[24];
   size_t count = 0;
@@ -277,7 +287,8 @@ static void tries_have_ceilings_for_one_login_and_for_all(void **state)
 static void a_flood_of_invented_names_forgets_none_that_was_verified(void **state)
 {
   (void)state;
-  struct desk d = open_desk(16, 8);
+  struct desk d;
+  open_desk(&d, 16, 8);
   struct neon_waiter w;
   char text[24];
   prove(&d, &ann, "right");
@@ -305,7 +316,8 @@ static void a_flood_of_invented_names_forgets_none_that_was_verified(void **stat
 static void who_is_being_tried_is_not_forgotten(void **state)
 {
   (void)state;
-  struct desk d = open_desk(2, 8);
+  struct desk d;
+  open_desk(&d, 2, 8);
   struct neon_waiter w[3];
   static const struct neon_login_key keys[] = {{0, "a", "a"}, {0, "b", "b"}, {0, "c", "c"}};
   assert_int_equal(ask(&d, &keys[0], "x", &w[0]), NEON_TRY);
@@ -322,8 +334,10 @@ static void who_is_being_tried_is_not_forgotten(void **state)
 static void salts_differ_from_process_to_process(void **state)
 {
   (void)state;
-  struct desk a = open_desk(2, 2);
-  struct desk b = open_desk(2, 2);
+  struct desk a;
+  open_desk(&a, 2, 2);
+  struct desk b;
+  open_desk(&b, 2, 2);
   uint8_t one[NEON_DIGEST], other[NEON_DIGEST];
   assert_true(neon_hash(a.hasher, &ann, "right", one));
   assert_true(neon_hash(b.hasher, &ann, "right", other));
@@ -371,7 +385,8 @@ static void *crowd(void *context)
 static void loops_share_it(void **state)
 {
   (void)state;
-  struct desk d = open_desk(8, 8);
+  struct desk d;
+  open_desk(&d, 8, 8);
   pthread_t threads[THREADS];
   for (unsigned i = 0; i < THREADS; i++) {
     assert_int_equal(pthread_create(&threads[i], NULL, crowd, &d), 0);
