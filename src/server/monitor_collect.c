@@ -62,11 +62,24 @@ struct collection {
   struct history_last last;
 };
 
+/* The managers behind a pool have one ceiling together, not each its own. */
+static void limit_to(struct cen_sum *sum, const struct cen_settings *settings)
+{
+  const int64_t all = cen_setting(settings, CEN_SET_MAX_CONNECTIONS);
+  const int64_t own = cen_setting(settings, CEN_SET_POOL_CONNECTIONS);
+  const int64_t most = own > 0 && own < all ? own : all;
+  if (sum->figures.statistics.max_connections > most) {
+    sum->figures.statistics.max_connections = most;
+    sum->figures.setting[CEN_SET_MAX_CONNECTIONS] = most;
+  }
+}
+
 static void on_group(void *context, const struct pools_group *group, struct cen_sum *sum)
 {
   struct collection *collection = context;
   struct cen_health health;
   const cenote_statistics *all = &sum->figures.statistics;
+  limit_to(sum, &collection->monitor->gateway->settings);
   cen_health_judge(&sum->figures, &health);
   if (group->managers > 0) {
     collection->serving = collection->serving || health.status != CENOTE_UNHEALTHY;

@@ -253,12 +253,18 @@ static void fold_locked(struct gateway_pools *pools)
 
 static void group_sum_locked(struct gateway_pools *pools, const struct group *group)
 {
-  cen_sum_empty(&pools->sum);
-  for (size_t i = 0; i < group->managers; i++) {
+  if (group->managers > 0) {
+    cen_figures_collect(group->manager[0], &pools->sum);
+  } else {
+    cen_sum_empty(&pools->sum);
+  }
+  for (size_t i = 1; i < group->managers; i++) {
     cen_figures_collect(group->manager[i], &pools->scratch);
     cen_figures_merge(&pools->sum, &pools->scratch);
   }
-  cen_figures_merge(&pools->sum, &group->kept);
+  if (group->left > 0 || group->others) { /* else nothing is kept yet */
+    cen_figures_merge(&pools->sum, &group->kept);
+  }
 }
 
 void pools_collect(struct gateway *gateway, pools_visitor visit, void *context)

@@ -5,11 +5,12 @@ import json
 import os
 import re
 import signal
+import socket
 import tempfile
 import threading
 import time
 
-from gateway_harness import SOURCE, Gateway, main, same, true
+from gateway_harness import SANITIZED, SOURCE, Gateway, main, same, true
 from monitor_harness import MONITORING, STATUS, Live, Metrics, promtool, status, wait_for
 
 POINT = ["t", "utilization", "leases", "connections", "idle", "waiters", "acquires", "simple", "exclusive", "errors",
@@ -414,6 +415,29 @@ def who_does_not_read_does_not_hold_up_the_others():
             other.close()
 
 
+def who_never_reads_is_dropped_and_grows_no_memory():
+    with tempfile.TemporaryDirectory(prefix="cenote-many.") as folder:
+        path = os.path.join(folder, "many.ini")
+        with open(path, "w", encoding="utf-8") as file:  # many pools make large events
+            file.write("[databases]\n" + "".join(f"d{i} = sqlite::memory:\n" for i in range(60)))
+        with Gateway("--config", path, "--set", "write_timeout_ms=1500", "--set", "max_connections=100",
+                     "--set", "min_connections=0") as gateway:
+            got = status(gateway)
+            same((len(got["pools"]), got["poolsLeftOut"]), (50, 10))
+            same(len({v for (n, have), v in Metrics(gateway).values.items() if n == "cenote_pool_managers"}), 1)
+            deaf = socket.socket()
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect((gateway.host, gateway.port))
+            deaf.sendall(b"GET /api/admin/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            wait_for(lambda: status(gateway)["server"]["listeners"] == 1)
+            before = Metrics(gateway).sum("process_resident_memory_bytes")
+            wait_for(lambda: status(gateway)["server"]["listeners"] == 0)
+            same(status(gateway)["server"]["gone"], 1)
+            if not SANITIZED:
+                true(Metrics(gateway).sum("process_resident_memory_bytes") < before + 32e6, "it kept what nobody read")
+            deaf.close()
+
+
 def many_may_ask_at_once():
     with serve("threads=2") as gateway:
         wrong = []
@@ -455,5 +479,6 @@ if __name__ == "__main__":
         a_drain_ends_the_stream,
         listeners_have_a_ceiling_and_leave_nothing_behind,
         who_does_not_read_does_not_hold_up_the_others,
+        who_never_reads_is_dropped_and_grows_no_memory,
         many_may_ask_at_once,
     ]))

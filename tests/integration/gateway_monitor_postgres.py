@@ -37,7 +37,7 @@ def each_user_has_a_pool_with_true_numbers():
     quoted = ODD.replace('"', '""')
     secret = password_of(ODD).replace("'", "''")
     admin(f'create role "{quoted}" login password \'{secret}\'')
-    with serve("threads=2", "max_connections=12") as gateway:
+    with serve("threads=2", "max_connections=12", "max_connections_per_pool=9") as gateway:
         def client(user, count):
             for i in range(count):
                 same(query(gateway, "select $1::int as n", [str(i)], user=user)["rows"], [{"n": i}])
@@ -55,6 +55,7 @@ def each_user_has_a_pool_with_true_numbers():
             true(paths["simple"]["statements"] + paths["exclusive"]["statements"] >= count, paths)
             same((found[user]["kind"], found[user]["status"]), ("postgres", "healthy"))
             true(1 <= found[user]["managers"] <= 2, found[user]["managers"])
+            same(found[user]["statistics"]["pool"]["maxConnections"], 9)
         true(found["app"]["statistics"]["paths"]["exclusive"]["statements"] >= 2, "the batch had a lease")
         whole = status(gateway)["connectionPool"]["statistics"]
         same(whole["pool"]["maxConnections"], 12)

@@ -267,13 +267,14 @@ static void values_below_an_edge_are_counted_from_the_buckets(void **state)
   const uint64_t edges[] = {1000, 1000000, 1000000000};
   uint64_t below[3];
   cen_hist_record(&hist, 10);
+  cen_hist_record(&hist, 1100);
   cen_hist_record(&hist, 500000);
   cen_hist_record(&hist, 500000000);
   cen_hist_record(&hist, INT64_MAX);
-  assert_int_equal(cen_hist_below(&hist, edges, 3, below), 4);
+  assert_int_equal(cen_hist_below(&hist, edges, 3, below), 5);
   assert_int_equal(below[0], 1);
-  assert_int_equal(below[1], 2);
-  assert_int_equal(below[2], 3);
+  assert_int_equal(below[1], 3);
+  assert_int_equal(below[2], 4);
 }
 
 int main(void)
