@@ -252,6 +252,16 @@ static void the_servers_error_fields_come_through(void **state)
   assert_false(error.retryable);
 }
 
+static void a_context_that_hides_the_argument_is_passed_on(void **state)
+{
+  struct state *s = *state;
+  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_result *r;
+  const cenote_value args[] = {cenote_text("x")};
+  assert_int_equal(run(s, "SELECT $1::int", args, 1, &r, &error), CENOTE_DATABASE);
+  assert_string_equal(cenote_error_field(&error, 'W'), "unnamed portal parameter $1 = '...'");
+}
+
 static void arguments_never_reach_an_error(void **state)
 {
   struct state *s = *state;
@@ -661,6 +671,7 @@ int main(void)
       WITH_CONNECTION(mistakes_are_named_and_harmless),
       WITH_CONNECTION(bad_arguments_are_refused_before_they_are_sent),
       WITH_CONNECTION(the_servers_error_fields_come_through),
+      WITH_CONNECTION(a_context_that_hides_the_argument_is_passed_on),
       WITH_CONNECTION(arguments_never_reach_an_error),
       WITH_CONNECTION(statements_are_prepared_once_after_the_second_use),
       WITH_CONNECTION(statements_that_fall_out_of_the_cache_are_deallocated),

@@ -51,17 +51,25 @@ static bool state_is_retryable(const char *sqlstate)
          starts(sqlstate, "53") || strcmp(sqlstate, "55P03") == 0;
 }
 
-/* log_parameter_max_length_on_error puts arguments into the context: they go no further. */
-static bool names_parameters(const char *context)
+/* log_parameter_max_length_on_error puts arguments into the context: those go no further. By default
+ * the server writes '...' in their place, which may be seen. */
+static bool names_arguments(const char *context)
 {
-  return strstr(context, "parameter") != NULL && strstr(context, "$1") != NULL;
+  static const char hidden[] = "'...'";
+  for (const char *at = strchr(context, '$'); at; at = strchr(at + 1, '$')) {
+    const char *value = at + 1 + strspn(at + 1, "0123456789");
+    if (value > at + 1 && starts(value, " = ") && !starts(value + 3, hidden)) {
+      return true;
+    }
+  }
+  return false;
 }
 
 static bool is_left_out(char code, const char *text)
 {
   switch (code) {
   case PG_DIAG_CONTEXT:
-    return names_parameters(text);
+    return names_arguments(text);
   case PG_DIAG_MESSAGE_PRIMARY: /* it is there already, unless it was cut */
     return strlen(text) < sizeof(((cenote_error *)NULL)->message);
   default:
