@@ -123,8 +123,9 @@ void cen_neon_error_put(struct cen_buf *buf, const cenote_error *error)
       {"column", 'c'},        {"schema", 's'},   {"dataType", 'd'}, {"constraint", 'n'},
       {"file", 'F'},          {"line", 'L'},     {"routine", 'R'}};
   bool ours = error->sqlstate[0] == '\0';
+  const char *whole = ours ? NULL : cenote_error_field(error, 'M'); /* a long message, uncut */
   CEN_PUT(buf, "{\"message\":");
-  cen_put_text(buf, error->message);
+  cen_put_text(buf, whole != NULL ? whole : error->message);
   CEN_PUT(buf, ",\"code\":");
   cen_put_text(buf, error->sqlstate);
   for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
