@@ -113,13 +113,14 @@ static cenote_status part_start(struct gateway *gateway, cenote_error *error)
   struct hrana *hrana = hrana_new(gateway);
   cenote_status status = hrana != NULL ? CENOTE_OK : CENOTE_NO_MEMORY;
   if (hrana != NULL) {
+    const unsigned says = CEN_HTTP_SAYS_ERROR;
     const struct cen_http_route routes[] = {
         {CEN_HTTP_GET, "/v2", on_probe, hrana, CEN_HTTP_PUBLIC, 0, 0},
         {CEN_HTTP_GET, "/v3", on_probe, hrana, CEN_HTTP_PUBLIC, 0, 0},
         {CEN_HTTP_GET, "/v3-protobuf", on_protobuf, NULL, CEN_HTTP_PUBLIC, 0, 0},
-        {CEN_HTTP_POST, "/v2/pipeline", hrana_on_post, &hrana->pipeline2, CEN_HTTP_SQL, 0, 0},
-        {CEN_HTTP_POST, "/v3/pipeline", hrana_on_post, &hrana->pipeline3, CEN_HTTP_SQL, 0, 0},
-        {CEN_HTTP_POST, "/v3/cursor", hrana_on_post, &hrana->cursor3, CEN_HTTP_SQL, 0, 0},
+        {CEN_HTTP_POST, "/v2/pipeline", hrana_on_post, &hrana->pipeline2, CEN_HTTP_SQL, says, 0},
+        {CEN_HTTP_POST, "/v3/pipeline", hrana_on_post, &hrana->pipeline3, CEN_HTTP_SQL, says, 0},
+        {CEN_HTTP_POST, "/v3/cursor", hrana_on_post, &hrana->cursor3, CEN_HTTP_SQL, says, 0},
     };
     for (size_t i = 0; i < sizeof routes / sizeof routes[0] && status == CENOTE_OK; i++) {
       status = cen_http_server_route(gateway->http, &routes[i]);

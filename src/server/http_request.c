@@ -117,7 +117,8 @@ static void reject_with(struct cen_http_request *request, int status, const char
                                    .field_count = 1,
                                    .no_store = true};
   char body[128];
-  int size = snprintf(body, sizeof body, "{\"message\":\"%s\"}", why);
+  const bool plain = request->route == NULL || (request->route->flags & CEN_HTTP_SAYS_ERROR) == 0;
+  int size = snprintf(body, sizeof body, "{\"%s\":\"%s\"}", plain ? "message" : "error", why);
   http_count(&request->conn->loop->count_refused);
   request->stage = STAGE_HANDLER;
   if (!body_skip(request)) {

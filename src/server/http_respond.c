@@ -217,7 +217,8 @@ void cen_http_refuse(struct cen_http_request *request, int status, const char *m
   cen_buf_init(&buf, 4096);
   cen_json_init(&json, &buf);
   cen_json_object(&json);
-  cen_json_key(&json, "message");
+  const bool plain = request->route == NULL || (request->route->flags & CEN_HTTP_SAYS_ERROR) == 0;
+  cen_json_key(&json, plain ? "message" : "error");
   cen_json_string(&json, message);
   cen_json_object_end(&json);
   if (buf.failed) {

@@ -38,7 +38,11 @@ enum cen_http_gone {
 
 typedef void (*cen_http_handler)(struct cen_http_request *request, void *context);
 
-enum { CEN_HTTP_ANY_HOST = 1 }; /* flags of a route: answers under any name (probes) */
+/* flags of a route */
+enum {
+  CEN_HTTP_ANY_HOST = 1,  /* answers under any name (probes) */
+  CEN_HTTP_SAYS_ERROR = 2 /* refusals are {"error":…} (Hrana), not {"message":…} */
+};
 
 struct cen_http_route {
   enum cen_http_method method; /* GET answers HEAD too */
@@ -172,7 +176,7 @@ struct cen_http_answer {
 };
 void cen_http_respond(struct cen_http_request *request, const struct cen_http_answer *answer,
                       const void *body, size_t size);
-/* {"message":"…"} with that status. */
+/* {"message":"…"} with that status, or {"error":"…"} where the route says so. */
 void cen_http_refuse(struct cen_http_request *request, int status, const char *message);
 
 typedef void (*cen_http_gone_callback)(struct cen_http_request *request, enum cen_http_gone why,

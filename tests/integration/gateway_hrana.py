@@ -9,7 +9,8 @@ import socket
 import threading
 import time
 
-from gateway_harness import PATIENCE, SANITIZED, Gateway, main, same, true
+from gateway_harness import PATIENCE, SANITIZED, Folder, Gateway, main, same, true
+from gateway_serve import Signer
 
 OK_CLOSE = {"type": "ok", "response": {"type": "close"}}
 
@@ -887,10 +888,40 @@ def the_token_is_asked_for():
     token = "a-token-that-is-long-enough"
     with Database(env={"CENOTE_SQL_TOKEN": token}) as db:
         body = {"requests": [execute("SELECT 1"), CLOSE]}
-        same(db.post("/v2/pipeline", body).status, 401)
-        same(db.post("/v2/pipeline", body, token="wrong-wrong-wrong-wrong").status, 401)
+        for wrong in (None, "wrong-wrong-wrong-wrong"):
+            answer = db.post("/v2/pipeline", body, token=wrong)
+            same((answer.status, answer.headers["Content-Type"], list(answer.json())), (401, "application/json", ["error"]))
         same(db.post("/v2/pipeline", body, token=token).status, 200)
         same(db.gateway.ask("GET", "/v2").status, 200)  # probes bring none
+
+
+def a_token_that_may_only_read_reads_on_every_path_and_for_a_whole_stream():
+    with Folder() as folder:
+        signer = Signer(folder)
+        with Database(args=("--url", "sqlite:test.db", "--jwt-key-file", signer.pem), env={"CENOTE_ADMIN_TOKEN": "admin-admin-admin-admin"}) as db:
+            reads, writes = signer.token({"a": "ro"}), signer.token({"a": "rw"})
+
+            def ask(token, *requests, baton=None):
+                answer = db.post("/v3/pipeline", {"baton": baton, "requests": list(requests)}, token=token)
+                same(answer.status, 200)
+                return answer.json()
+
+            insert = execute("INSERT INTO t VALUES (1)")
+            script = {"type": "sequence", "sql": "SELECT 1; INSERT INTO t VALUES (2)"}
+            same(ask(writes, execute("CREATE TABLE t (a)"), CLOSE)["results"][0]["type"], "ok")
+            for requests in ((insert, CLOSE), (insert,), (script, CLOSE), (execute("BEGIN"), insert), (execute("BEGIN IMMEDIATE"), CLOSE)):
+                got = ask(reads, *requests)["results"]
+                error = [r["error"]["code"] for r in got if r["type"] == "error"]
+                same((requests, error), (requests, ["BLOCKED"]))
+            got = ask(reads, execute("SELECT count(*) FROM t"))
+            same(rows(got["results"][0]), [[0]])
+            got = ask(writes, insert, baton=got["baton"])  # another token makes it no more than it was
+            same(got["results"][0]["error"]["code"], "BLOCKED")
+            got = ask(writes, execute("SELECT 1"))
+            same(ask(reads, insert, CLOSE, baton=got["baton"])["results"][0]["error"]["code"], "BLOCKED")
+            answer = db.post("/v3/cursor", {"batch": {"steps": [step("INSERT INTO t VALUES (3)")]}}, token=reads)
+            same(json.loads(answer.body.split(b"\n")[1])["error"]["code"], "BLOCKED")
+            same(rows(ask(writes, execute("SELECT count(*) FROM t"), CLOSE)["results"][0]), [[0]])
 
 
 def at_the_end_what_rests_is_rolled_back_and_what_runs_may_finish():
