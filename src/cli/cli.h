@@ -23,7 +23,7 @@ struct cli_command {
   const struct cli_option *options;
   size_t options_count;
   size_t operands_min, operands_max;
-  bool gateway; /* the gateway's settings are for it too */
+  bool gateway;                            /* the gateway's settings are for it too */
   int (*run)(const struct cli_args *args); /* answers the exit status */
 };
 
