@@ -71,7 +71,7 @@ MUTANTS = {
     "release_overlooks_the_mark": [
         ("fast.h", "  uint64_t word = word_make(generation, SLOT_HELD, 0);\n", "  uint64_t word = slot_word(slot) & ~(uint64_t)7;\n  if (word_generation(word) != generation || (slot_word(slot) & 7) != SLOT_HELD) return false;\n  word |= SLOT_HELD;\n")],
     "release_wakes_nobody": [
-        ("take.c", "  pool_wake_first_locked(pool, wakes);\n  return true;", "  return true;")],
+        ("take.c", "  pool_wake_first_locked(pool, wakes);\n", "")],
     "refusing_forgets_the_rest": [
         ("wait.c", "  wakes->more = !cen_list_empty(&pool->queue);", "")],
     "drain_refuses_nobody": [

@@ -3,6 +3,8 @@
  * path. */
 #include "manager_help.h"
 
+#include "driver/scratch.h"
+
 #include "base/rng.h"
 #include "manager/budget.h"
 #include "manager/budget_member.h"
@@ -287,7 +289,7 @@ static void a_probe_finds_its_place(void **state)
   cenote_manager *healing = add(&town, "sick");
   fake_fail(&sick, CENOTE_REQUEST_OPEN, CENOTE_CONNECT, -1);
   cenote_lease lease;
-  (void)cenote_acquire(healing, "hopeless", 100, &lease, NULL);
+  assert_int_not_equal(cenote_acquire(healing, "hopeless", 100, &lease, NULL), CENOTE_OK);
   const cenote_lease held = must_acquire(good, "has the only one");
   fake_fail(&sick, CENOTE_REQUEST_OPEN, CENOTE_CONNECT, 0);
   pause_ms(300);
@@ -401,6 +403,94 @@ static void shared_connections_count_too(void **state)
 {
   (void)state;
   crew_run(true, "4");
+}
+
+/* ------------------------------------------------------------------------- on SQLite */
+
+enum { FILES = 8, WRITERS = 6 };
+
+struct writer {
+  cenote_manager **manager;
+  int64_t end_ms;
+  uint64_t seed;
+  _Atomic uint64_t *written; /* in each */
+};
+
+static _Atomic int64_t sqlite_open, sqlite_most;
+
+static void count_connections(void *context, const cenote_audit_event *event)
+{
+  (void)context;
+  if (event->kind == CENOTE_AUDIT_CONNECTION_OPENED) {
+    const int64_t now = atomic_fetch_add(&sqlite_open, 1) + 1;
+    int64_t most = atomic_load(&sqlite_most);
+    while (now > most && !atomic_compare_exchange_weak(&sqlite_most, &most, now)) {
+    }
+  } else if (event->kind == CENOTE_AUDIT_CONNECTION_CLOSED) {
+    atomic_fetch_sub(&sqlite_open, 1);
+  }
+}
+
+static void *write_rows(void *context)
+{
+  struct writer *writer = context;
+  struct cen_rng rng;
+  cen_rng_seed(&rng, writer->seed);
+  while (now_ms() < writer->end_ms) {
+    const size_t at = cen_rng_below(&rng, FILES);
+    cenote_error error = CENOTE_ERROR_INIT;
+    cenote_result *result = NULL;
+    must(cenote_query(writer->manager[at], "INSERT INTO t VALUES (1)", NULL, 0, NULL, &result,
+                      &error),
+         &error);
+    cenote_result_free(result);
+    atomic_fetch_add(&writer->written[at], 1);
+  }
+  return NULL;
+}
+
+static void files_of_sqlite_share_a_maximum(void **state)
+{
+  (void)state;
+  struct cen_budget *budget = cen_budget_new(3, 0);
+  cenote_manager *manager[FILES];
+  _Atomic uint64_t written[FILES] = {0};
+  struct writer writers[WRITERS];
+  pthread_t threads[WRITERS];
+  cenote_options options = CENOTE_OPTIONS_INIT;
+  cenote_error error = CENOTE_ERROR_INIT;
+  const cenote_setting settings[] = {{"min_connections", "1"}, {"max_connections", "2"}};
+  options.settings = settings;
+  options.settings_count = 2;
+  options.audit = count_connections;
+  assert_true(scratch_open());
+  assert_non_null(budget);
+  for (int i = 0; i < FILES; i++) {
+    must(cen_budget_open(budget, "file", scratch_url(), &options, &manager[i], &error), &error);
+    const cenote_lease lease = must_acquire(manager[i], "table");
+    must_run(lease, "CREATE TABLE t (a)");
+    must_release(lease);
+  }
+  for (int i = 0; i < WRITERS; i++) {
+    writers[i] = (struct writer){manager, now_ms() + RUN_MS, (uint64_t)i + 1, written};
+    threads[i] = start_thread(write_rows, &writers[i]);
+  }
+  for (int i = 0; i < WRITERS; i++) {
+    pthread_join(threads[i], NULL);
+  }
+  for (int i = 0; i < FILES; i++) {
+    const cenote_lease lease = must_acquire(manager[i], "count");
+    assert_int_equal(must_read(lease, "SELECT count(*) FROM t"), written[i]);
+    assert_true(written[i] > 0);
+    must_release(lease);
+  }
+  assert_true(atomic_load(&sqlite_most) <= 3);
+  for (int i = 0; i < FILES; i++) {
+    cenote_close(manager[i]);
+  }
+  assert_int_equal(atomic_load(&sqlite_open), 0);
+  cen_budget_free(budget);
+  scratch_close();
 }
 
 /* --------------------------------------------------------------- loops of the host's */
@@ -518,6 +608,7 @@ int main(void)
       TEST(a_probe_finds_its_place),
       TEST(many_managers_never_have_more_than_the_maximum),
       TEST(shared_connections_count_too),
+      TEST(files_of_sqlite_share_a_maximum),
       TEST(members_on_different_loops_are_kicked),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
