@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 /* ------------------------------------------------------------------------ routes */
 
@@ -168,6 +169,16 @@ static cenote_status routes_add(struct gateway *gateway, cenote_error *error)
   return CENOTE_OK;
 }
 
+/* Descriptors are short before the table of managers is, where the system's limit is an old one. */
+static size_t most_pools(void)
+{
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur / NEON_POOL_FILES > NEON_POOLS) {
+    return NEON_POOLS;
+  }
+  return limit.rlim_cur > NEON_POOL_FILES ? (size_t)limit.rlim_cur / NEON_POOL_FILES : 1;
+}
+
 static cenote_status start(struct gateway *gateway, cenote_error *error)
 {
   struct neon *neon = calloc(1, sizeof *neon + gateway->loop_count * sizeof(struct neon_loop));
@@ -175,6 +186,7 @@ static cenote_status start(struct gateway *gateway, cenote_error *error)
     return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory");
   }
   neon->gateway = gateway;
+  neon->most_pools = most_pools();
   neon->loop_count = gateway->loop_count;
   for (unsigned i = 0; i < neon->loop_count; i++) {
     struct neon_loop *loop = &neon->loops[i];

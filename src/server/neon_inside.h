@@ -26,6 +26,7 @@
 
 enum {
   NEON_POOLS = 512,        /* managers of all loops together: the process has 1024 */
+  NEON_POOL_FILES = 8,     /* descriptors that there should be for each of them */
   NEON_BUCKETS = 256,      /* of one loop's pools */
   NEON_SPARE_CALLS = 128,  /* of one loop, kept for the next requests */
   NEON_OUT_KEPT = 1 << 18, /* bytes of an answer's buffer that are kept for the next */
@@ -193,6 +194,7 @@ struct neon {
   size_t other_count;
   struct neon_logins *logins;
   struct neon_reaper *reaper;
+  size_t most_pools;
   _Atomic size_t pools;    /* managers, those that try a login too */
   _Atomic bool is_crowded; /* somebody found no room: whoever has an idle one gives it up */
   unsigned loop_count;

@@ -156,7 +156,7 @@ static void on_bury(struct cen_task *task)
 static bool room_make(struct neon_loop *loop)
 {
   struct neon *neon = loop->neon;
-  if (atomic_fetch_add_explicit(&neon->pools, 1, memory_order_relaxed) < NEON_POOLS) {
+  if (atomic_fetch_add_explicit(&neon->pools, 1, memory_order_relaxed) < neon->most_pools) {
     return true;
   }
   struct cen_link *first = loop->idle.next;

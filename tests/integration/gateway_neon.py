@@ -218,6 +218,17 @@ def headers_that_are_missing_or_malformed_are_told():
     same(token["message"], "missing authentication credentials: required password")
 
 
+def a_header_that_comes_twice_is_refused():
+    string = connection_string()
+    for name, value in (("Neon-Connection-String", string), ("neon-array-mode", "true")):
+        body = b'{"query":"select 1"}'
+        head = ["POST /sql HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", "Connection: close",
+                f"{name}: {value}", f"{name}: {value}"]
+        got = gateway.raw("\r\n".join(head).encode() + b"\r\n\r\n" + body)
+        true(got.startswith(b"HTTP/1.1 400 "), got)
+        same(json.loads(got.partition(b"\r\n\r\n")[2])["message"], f"invalid header: {name.lower()}")
+
+
 def parameters_of_the_connection_string_never_refuse():
     for rest in ("?sslmode=verify-full&channel_binding=require", "?options=-c%20x.y%3Dz&application_name=app", "?a&&=b",
                  "?host=evil.example&port=1&user=postgres&password=x&dbname=postgres", "#x"):
@@ -376,6 +387,7 @@ def all_tests():
             the_extended_protocol_shows,
             what_is_wrong_with_the_request_is_said_in_the_same_shape,
             headers_that_are_missing_or_malformed_are_told,
+            a_header_that_comes_twice_is_refused,
             parameters_of_the_connection_string_never_refuse,
             a_batch_is_one_transaction_and_says_what_it_ran_under,
             batch_headers_mean_nothing_to_a_single_query,

@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import resource
 import threading
 import time
 
@@ -18,6 +19,7 @@ TCP = os.environ["CENOTE_TEST_POSTGRES_TCP_URL"]
 PORT = os.environ["CENOTE_TEST_POSTGRES_PORT"]
 QUIET = {"CENOTE_LOGIN_FAILURES_PER_MINUTE": "0"}
 CROWD = [f"user{number}" for number in range(12)]
+LARGER_CROWD = [f"user{number}" for number in range(20)]
 
 
 def start(*args, url=TCP, **env):
@@ -218,6 +220,29 @@ def idle_pools_go_with_their_connections():
         same(query(gateway, "select 1 as a", user="user5")["rows"], [{"a": 1}])
 
 
+def pools_have_a_ceiling_and_the_one_that_rested_longest_makes_room():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))  # 16 pools
+    try:
+        gateway = Gateway("--url", TCP, env={**QUIET, "CENOTE_MAX_CONNECTIONS": "30"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with gateway:
+        for _ in range(2):
+            for user in LARGER_CROWD:
+                same(query(gateway, "select current_user::text as u", user=user)["rows"], [{"u": user}])
+        busy = []
+        for user in LARGER_CROWD[:16]:
+            busy.append(Open(gateway, {"queries": [{"query": "select pg_sleep(600)"}]}, user=user))
+            wait_until(lambda user=user: [s for s in sessions(user) if s["state"] == "active"])
+        answer = post(gateway, {"query": "select 1"}, user="user16")
+        same((answer.status, answer.json()), (429, {"msg": "too many users at the same time"}))
+        busy.pop().close()
+        wait_until(lambda: post(gateway, {"query": "select 1"}, user="user16").status == 200)
+        for request in busy:
+            request.close()
+
+
 # ------------------------------------------------------------------- clients that go away
 
 def a_statement_of_a_client_that_has_gone_is_cancelled():
@@ -320,7 +345,7 @@ def set_up():
     admin("create role locked password 'locked''s pass/word' nologin", "create role hidden login password 'x'",
           "create database other owner app", "create database closed", "revoke connect on database closed from public",
           "create table slow (n int)", "grant all on slow to app", "alter system set log_connections = on",
-          *(f"create role {user} login password '{password_of(user).replace(chr(39), chr(39) * 2)}'" for user in CROWD))
+          *(f"create role {user} login password '{password_of(user).replace(chr(39), chr(39) * 2)}'" for user in LARGER_CROWD))
     hba = os.path.join(os.environ["CENOTE_TEST_POSTGRES_DATA"], "pg_hba.conf")
     with open(hba, encoding="utf-8") as file:
         rules = file.read()
@@ -346,6 +371,7 @@ if __name__ == "__main__":
         a_token_is_asked_for_as_well_where_there_is_one,
         many_users_share_one_maximum,
         idle_pools_go_with_their_connections,
+        pools_have_a_ceiling_and_the_one_that_rested_longest_makes_room,
         a_statement_of_a_client_that_has_gone_is_cancelled,
         a_batch_of_a_client_that_has_gone_is_undone_and_its_session_is_clean,
         a_client_that_goes_while_it_waits_for_a_lease_leaves_nothing,
