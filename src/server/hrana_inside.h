@@ -159,6 +159,7 @@ bool hrana_describe(struct hrana_exchange *x, const struct cen_hrana_sql *sql,
 bool hrana_autocommit(struct hrana_exchange *x);
 /* x->problem from x->error; x->lost where the lease is no more. */
 void hrana_problem(struct hrana_exchange *x, const char *sql);
+void hrana_problem_is(struct hrana_exchange *x, const char *code, const char *message);
 /* The arguments as Cenote takes them: the one kind or the other. */
 void hrana_args(struct hrana_exchange *x, const struct cen_hrana_stmt *stmt,
                 const cenote_value **args, size_t *count);

@@ -6,8 +6,6 @@
 
 #include "wire/json_put.h"
 
-#include <string.h>
-
 /* ------------------------------------------------------------------- the ceiling */
 
 /* Rows stop at the limit; what has none (COMMIT, an error) always finds a little room. */
@@ -125,8 +123,7 @@ static void run_batch(struct hrana_exchange *x, const struct cen_hrana_request *
   enum cen_hrana_outcome *outcomes =
       cen_arena_get(&x->body.arena, (count + 1) * sizeof *outcomes, 16);
   if (outcomes == NULL) {
-    x->problem.code = "PROXY_ERROR";
-    strcpy(x->problem.message, "out of memory");
+    hrana_problem_is(x, "PROXY_ERROR", "out of memory");
     failed(x, begin, comma);
     return;
   }
@@ -134,8 +131,7 @@ static void run_batch(struct hrana_exchange *x, const struct cen_hrana_request *
   cen_hrana_batch_begin(w);
   run_steps(x, request, outcomes);
   if (w->errors.full) {
-    x->problem.code = "RESPONSE_TOO_LARGE";
-    strcpy(x->problem.message, "Response is too large");
+    hrana_problem_is(x, "RESPONSE_TOO_LARGE", "Response is too large");
   }
   if (x->lost || w->errors.full) { /* then the whole of it has failed */
     cen_hrana_writer_deinit(w);
@@ -157,8 +153,7 @@ static void run_describe(struct hrana_exchange *x, const struct cen_hrana_reques
   if (fine) {
     cen_hrana_describe_put(&x->writer, &description);
     if (x->out.full) {
-      x->problem.code = "RESPONSE_TOO_LARGE";
-      strcpy(x->problem.message, "Response is too large");
+      hrana_problem_is(x, "RESPONSE_TOO_LARGE", "Response is too large");
       fine = false;
     }
   }

@@ -7,8 +7,6 @@
 #include "server/hrana_sql.h"
 #include "wire/json_put.h"
 
-#include <string.h>
-
 /* The one statement of a pipeline of the right kind. */
 static const struct cen_hrana_stmt *only_statement(const struct hrana_exchange *x)
 {
@@ -58,10 +56,13 @@ static bool result_put(struct hrana_exchange *x, const struct cen_hrana_stmt *st
   x->out.failed = x->out.full = false;
   cen_put_undo(&x->out, begin);
   x->out.ceiling = x->limit + HRANA_SMALL;
-  x->problem.code = full ? "RESPONSE_TOO_LARGE" : fine ? "PROXY_ERROR" : "INVALID_UTF8";
-  strcpy(x->problem.message, full   ? "Response is too large"
-                             : fine ? "out of memory"
-                                    : "The result has text that is not UTF-8");
+  if (full) {
+    hrana_problem_is(x, "RESPONSE_TOO_LARGE", "Response is too large");
+  } else if (fine) {
+    hrana_problem_is(x, "PROXY_ERROR", "out of memory");
+  } else {
+    hrana_problem_is(x, "INVALID_UTF8", "The result has text that is not UTF-8");
+  }
   return false;
 }
 

@@ -10,7 +10,7 @@
 
 /* -------------------------------------------------------------------- problems */
 
-static void problem(struct hrana_exchange *x, const char *code, const char *message)
+void hrana_problem_is(struct hrana_exchange *x, const char *code, const char *message)
 {
   x->problem.code = code;
   (void)snprintf(x->problem.message, sizeof x->problem.message, "%s", message);
@@ -63,28 +63,29 @@ void hrana_problem(struct hrana_exchange *x, const char *sql)
   case CENOTE_OUTCOME_UNKNOWN:
   case CENOTE_FORKED:
     x->lost = true; /* and its transaction with it */
-    problem(x, cen_hrana_code(error), error->message);
+    hrana_problem_is(x, cen_hrana_code(error), error->message);
     return;
   case CENOTE_STATEMENT_TIMEOUT:
     /* it may have waited for nothing but another one's lock */
-    problem(x,
-            strstr(error->message, "waiting for") != NULL || strstr(error->message, "lock") != NULL
-                ? "SQLITE_BUSY"
-                : "SQLITE_INTERRUPT",
-            error->message);
+    hrana_problem_is(x,
+                     strstr(error->message, "waiting for") != NULL ||
+                             strstr(error->message, "lock") != NULL
+                         ? "SQLITE_BUSY"
+                         : "SQLITE_INTERRUPT",
+                     error->message);
     return;
   default:
     break;
   }
   if (strcmp(error->sqlstate, "25006") == 0 && cenote_error_field(error, 'M') == NULL) {
     const bool token = x->read_only || (x->stream != NULL && x->stream->read_only);
-    problem(x, token ? "BLOCKED" : "SQLITE_READONLY",
-            token ? "The statement writes, but the token may only read"
-                  : "The statement writes, but the transaction is read-only");
+    hrana_problem_is(x, token ? "BLOCKED" : "SQLITE_READONLY",
+                     token ? "The statement writes, but the token may only read"
+                           : "The statement writes, but the transaction is read-only");
   } else if (cenote_error_field(error, 'X') != NULL) {
     problem_of_sqlite(x, sql);
   } else {
-    problem(x, cen_hrana_code(error), error->message);
+    hrana_problem_is(x, cen_hrana_code(error), error->message);
   }
 }
 
@@ -172,11 +173,11 @@ static bool on_row(void *context, const char *const *names, const cenote_value *
 static void problem_of_target(struct hrana_exchange *x, const struct run *run)
 {
   if (run->target->not_utf8) {
-    problem(x, "INVALID_UTF8", "The result has text that is not UTF-8");
+    hrana_problem_is(x, "INVALID_UTF8", "The result has text that is not UTF-8");
   } else if (run->target->full) {
-    problem(x, "RESPONSE_TOO_LARGE", "Response is too large");
+    hrana_problem_is(x, "RESPONSE_TOO_LARGE", "Response is too large");
   } else {
-    problem(x, "PROXY_ERROR", "out of memory");
+    hrana_problem_is(x, "PROXY_ERROR", "out of memory");
   }
 }
 
@@ -190,8 +191,8 @@ bool hrana_execute(struct hrana_exchange *x, const struct cen_hrana_stmt *stmt,
   cenote_execute_options options = CENOTE_EXECUTE_OPTIONS_INIT;
   cenote_result *summary = NULL;
   if (stmt->count > 0 && stmt->named_count > 0) {
-    problem(x, "ARGS_BOTH_POSITIONAL_AND_NAMED",
-            "Positional and named arguments cannot be mixed in one statement");
+    hrana_problem_is(x, "ARGS_BOTH_POSITIONAL_AND_NAMED",
+                     "Positional and named arguments cannot be mixed in one statement");
     return false;
   }
   hrana_args(x, stmt, &args, &count);
@@ -262,7 +263,7 @@ bool hrana_describe(struct hrana_exchange *x, const struct cen_hrana_sql *sql,
       .is_readonly = cenote_result_is_readonly(*result),
   };
   if (params == NULL || description->columns == NULL) {
-    problem(x, "PROXY_ERROR", "out of memory");
+    hrana_problem_is(x, "PROXY_ERROR", "out of memory");
     cenote_result_free(*result);
     *result = NULL;
     return false;

@@ -58,7 +58,7 @@ static int ask(const struct served *served, const char *path, const char *body, 
     return 0;
   }
   assert_memory_equal(answer, "HTTP/1.1 ", 9);
-  return atoi(answer + 9); /* NOLINT */
+  return (int)strtoul(answer + 9, NULL, 10);
 }
 
 static const char *const BODIES[][2] = {
