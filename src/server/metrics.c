@@ -117,7 +117,7 @@ struct metrics_draft *metrics_begin(struct gateway *gateway)
     return NULL;
   }
   draft->gateway = gateway;
-  draft->others = calloc(gateway->database_count + 1, sizeof(*draft->others));
+  draft->others = calloc(gateway->database_count + 1, sizeof(struct cen_sum *));
   draft->other_managers = calloc(gateway->database_count + 1, sizeof(*draft->other_managers));
   if (draft->others == NULL || draft->other_managers == NULL) {
     metrics_free(draft);

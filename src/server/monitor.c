@@ -217,7 +217,7 @@ static struct monitor *monitor_new(struct gateway *gateway)
   (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
   (void)pthread_cond_init(&monitor->wake, &attributes);
   (void)pthread_condattr_destroy(&attributes);
-  monitor->loops = calloc(gateway->loop_count, sizeof(*monitor->loops));
+  monitor->loops = calloc(gateway->loop_count, sizeof(struct monitor_loop *));
   if (monitor->loops == NULL) {
     monitor_free(monitor);
     return NULL;

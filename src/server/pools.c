@@ -110,7 +110,7 @@ static bool group_grow(struct group *group)
     return true;
   }
   const size_t room = group->room > 0 ? group->room * 2 : 2;
-  cenote_manager **larger = realloc(group->manager, room * sizeof(*larger));
+  cenote_manager **larger = realloc(group->manager, room * sizeof(cenote_manager *));
   if (larger != NULL) {
     group->manager = larger;
     group->room = room;
