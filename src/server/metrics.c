@@ -161,7 +161,7 @@ static void put(const struct pool_scope *scope, enum family family, const char *
                 const char *word, uint64_t value)
 {
   struct metrics_labels labels = scope->labels;
-  if (label != NULL) {
+  if (label != NULL && word != NULL) {
     metrics_label(&labels, label, word);
   }
   metrics_count(&scope->draft->family[family], &labels, value);
