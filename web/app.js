@@ -60,6 +60,7 @@ const feed = new Feed({
       byId('board').hidden = false;
       byId('forget').hidden = !feed.hasToken;
     }
+    if (note && !byId('login').hidden) setText(byId('token-why'), `The gateway says: ${note}`);
     showConnection();
     if (link === 'live') showStatus();
   },

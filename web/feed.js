@@ -35,6 +35,8 @@ export class Feed {
   #lost = 0; // when the last data came, while there is none
   #wake = new AbortController();
   #gone = 0;
+  #control = null; // ends the session that runs
+  #turn = 0; // a new token begins a new turn; what still runs of the old one ends
 
   constructor(on) {
     this.#on = on;
@@ -52,6 +54,8 @@ export class Feed {
 
   useToken(token) {
     sessionStorage.setItem(TOKEN, token);
+    this.#wake.abort();
+    this.#control?.abort();
     this.#run();
   }
 
@@ -65,13 +69,15 @@ export class Feed {
   }
 
   async #run() {
+    const turn = ++this.#turn;
     let wait = FIRST_PAUSE_MS;
     this.#say('connecting', Date.now());
-    for (;;) {
+    while (turn === this.#turn) {
       let note = '';
       try {
         await this.#session(() => { wait = FIRST_PAUSE_MS; });
       } catch (error) {
+        if (turn !== this.#turn) return;
         if (error instanceof Refused && error.status === 401) {
           this.#askForToken();
           return;
@@ -88,6 +94,7 @@ export class Feed {
   /** Until the stream ends or breaks. */
   async #session(arrived) {
     const control = new AbortController();
+    this.#control = control;
     let dog;
     const alive = () => {
       clearTimeout(dog);

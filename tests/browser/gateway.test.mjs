@@ -132,10 +132,26 @@ test('the admin token of a real gateway opens the page', async () => {
   try {
     const page = await Page.open(gateway.url);
     await page.shows('#token-why', 'This gateway asks for its admin token.');
+    await page.tab.keyboard.type('let-me-in');
+    await page.tab.keyboard.press('Enter');
+    await page.shows('#token-why', 'That token was refused.');
     await page.tab.keyboard.type('let-me-look-at-it-please');
     await page.tab.keyboard.press('Enter');
     await page.shows('#health', 'healthy');
     await page.shows('#link-text', 'live');
+    await page.close();
+  } finally {
+    await gateway.stop();
+  }
+});
+
+test('who has tried too many tokens is told so', async () => {
+  const gateway = await Gateway.start(['--set', 'login_failures_per_minute=2'], { env: { CENOTE_ADMIN_TOKEN: 'let-me-look-at-it-please' } });
+  try {
+    for (let i = 0; i < 4; i++) await gateway.status('wrong');
+    const page = await Page.open(gateway.url);
+    await page.shows('#link-text', /^(reconnecting|gone) since/);
+    await page.shows('#banner', /429/);
     await page.close();
   } finally {
     await gateway.stop();

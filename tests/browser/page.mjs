@@ -40,7 +40,7 @@ export class Page {
   #watch() {
     this.tab.on('console', (message) => {
       // A server that is down or refuses is what some tests are about; Chromium logs it by itself.
-      if (message.type() === 'error' && /^Failed to load resource: (net::ERR_|the server responded with a status of (401|503))/.test(message.text())) return;
+      if (message.type() === 'error' && /^Failed to load resource: (net::ERR_|the server responded with a status of (401|429|503))/.test(message.text())) return;
       if (message.type() === 'error' || message.type() === 'warning') this.complaints.push(message.text());
     });
     this.tab.on('pageerror', (error) => this.complaints.push(String(error)));

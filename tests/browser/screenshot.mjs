@@ -64,7 +64,7 @@ async function report(operation, seconds) {
 
 const work = [
   ...Array.from({ length: 12 }, visitor),
-  ...['checkout', 'checkout', 'checkout', 'basket', 'basket', 'basket', 'refund'].map((name) => buyer(name, 'shop', 2000)),
+  ...['checkout', 'checkout', 'checkout', 'checkout', 'basket', 'basket', 'basket', 'refund', 'refund'].map((name) => buyer(name, 'shop', 3000)),
   ...['stock-sync', 'price-import', 'stock-sync', 'delivery'].map((name) => buyer(name, 'stock', 4000)),
   report('nightly-report', 28), report('export-invoices', 34), report('month-end', 14),
 ];
