@@ -1,8 +1,10 @@
 // page.mjs - a real Chromium with the dashboard in it. Everything that a page must not do is collected and is an error
 // at the end of the test: a complaint on the console, a violation of the policy, a request to somebody else.
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { chromium } from 'playwright-core';
 
 const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -13,10 +15,20 @@ const browserPath = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chro
 export const PATIENCE = 60000; // only a hang reaches it
 
 let browser = null;
+let home = null;
+
+/** With a home of its own: it writes into it, however temporary its profile is. */
+async function openBrowser() {
+  assert.ok(browserPath, 'there is no Chromium (package chromium)');
+  home = mkdtempSync(path.join(tmpdir(), 'cenote-chromium-'));
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('XDG_')));
+  return chromium.launch({ executablePath: browserPath, args: ['--no-sandbox', '--disable-dev-shm-usage'], env: { ...env, HOME: home } });
+}
 
 /** After the last page. */
 export async function closeBrowser() {
   await browser?.close();
+  if (home !== null) rmSync(home, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
 }
 
 export class Page {
@@ -25,8 +37,7 @@ export class Page {
 
   /** `look`: options of a context (viewport, colorScheme, reducedMotion). */
   static async open(url, look = {}, path = '/') {
-    assert.ok(browserPath, 'there is no Chromium (package chromium)');
-    browser ??= await chromium.launch({ executablePath: browserPath, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+    browser ??= await openBrowser();
     const self = new Page();
     self.origin = new URL(url).origin;
     self.context = await browser.newContext({ viewport: { width: 1280, height: 900 }, colorScheme: 'light', ...look });
