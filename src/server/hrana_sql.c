@@ -9,26 +9,26 @@ bool hrana_sql_is_plain(const char *sql, size_t size)
   return verb == CEN_VERB_READ || verb == CEN_VERB_WRITE || verb == CEN_VERB_DDL;
 }
 
-bool hrana_sql_begins_read_only(const char *sql, size_t size)
+enum hrana_begin hrana_sql_begins(const char *sql, size_t size)
 {
   struct cen_scanner scanner;
   struct cen_token token;
   enum cen_token_kind kind;
-  bool begins = false;
+  enum hrana_begin begin = HRANA_NO_BEGIN;
   cen_scan_init(&scanner, sql, size, CEN_DIALECT_SQLITE);
   while ((kind = cen_scan_next(&scanner, &token)) != CEN_TOKEN_END) {
     if (kind == CEN_TOKEN_SPACE || kind == CEN_TOKEN_COMMENT || kind == CEN_TOKEN_SEMICOLON) {
       continue;
     }
-    if (begins && cen_token_is(&token, "readonly")) {
-      return true;
+    if (begin == HRANA_NO_BEGIN && !cen_token_is(&token, "begin")) {
+      return HRANA_NO_BEGIN;
     }
-    if (!begins && !cen_token_is(&token, "begin")) {
-      return false;
+    begin = HRANA_BEGINS_TO_WRITE;
+    if (cen_token_is(&token, "readonly")) {
+      return HRANA_BEGINS_TO_READ;
     }
-    begins = true;
   }
-  return false;
+  return begin;
 }
 
 bool hrana_sql_may_dirty(const char *sql, size_t size)

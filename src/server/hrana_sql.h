@@ -9,7 +9,8 @@
 /* Reads, writes or changes the schema, and leaves its session as it was: no BEGIN, no PRAGMA. */
 bool hrana_sql_is_plain(const char *sql, size_t size);
 /* BEGIN … READONLY: to SQLite itself that is but a name. */
-bool hrana_sql_begins_read_only(const char *sql, size_t size);
+enum hrana_begin { HRANA_NO_BEGIN, HRANA_BEGINS_TO_WRITE, HRANA_BEGINS_TO_READ };
+enum hrana_begin hrana_sql_begins(const char *sql, size_t size);
 bool hrana_sql_may_dirty(const char *sql, size_t size);
 /* The next one of a script from *offset on; false at its end. */
 bool hrana_sql_next(const char *sql, size_t size, size_t *offset, const char **part,

@@ -125,8 +125,9 @@ bool hrana_autocommit(struct hrana_exchange *x)
 static void stream_note(struct hrana_exchange *x, const char *sql, size_t size, bool fine)
 {
   struct hrana_stream *stream = x->stream;
-  if (fine && hrana_sql_begins_read_only(sql, size)) {
-    stream->transaction_read_only = true;
+  const enum hrana_begin begin = fine ? hrana_sql_begins(sql, size) : HRANA_NO_BEGIN;
+  if (begin != HRANA_NO_BEGIN) {
+    stream->transaction_read_only = begin == HRANA_BEGINS_TO_READ;
   } else if (stream->transaction_read_only && hrana_autocommit(x)) {
     stream->transaction_read_only = false;
   }

@@ -314,6 +314,17 @@ def two_writers_take_turns():
         same(db.once("SELECT count(*), count(DISTINCT a) FROM t"), [[20, 20]])
 
 
+def who_waits_too_long_for_another_writer_is_told_that_it_is_busy():
+    with Database("statement_timeout_ms=300") as db:
+        db.once("CREATE TABLE t (a)")
+        baton = db.pipe(execute("BEGIN IMMEDIATE"))["baton"]
+        for requests in ((execute("BEGIN IMMEDIATE"), CLOSE), (execute("INSERT INTO t VALUES (1)"), CLOSE)):
+            same(db.pipe(*requests)["results"][0]["error"]["code"], "SQLITE_BUSY")
+        got = db.pipe(execute("INSERT INTO t VALUES (2)"), execute("COMMIT"), CLOSE, baton=baton)
+        same(got["results"][1]["type"], "ok")
+        same(db.once("SELECT a FROM t"), [[2]])
+
+
 def a_hundred_streams_on_three_connections_are_all_served():
     count = 30 if SANITIZED else 100
     with Database("max_connections=3", "acquire_timeout_ms=100000", "statement_timeout_ms=100000", "lease_timeout_ms=100000") as db:
@@ -387,6 +398,20 @@ def at_the_end_what_rests_is_rolled_back_and_what_runs_may_finish():
         same(body["baton"], None)
         same(rows(body["results"][2]), [["done"]])
         db.gateway.end(None)
+
+
+def who_still_runs_when_the_time_is_over_is_cut_off():
+    with Database("shutdown_timeout_ms=300") as db, db.socket() as one, db.socket() as two, db.socket() as three, db.socket() as four:
+        db.gateway.expected = None
+        two.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        baton = db.pipe(execute("BEGIN"), execute("SELECT 1"))["baton"]
+        true(baton)
+        db.send(one, "/v3/pipeline", {"requests": [execute("BEGIN"), execute(FOREVER)]})
+        db.send(two, "/v3/cursor", {"batch": {"steps": [step(MANY % (1 << 40, "x" * 1000))]}})
+        db.send(three, "/v3/pipeline", {"requests": [execute(FOREVER), CLOSE]})
+        db.send(four, "/v3/cursor", {"batch": {"steps": [step(FOREVER)]}})
+        time.sleep(0.5)
+        db.gateway.end()
 
 
 def threads_and_descriptors_do_not_grow():

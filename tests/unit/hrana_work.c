@@ -86,26 +86,27 @@ static void texts_are_told_apart(void **state)
   (void)state;
   static const struct {
     const char *sql;
-    bool plain, read_only;
+    bool plain;
+    enum hrana_begin begin;
   } rows[] = {
-      {"SELECT 1", true, false},
-      {"insert into t values (1)", true, false},
-      {"CREATE TABLE t (a)", true, false},
-      {"", false, false},
-      {"BEGIN", false, false},
-      {"BEGIN TRANSACTION READONLY", false, true},
-      {" /* a */ ; begin\nreadonly", false, true},
-      {"BEGIN /* readonly */ IMMEDIATE", false, false},
-      {"SELECT readonly", true, false},
-      {"COMMIT", false, false},
-      {"SAVEPOINT readonly", false, false},
-      {"PRAGMA foreign_keys = off", false, false},
-      {"ATTACH 'x' AS y", false, false},
+      {"SELECT 1", true, HRANA_NO_BEGIN},
+      {"insert into t values (1)", true, HRANA_NO_BEGIN},
+      {"CREATE TABLE t (a)", true, HRANA_NO_BEGIN},
+      {"", false, HRANA_NO_BEGIN},
+      {"BEGIN", false, HRANA_BEGINS_TO_WRITE},
+      {"BEGIN TRANSACTION READONLY", false, HRANA_BEGINS_TO_READ},
+      {" /* a */ ; begin\nreadonly", false, HRANA_BEGINS_TO_READ},
+      {"BEGIN /* readonly */ IMMEDIATE", false, HRANA_BEGINS_TO_WRITE},
+      {"SELECT readonly", true, HRANA_NO_BEGIN},
+      {"COMMIT", false, HRANA_NO_BEGIN},
+      {"SAVEPOINT readonly", false, HRANA_NO_BEGIN},
+      {"PRAGMA foreign_keys = off", false, HRANA_NO_BEGIN},
+      {"ATTACH 'x' AS y", false, HRANA_NO_BEGIN},
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     const char *sql = rows[i].sql;
     assert_int_equal(hrana_sql_is_plain(sql, strlen(sql)), rows[i].plain);
-    assert_int_equal(hrana_sql_begins_read_only(sql, strlen(sql)), rows[i].read_only);
+    assert_int_equal(hrana_sql_begins(sql, strlen(sql)), rows[i].begin);
   }
   assert_true(hrana_sql_may_dirty("CREATE TEMP TABLE t (a)", 23));
   assert_false(hrana_sql_may_dirty("SELECT 1", 8));
