@@ -145,7 +145,7 @@ void cli_help_print_all(FILE *file, const struct cli_command *const *commands)
 {
   fputs(
       "cenote leases database connections from a pool. This command runs statements through one,\n"
-      "checks it and measures it.\n\nUsage: cenote COMMAND [OPTION…]\n\nCommands\n",
+      "checks it, measures it and serves it over HTTP.\n\nUsage: cenote COMMAND [OPTION…]\n\nCommands\n",
       file);
   for (size_t i = 0; commands[i]; i++) {
     fprintf(file, "  %-22s %s\n", commands[i]->name, commands[i]->summary);

@@ -190,7 +190,10 @@ cenote_status gateway_start(struct gateway *gateway, cenote_error *error)
     }
     gateway->house->parts_started[i] = status == CENOTE_OK;
   }
-  return status == CENOTE_OK ? cen_http_server_start(gateway->http, error) : status;
+  if (status == CENOTE_OK) {
+    status = cen_http_server_start(gateway->http, error);
+  }
+  return status == CENOTE_OK ? gateway_loops_wait(gateway, error) : status;
 }
 
 void gateway_announce(struct gateway *gateway)

@@ -76,7 +76,9 @@ cenote_status gateway_listen(struct gateway *gateway, cenote_error *error);
 cenote_status gateway_rules_check(const struct gateway *gateway, struct gateway_keys *keys,
                                   cenote_error *error);
 
-/* gateway_loop.c: callbacks of the HTTP server, on each loop's thread; the context is the gateway */
+/* gateway_loop.c: until every loop runs, or one cannot. */
+cenote_status gateway_loops_wait(const struct gateway *gateway, cenote_error *error);
+/* Callbacks of the HTTP server, on each loop's thread; the context is the gateway */
 bool gateway_loop_started(struct cen_http_loop *http, void *context);
 void gateway_loop_ended(struct cen_http_loop *http, void *context);
 

@@ -259,6 +259,9 @@ static cenote_status server_make(struct gateway *gateway, struct cen_http_config
 /* What the system says is short; what can be done about it is not. */
 static void advice_add(const struct gateway *gateway, uint16_t port, cenote_error *error)
 {
+  if (error == NULL) {
+    return;
+  }
   if (strstr(error->message, strerror(EADDRINUSE)) != NULL) {
     cenote_error_set(error, CENOTE_IO,
                      "%s port %u is in use: another gateway runs there, or another program. "

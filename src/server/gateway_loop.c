@@ -2,8 +2,10 @@
 #include "net/clock.h"
 #include "server/gateway_inside.h"
 
+#include <cenote/driver.h>
 #include <event2/event.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum { STUCK_MS = 10000 }; /* a loop that has not ticked for so long has no second to spare */
 
@@ -43,6 +45,22 @@ bool gateway_alive(const struct gateway *gateway)
   return true;
 }
 
+cenote_status gateway_loops_wait(const struct gateway *gateway, cenote_error *error)
+{
+  static const struct timespec moment = {0, 1000000};
+  for (unsigned i = 0; i < gateway->loop_count; i++) {
+    int64_t ticked = 0;
+    while ((ticked = atomic_load_explicit(&gateway->loops[i].ticked_ns, memory_order_acquire)) ==
+           0) {
+      (void)nanosleep(&moment, NULL);
+    }
+    if (ticked < 0) {
+      return cenote_error_set(error, CENOTE_NO_MEMORY, "a loop could not start: out of memory");
+    }
+  }
+  return CENOTE_OK;
+}
+
 bool gateway_loop_started(struct cen_http_loop *http, void *context)
 {
   static const struct timeval second = {1, 0};
@@ -63,8 +81,10 @@ bool gateway_loop_started(struct cen_http_loop *http, void *context)
       goto failed;
     }
   }
+  atomic_store_explicit(&loop->ticked_ns, cen_now_coarse_ns(), memory_order_release);
   return true;
 failed:
+  atomic_store_explicit(&loop->ticked_ns, -1, memory_order_release);
   if (loop->tick != NULL) {
     event_free(loop->tick);
     loop->tick = NULL;
