@@ -215,7 +215,7 @@ def libsql_client_batches_in_every_mode():
         read = [step("BEGIN TRANSACTION READONLY"), step("SELECT count(*) FROM t", ok(0)), step("COMMIT", ok(1))]
         got = db.pipe({"type": "batch", "batch": {"steps": read}}, execute("INSERT INTO t VALUES (9)"), CLOSE)
         same(got["results"][1]["type"], "ok")  # behind the commit it may write again
-        for script, writes in (("BEGIN READONLY; SELECT 1", False), ("BEGIN READONLY; COMMIT; BEGIN", True), ("BEGIN", True)):
+        for script, writes in (("BEGIN TRANSACTION READONLY; SELECT 1", False), ("BEGIN TRANSACTION READONLY; COMMIT; BEGIN", True), ("BEGIN", True)):
             got = db.pipe({"type": "sequence", "sql": script}, execute("INSERT INTO t VALUES (9)"), CLOSE)
             same((script, got["results"][1]["type"]), (script, "ok" if writes else "error"))
 
