@@ -169,6 +169,7 @@ static void pipeline_answer(struct hrana_exchange *x)
   const struct cen_http_answer answer = {.status = 200, .type = "application/json"};
   struct cen_hrana_writer writer = {.buf = &head};
   struct cen_http_request *request = x->request;
+  x->lost = x->lost || x->out.failed || x->out.size < HRANA_HEAD; /* no memory for the answer */
   const bool open = hrana_settle(x, baton);
   cen_buf_init(&head, HRANA_HEAD);
   cen_hrana_pipeline_begin(&writer, open ? baton : NULL, NULL);

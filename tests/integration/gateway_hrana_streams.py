@@ -263,6 +263,21 @@ def a_client_that_goes_away_has_its_statement_cancelled_wherever_it_is():
         same(db.once("SELECT DISTINCT a FROM t"), [[2]])
 
 
+def a_client_that_goes_away_while_it_waits_for_the_turn_to_write_gives_it_up():
+    with Database("statement_timeout_ms=100000") as db:
+        db.once("CREATE TABLE t (a)")
+        baton = db.pipe(execute("BEGIN IMMEDIATE"))["baton"]
+        for path, body in (("/v3/pipeline", {"requests": [execute("BEGIN IMMEDIATE")]}),
+                           ("/v3/cursor", {"batch": {"steps": [step("INSERT INTO t VALUES (1)")]}}),
+                           ("/v3/pipeline", {"requests": [execute("INSERT INTO t VALUES (1)"), CLOSE]})):
+            with db.socket() as client:
+                db.send(client, path, body)
+                time.sleep(0.3)
+            db.wait_leases("hrana stream")
+        db.pipe(execute("COMMIT"), CLOSE, baton=baton)
+        same(db.once("SELECT count(*) FROM t"), [[0]])
+
+
 def a_client_that_goes_away_while_it_waits_for_a_connection_takes_none():
     with Database("max_connections=1") as db:
         baton = db.pipe(execute("BEGIN"))["baton"]
