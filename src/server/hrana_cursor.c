@@ -189,14 +189,15 @@ static void cursor_end(struct hrana_exchange *x)
 static void send(struct hrana_exchange *x, const struct cen_buf *lines)
 {
   const struct cen_http_answer answer = {.status = 200, .type = "text/plain"};
-  if (x->request != NULL && !x->pipe.begun) {
+  if (!x->pipe.begun && x->request != NULL) {
     x->pipe.begun = true;
     cen_http_begin(x->request, &answer);
   }
-  if (x->request != NULL && !cen_http_write(x->request, lines->data, lines->size) &&
-      x->request != NULL) {
+  struct cen_http_request *request = x->request;
+  const bool more = request == NULL || cen_http_write(request, lines->data, lines->size);
+  if (!more && !hrana_is_gone(x)) {
     x->pipe.paused = true;
-    cen_http_on_ready(x->request, on_ready);
+    cen_http_on_ready(request, on_ready);
   }
 }
 
