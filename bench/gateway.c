@@ -99,7 +99,7 @@ int main(int argc, char **argv)
   sides[0].served = bench_served_fork(bench_bare_server);
   load_prepare(&sides[0], scram, bench_bare_answer);
   const char *const own[] = {bench_command(), "serve", "--listen", "127.0.0.1:0",
-                             "--url",        scram,   NULL};
+                             "--url",         scram,   NULL};
   sides[1].served = bench_served_start(own);
   load_prepare(&sides[1], scram, "\"name 42\"");
   const char *packages = getenv("BENCH_NODE_PACKAGES");

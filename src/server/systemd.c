@@ -76,9 +76,6 @@ cenote_status gateway_systemd_listen(int *fd, cenote_error *error)
   *fd = -1;
   const bool ours = text != NULL && getenv("LISTEN_PID") != NULL && is_for_us("LISTEN_PID") &&
                     cen_text_to_int(text, &count) && count > 0;
-  (void)unsetenv("LISTEN_FDS");
-  (void)unsetenv("LISTEN_PID");
-  (void)unsetenv("LISTEN_FDNAMES");
   if (!ours) {
     return CENOTE_OK;
   }
