@@ -19,11 +19,12 @@ _cenote()
   [ "$command" = serve ] && settings="$settings $gateway"
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
-    mapfile -t COMPREPLY < <(compgen -W "query check bench serve config help --help --version" -- "$cur")
+    mapfile -t COMPREPLY < <(compgen -W "query check bench serve stats top config help --help --version" -- "$cur")
     return
   fi
   case $prev in
-    --config | --tls-cert | --tls-key | --admin-token-file | --sql-token-file | --jwt-key-file | --audit-log)
+    --config | --tls-cert | --tls-key | --admin-token-file | --sql-token-file | --jwt-key-file | --audit-log | \
+      --token-file | --ca-file)
       mapfile -t COMPREPLY < <(compgen -f -- "$cur")
       compopt -o filenames 2>/dev/null
       return ;;
@@ -46,9 +47,11 @@ _cenote()
       return ;;
   esac
   case $command in
-    help) mapfile -t COMPREPLY < <(compgen -W "query check bench serve config" -- "$cur") && return ;;
+    help) mapfile -t COMPREPLY < <(compgen -W "query check bench serve stats top config" -- "$cur") && return ;;
     query) common="$common --csv --null --path --types" ;;
     bench) common="$common --scenario --rounds" ;;
+    stats) common="--gateway --token-file --ca-file --watch --json --help --version" settings="" ;;
+    top) common="--gateway --token-file --ca-file --once --help --version" settings="" ;;
   esac
   case $cur in
     -*)

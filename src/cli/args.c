@@ -22,6 +22,7 @@ const struct cli_option cli_common_options[] = {
     [VERSION] = {"version", NULL, "the version"},
 };
 const size_t cli_common_options_count = COMMON_COUNT;
+const size_t cli_common_of_database = JSON;
 
 /* Where we are on the command line. */
 struct cursor {

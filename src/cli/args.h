@@ -44,6 +44,8 @@ void cli_args_deinit(struct cli_args *args);
 /* The options that every command has. */
 extern const struct cli_option cli_common_options[];
 extern const size_t cli_common_options_count;
+/* So many of them, the first ones, are about a database of one's own. */
+extern const size_t cli_common_of_database;
 
 /* Was the setting named on the command line? */
 bool cli_args_sets(const struct cli_args *args, const char *name);

@@ -23,11 +23,13 @@ struct cli_command {
   const struct cli_option *options;
   size_t options_count;
   size_t operands_min, operands_max;
-  bool gateway;                            /* the gateway's settings are for it too */
+  bool gateway; /* the gateway's settings are for it too */
+  bool remote;  /* asks a running gateway: no database, no settings of its own */
   int (*run)(const struct cli_args *args); /* answers the exit status */
 };
 
-extern const struct cli_command cli_query, cli_check, cli_bench, cli_serve, cli_config;
+extern const struct cli_command cli_query, cli_check, cli_bench, cli_serve, cli_stats, cli_top,
+    cli_config;
 
 /* CLI_OFFLINE: a manager whose loop nobody drives, so that it connects to nothing and starts no
  * thread; for asking what it would do. */

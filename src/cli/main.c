@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct cli_command *const commands[] = {&cli_query, &cli_check,  &cli_bench,
-                                                     &cli_serve, &cli_config, NULL};
+static const struct cli_command *const commands[] = {
+    &cli_query, &cli_check, &cli_bench, &cli_serve, &cli_stats, &cli_top, &cli_config, NULL};
 
 static const struct cli_command *command_find(const char *name)
 {

@@ -126,6 +126,12 @@ void cli_help_print(FILE *file, const struct cli_command *command)
           command->operands[0] ? " " : "", command->operands, command->help);
   fputs("\nOptions\n", file);
   options_print(file, command->options, command->options_count);
+  if (command->remote) {
+    options_print(file, cli_common_options + cli_common_of_database,
+                  cli_common_options_count - cli_common_of_database);
+    fprintf(file, "\nExamples\n%s", command->examples);
+    return;
+  }
   options_print(file, cli_common_options, cli_common_options_count);
   fprintf(file, "\nExamples\n%s", command->examples);
   fputs("\nSettings, each also as --set NAME=VALUE, in the INI file and in the environment\n"

@@ -156,7 +156,7 @@ const char *cen_name_suggest(const char *name)
 /* Variables of ours that are no settings. */
 static bool known_variable(const char *variable)
 {
-  static const char *const names[] = {"CENOTE_URL", "CENOTE_HTTP_ENDPOINT"};
+  static const char *const names[] = {"CENOTE_URL", "CENOTE_HTTP_ENDPOINT", "CENOTE_GATEWAY"};
   static const char *const prefixes[] = {"CENOTE_TEST_", "CENOTE_BENCH_"};
   for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
     if (strcmp(variable, names[i]) == 0) {
