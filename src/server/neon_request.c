@@ -163,11 +163,35 @@ static bool login_error_put(const struct neon_call *call, const cenote_error *er
   return true;
 }
 
-/* 500 with the SQLSTATE, where the server gave one. */
-static int broken_put(const cenote_error *error, struct cen_buf *body)
+/* What the server said, behind "53300: " in a text of ours; NULL: nothing. */
+static const char *servers_words(const char *text, const char *sqlstate, int *size)
+{
+  const char *code = sqlstate[0] != '\0' ? strstr(text, sqlstate) : NULL;
+  if (code == NULL || strncmp(code + 5, ": ", 2) != 0) {
+    return NULL;
+  }
+  *size = (int)strcspn(code + 7, ";\n");
+  return code + 7;
+}
+
+/* 500 with the SQLSTATE, where the server gave one. Of a connect that failed only the server's own
+ * words: where it is, is no business of somebody who may not even have a login. */
+static int broken_put(cenote_status status, const cenote_error *error, struct cen_buf *body)
 {
   cenote_error said = CENOTE_ERROR_INIT;
+  int size = 0;
+  const char *words = servers_words(error->message, error->sqlstate, &size);
+  if (words == NULL && status == CENOTE_TIMEOUT) {
+    words = servers_words(error->details, error->sqlstate, &size);
+  }
   cen_error_copy(&said, error);
+  if ((status == CENOTE_CONNECT || status == CENOTE_TIMEOUT) && words != NULL) {
+    (void)cenote_error_set(&said, status, "%.*s", size, words);
+    cen_error_sqlstate(&said, error->sqlstate);
+  } else if (status == CENOTE_CONNECT) {
+    (void)cenote_error_set(&said, status, "cannot connect to the database server");
+    cen_error_sqlstate(&said, error->sqlstate);
+  }
   if (said.sqlstate[0] != '\0' && cenote_error_field(&said, 'S') == NULL) {
     cenote_error_add_field(&said, 'S', "FATAL");
   }
@@ -198,16 +222,16 @@ int neon_error_body(const struct neon_call *call, cenote_status status, const ce
       cen_neon_busy_put(body, error->message); /* the database is there: too many want it */
       return 503;
     }
-    return broken_put(error, body);
+    return broken_put(status, error, body);
   case CENOTE_CONNECT:
-    return login_error_put(call, error, body) ? 400 : broken_put(error, body);
+    return login_error_put(call, error, body) ? 400 : broken_put(status, error, body);
   case CENOTE_NO_MEMORY:
   case CENOTE_CONNECTION_LOST:
   case CENOTE_OUTCOME_UNKNOWN:
   case CENOTE_IO:
   case CENOTE_INTERNAL:
     if (cenote_error_field(error, 'S') == NULL) {
-      return broken_put(error, body);
+      return broken_put(status, error, body);
     }
     break; /* the server's own last words */
   default:

@@ -154,7 +154,7 @@ static bool authority_read(struct target *target, const char *text, size_t size)
     const char *from = text + at;
     const char *comma = memchr(from, ',', size - at);
     const size_t item = comma != NULL ? (size_t)(comma - from) : size - at;
-    size_t host = item;
+    size_t host;
     if (item > 0 && from[0] == '[') {
       const char *end = memchr(from, ']', item);
       host = end != NULL ? (size_t)(end - from) + 1 : item;

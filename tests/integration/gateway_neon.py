@@ -349,6 +349,25 @@ def the_ceilings_hold_one_past_them():
         same(query(small, "select 1 as a")["rows"], [{"a": 1}])
 
 
+def what_takes_too_long_is_stopped_and_told():
+    with Gateway("--url", TCP, env={**QUIET, "CENOTE_STATEMENT_TIMEOUT_MS": "300", "CENOTE_LEASE_TIMEOUT_MS": "700"}) as short:
+        slow = {"query": "select pg_sleep(600)"}
+        for body, text in ((slow, "statement timeout"), ({"queries": [slow]}, "statement timeout"),
+                           ({"queries": [{"query": "select pg_sleep(0.2)"}] * 9}, "expired")):
+            error = fails(short, body, 400)
+            same(list(error), MEMBERS)
+            true(text in error["message"], error)
+        same(query(short, "select 1 as a")["rows"], [{"a": 1}])
+
+
+def a_session_that_is_ended_says_the_servers_last_words():
+    sql = "select pg_terminate_backend(pg_backend_pid())"
+    for body in ({"query": sql}, {"queries": [{"query": sql}]}):
+        error = fails(gateway, body, 400)
+        same((error["code"], error["severity"]), ("57P01", "FATAL"))
+    same(query(gateway, "select 1 as a")["rows"], [{"a": 1}])
+
+
 def sqlite_alone_is_told_plainly():
     with Gateway() as plain:
         error = fails(plain, "select 1", 400)
@@ -398,6 +417,8 @@ def all_tests():
             other_methods_are_refused_with_what_is_allowed,
             a_keep_alive_connection_asks_again_and_again,
             the_ceilings_hold_one_past_them,
+            what_takes_too_long_is_stopped_and_told,
+            a_session_that_is_ended_says_the_servers_last_words,
             sqlite_alone_is_told_plainly,
         ])
 

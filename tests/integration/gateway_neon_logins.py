@@ -206,6 +206,24 @@ def many_users_share_one_maximum():
         true(most[0] <= 4 + 2, f"{most[0]} connections")  # a session that was told to go may still be there
 
 
+def a_login_is_checked_again_though_the_only_connection_is_busy():
+    with start(CENOTE_MAX_CONNECTIONS="1", CENOTE_SECRET_TTL_MS="300") as gateway:
+        failures, end = [], time.monotonic() + 2
+
+        def work(number):
+            while time.monotonic() < end:
+                answer = post(gateway, {"query": "select 1"} if number % 3 else {"queries": [{"query": "select 1"}]})
+                if answer.status != 200:
+                    failures.append(answer)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        same(failures, [])
+
+
 def idle_pools_go_with_their_connections():
     with start(CENOTE_POOL_IDLE_MS="1000", CENOTE_IDLE_TIMEOUT_MS="200", CENOTE_SECRET_TTL_MS="60s") as gateway:
         query(gateway, "select 1", user="user5")
@@ -336,7 +354,8 @@ def a_full_server_is_500_with_its_code():
     try:
         with start(CENOTE_ACQUIRE_TIMEOUT_MS="700") as gateway:
             error = fails(gateway, "select 1", 500, user="user10")
-            same((error["code"], error["severity"]), ("53300", "FATAL"))
+            same((error["message"], error["code"], error["severity"]),
+                 ('too many connections for role "user10"', "53300", "FATAL"))
     finally:
         admin(limit + "-1")
 
@@ -370,6 +389,7 @@ if __name__ == "__main__":
         many_at_once_with_one_password_are_one_login_and_with_many_none_is_let_in,
         a_token_is_asked_for_as_well_where_there_is_one,
         many_users_share_one_maximum,
+        a_login_is_checked_again_though_the_only_connection_is_busy,
         idle_pools_go_with_their_connections,
         pools_have_a_ceiling_and_the_one_that_rested_longest_makes_room,
         a_statement_of_a_client_that_has_gone_is_cancelled,
