@@ -140,6 +140,21 @@ static bool steps_run(struct hrana_exchange *x)
   return outcomes != NULL;
 }
 
+/* The stream is not kept for a client that is slow to read, or has read what it wanted and hung up:
+ * it rests from here on, and its next request may come. */
+static void work_ends(struct hrana_exchange *x)
+{
+  char baton[CEN_BATON_TEXT + 1]; /* it was the first line */
+  pthread_mutex_lock(&x->lock);
+  if (!x->lost && !hrana_is_gone(x)) {
+    x->stage = HRANA_SENDS;
+  }
+  pthread_mutex_unlock(&x->lock);
+  hrana_run_end(x);
+  const bool open = hrana_settle(x, baton);
+  (void)open;
+}
+
 void hrana_cursor_job(struct hrana_job *job)
 {
   struct hrana_exchange *x = CEN_CONTAINER(job, struct hrana_exchange, job);
@@ -151,7 +166,7 @@ void hrana_cursor_job(struct hrana_job *job)
   }
   fine = !x->out.failed && pipe_flush(x) && fine;
   x->lost = x->lost || !fine;
-  hrana_run_end(x);
+  work_ends(x);
   x->pipe.broken = !fine;
   cen_task_init(&x->pipe.end, on_end);
   if (!cen_http_loop_post(x->loop->http, &x->pipe.end)) {
@@ -171,10 +186,7 @@ static void on_ready(struct cen_http_request *request, void *context)
 
 static void cursor_end(struct hrana_exchange *x)
 {
-  char baton[CEN_BATON_TEXT + 1];
   struct cen_http_request *request = x->request;
-  const bool open = hrana_settle(x, baton); /* it had its baton at the beginning */
-  (void)open;
   x->pipe.pumping = true; /* should the client go away in here */
   if (request != NULL && x->pipe.broken) {
     cen_http_abort(request);

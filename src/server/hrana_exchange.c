@@ -151,7 +151,8 @@ bool hrana_settle(struct hrana_exchange *x, char baton[CEN_BATON_TEXT + 1])
   hrana_texts_settle(&stream->texts);
   const int64_t ms = cen_setting(&hrana->gateway->settings, CEN_SET_STREAM_TIMEOUT);
   const int64_t until = cen_deadline_ns(cen_now_ns(), ms);
-  if (!hrana_is_gone(x) && !x->lost && !x->closes && hrana_lease_rest(x) &&
+  const bool wanted = x->stage == HRANA_SENDS || !hrana_is_gone(x);
+  if (wanted && !x->lost && !x->closes && hrana_lease_rest(x) &&
       hrana_streams_baton(hrana->streams, stream, baton) &&
       hrana_streams_rest(hrana->streams, stream, until)) {
     x->stream = NULL; /* another thread may have it already */

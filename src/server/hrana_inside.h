@@ -54,7 +54,13 @@ struct hrana {
   unsigned exchanges; /* guarded by lock */
 };
 
-enum hrana_stage { HRANA_BEGINS, HRANA_ASKS, HRANA_QUERIES, HRANA_WORKS };
+enum hrana_stage {
+  HRANA_BEGINS,
+  HRANA_ASKS,
+  HRANA_QUERIES,
+  HRANA_WORKS,
+  HRANA_SENDS /* a cursor's work is done: its stream goes on, whatever becomes of its client */
+};
 
 /* A cursor's lines between worker and loop. */
 struct hrana_pipe {

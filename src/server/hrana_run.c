@@ -233,7 +233,7 @@ void hrana_run_end(struct hrana_exchange *x)
 {
   struct hrana_stream *stream = x->stream;
   stream->keeps = stream->dirty || !hrana_autocommit(x);
-  if (x->closes || x->lost || hrana_is_gone(x)) {
+  if (x->closes || x->lost || (x->stage != HRANA_SENDS && hrana_is_gone(x))) {
     hrana_lease_release(stream); /* here, not when the loop comes to it */
   }
 }

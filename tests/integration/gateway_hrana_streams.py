@@ -241,6 +241,28 @@ def a_client_that_does_not_read_its_cursor_costs_little_and_loses_its_stream():
 # -------------------------------------------------------------------------------------------------- who goes away
 
 
+def a_cursor_whose_work_is_done_leaves_its_stream_to_whoever_has_its_baton():
+    with Database() as db, db.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        db.send(client, "/v3/cursor", {"batch": {"steps": [step("BEGIN IMMEDIATE"), step("CREATE TABLE t (a)"),
+                                                           step(MANY % (2000, "x" * 100))]}})
+        data = b""
+        while b"base_url" not in data:
+            data += client.recv(4096)
+        baton = json.loads(data[data.index(b'{"baton"'):data.index(b"}", data.index(b'{"baton"')) + 1])["baton"]
+        end = time.monotonic() + 60
+        answer = None
+        while answer is None or answer.status != 200:  # not all of it is read, so the body has not ended
+            true(time.monotonic() < end, answer)
+            answer = db.post("/v3/pipeline", {"baton": baton, "requests": [execute("INSERT INTO t VALUES (1)")]})
+            time.sleep(0.05)
+        client.close()
+        time.sleep(0.3)
+        answer = db.pipe(execute("COMMIT"), CLOSE, baton=answer.json()["baton"])
+        same([r["type"] for r in answer["results"]], ["ok", "ok"])
+        same(db.once("SELECT a FROM t"), [[1]])
+
+
 def a_client_that_goes_away_has_its_statement_cancelled_wherever_it_is():
     with Database() as db:
         db.once("CREATE TABLE t (a)")
