@@ -75,7 +75,7 @@ static double measure(const char *what, const bench_served *served, SSL_CTX *tls
   if (guests == NULL) {
     bench_die("no memory for the guests");
   }
-  for (int i = 0; i < 64; i++) { /* what is allocated once */
+  for (int i = 0; i < 64 && i < idle; i++) { /* what is allocated once */
     guest_open(&guests[i], served->port, tls);
     guest_close(&guests[i]);
     guests[i] = (struct guest){0};
