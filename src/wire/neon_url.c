@@ -43,12 +43,10 @@ static bool percent_decode(char *text, size_t size)
   return true;
 }
 
-static char *find(char *from, const char *end, const char *any)
+static char *find(char *from, char *end, char wanted)
 {
-  while (from < end && strchr(any, *from) == NULL) {
-    from++;
-  }
-  return from;
+  char *found = from < end ? memchr(from, wanted, (size_t)(end - from)) : NULL;
+  return found != NULL ? found : end;
 }
 
 static bool port_read(const char *text, uint16_t *port)
@@ -84,7 +82,7 @@ static bool host_split(struct cen_neon_url *url, char *host)
 
 static bool user_split(struct cen_neon_url *url, char *user, char *end)
 {
-  char *colon = find(user, end, ":");
+  char *colon = find(user, end, ':');
   url->user = user;
   if (colon < end) {
     url->password = colon + 1;
@@ -99,19 +97,19 @@ static bool user_split(struct cen_neon_url *url, char *user, char *end)
 /* The parts of what follows "postgres://", each terminated where a delimiter stood. */
 static bool parts_split(struct cen_neon_url *url, char *at, char *end)
 {
-  char *fragment = find(at, end, "#");
+  char *fragment = find(at, end, '#');
   *fragment = '\0';
-  char *query = find(at, fragment, "?");
+  char *query = find(at, fragment, '?');
   if (query < fragment) {
     url->query = query + 1;
   }
   *query = '\0';
-  char *path = find(at, query, "/");
+  char *path = find(at, query, '/');
   bool has_path = path < query;
   *path = '\0';
   if (has_path) {
     char *database = path + 1;
-    char *next = find(database, query, "/");
+    char *next = find(database, query, '/');
     *next = '\0';
     url->database = database;
     if (!percent_decode(database, (size_t)(next - database))) {
