@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -128,6 +129,17 @@ static bool asks_for_log(const struct gateway *gateway)
          (debug != NULL && strcmp(debug, "true") == 0);
 }
 
+/* Each client and each connection to a database is a descriptor: all that the system allows, for
+ * the usual soft limit is there for programs that use select(). */
+static void descriptors_allow(void)
+{
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
 static int run(const struct cli_args *args)
 {
   struct gateway *gateway = NULL;
@@ -137,6 +149,7 @@ static int run(const struct cli_args *args)
   options.settings_count = args->settings_count;
   options.config_file = args->config_file;
   options.log = serve_log;
+  descriptors_allow();
   error.status = gateway_new(args->url, &options, &gateway, &error);
   if (error.status == CENOTE_OK) {
     atomic_store(&state.asked, asks_for_log(gateway));

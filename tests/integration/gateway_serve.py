@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -528,6 +529,16 @@ def the_units_are_well_formed():
 # ---------------------------------------------------------------------------------- threads
 
 
+def the_soft_limit_of_descriptors_is_raised_to_the_hard_one():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with Gateway("--url", "sqlite::memory:") as gateway:
+            same(resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE), (hard, hard))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def loops_share_the_work_and_leave_nothing_behind():
     with Gateway("--threads", "3") as gateway:
         before = gateway.descriptors()
@@ -573,5 +584,6 @@ if __name__ == "__main__":
         a_socket_of_systemd_is_served,
         the_rules_hold_for_a_socket_of_systemd_too,
         the_units_are_well_formed,
+        the_soft_limit_of_descriptors_is_raised_to_the_hard_one,
         loops_share_the_work_and_leave_nothing_behind,
     ]))
