@@ -23,6 +23,8 @@ static const struct {
     {"SELECT fts3_tokenizer('simple')", "fts3_tokenizer"},
     {"SELECT fts3_tokenizer('simple', x'00')", "fts3_tokenizer"},
     {"CREATE VIEW v AS SELECT fts3_tokenizer('simple'); ", NULL}, /* only when it is used */
+    {"SELECT sql FROM sqlite_stmt", "the table sqlite_stmt"}, /* of all who use the connection */
+    {"SELECT count(*) FROM main.SQLITE_STMT AS s", "the table sqlite_stmt"},
     {"PRAGMA journal_mode = delete", "PRAGMA journal_mode"},
     {"PRAGMA main.journal_mode(off)", "PRAGMA journal_mode"},
     {"PRAGMA locking_mode = exclusive", "PRAGMA locking_mode"},

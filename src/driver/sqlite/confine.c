@@ -166,6 +166,13 @@ static int judge_function(struct cen_sq_handle *handle, const char *name)
   return SQLITE_OK;
 }
 
+/* The statements that this connection has prepared are other people's too, as they wrote them. */
+static int judge_table(struct cen_sq_handle *handle, const char *name)
+{
+  return strcasecmp(name, "sqlite_stmt") == 0 ? refuse(handle, "the table ", "sqlite_stmt")
+                                              : SQLITE_OK;
+}
+
 /* SQLite asks while it prepares. The statements that VACUUM makes come here too. */
 static int authorize(void *context, int action, const char *first, const char *second,
                      const char *schema, const char *trigger)
@@ -186,6 +193,8 @@ static int authorize(void *context, int action, const char *first, const char *s
     return judge_pragma(handle, first ? first : "", second);
   case SQLITE_FUNCTION:
     return judge_function(handle, second ? second : "");
+  case SQLITE_READ:
+    return judge_table(handle, first ? first : "");
   default:
     return SQLITE_OK;
   }
