@@ -85,6 +85,10 @@
     "give idle connections and caches back when memory runs short")                                     \
   X(TLS_VERIFY, "tls_verify", BOOL, "", 1, 1, 1, 0, 1, false,                                           \
     "verify the server's certificate and name; off only for tests, logged as a warning")                \
+  X(HTTP_CONNECTIONS, "http_connections", INT, "", 8, 8, 8, 1, 1000, false,                             \
+    "connections of SQL over HTTP to one host, at most; HTTP/2 puts many statements on each")           \
+  X(HTTP_INSECURE, "http_insecure", BOOL, "", 0, 0, 0, 0, 1, false,                                     \
+    "send credentials over plain http to other machines, too")                                          \
   X(SQLITE_CONFINED, "sqlite_confined", BOOL, "", 0, 0, 0, 0, 1, false,                                 \
     "SQLite takes SQL of strangers: it stays inside its file, and keeps the file as it is kept")        \
   X(POOLER, "transaction_pooler", BOOL, "", 0, 0, 0, 0, 1, false,                                       \
@@ -94,7 +98,9 @@
 #define CEN_POOL_TEXTS(X)                                                                                    \
   X(APPLICATION_NAME, "application_name", false, "how the sessions call themselves")                         \
   X(TLS_CA_FILE, "tls_ca_file", false, "CA certificates to trust instead of the system's")                   \
-  X(AUTH_TOKEN, "auth_token", true, "token for libSQL/Turso over HTTP")                                      \
+  X(AUTH_TOKEN, "auth_token", true, "token for libSQL/Turso, or Neon, over HTTP")                            \
+  X(HTTP_ENDPOINT, "http_endpoint", false,                                                                   \
+    "URL of Neon's SQL over HTTP for the database; with a postgres:// URL, simple statements go there")      \
   X(STATELESS_FUNCTIONS, "stateless_functions", false,                                                       \
     "functions of your own that keep no session state, comma separated: statements with them may be shared") \
   X(LOG, "log", false, "log level: error, warning, info or debug")

@@ -2,6 +2,7 @@
  * own, a truth value, or a text. What is refused is named, with the allowed range. */
 #include "manager/settings_table.h"
 
+#include "base/limits.h"
 #include "base/text.h"
 
 #include <cenote/driver.h>
@@ -165,6 +166,8 @@ static size_t text_ceiling(cen_text_id id)
   case CEN_TEXT_ADMIN_TOKEN:
   case CEN_TEXT_SQL_TOKEN:
     return CEN_MAX_TOKEN;
+  case CEN_TEXT_HTTP_ENDPOINT:
+    return CEN_MAX_URL;
   case CEN_TEXT_LISTEN:
     return CEN_MAX_LISTEN;
   case CEN_TEXT_HOST_NAMES:
