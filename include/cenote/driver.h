@@ -39,8 +39,10 @@ typedef enum cenote_request_kind {
   CENOTE_REQUEST_ROLLBACK, /* also where the transaction has failed already */
   CENOTE_REQUEST_RESET,    /* roll back and make the session as new */
   CENOTE_REQUEST_CLOSE,    /* say goodbye; must finish quickly, errors are ignored */
-  CENOTE_REQUEST_DESCRIBE /* prepare `sql`, run nothing: cenote_sink_columns, cenote_sink_parameters;
-                              CENOTE_UNSUPPORTED where that cannot be told */
+  CENOTE_REQUEST_DESCRIBE, /* prepare `sql`, run nothing: cenote_sink_columns,
+                              cenote_sink_parameters; CENOTE_UNSUPPORTED where that cannot be told */
+  CENOTE_REQUEST_BATCH /* `statements` in one transaction, all or nothing, each with its sink; only
+                          for a driver that says CENOTE_DRIVER_BATCHES */
 } cenote_request_kind;
 
 enum {
@@ -59,15 +61,18 @@ typedef struct cenote_request {
   size_t size;
   cenote_request_kind kind;
   unsigned flags;
-  cenote_batch_mode mode;     /* BEGIN */
-  cenote_isolation isolation; /* BEGIN: at least this, or CENOTE_UNSUPPORTED */
-  bool deferrable;            /* BEGIN: as PostgreSQL has it; a driver without it ignores it */
-  const char *sql;            /* EXECUTE: NUL-terminated; `?` and `$1` placeholders */
-  const cenote_value *args;   /* all borrowed until the request ends */
+  cenote_batch_mode mode;     /* BEGIN, BATCH */
+  cenote_isolation isolation; /* BEGIN, BATCH: at least this, or CENOTE_UNSUPPORTED */
+  bool deferrable;          /* BEGIN, BATCH: as PostgreSQL has it; a driver without it ignores it */
+  const char *sql;          /* EXECUTE: NUL-terminated; `?` and `$1` placeholders */
+  const cenote_value *args; /* all borrowed until the request ends */
   size_t count;
   cenote_sink *sink;   /* EXECUTE: where columns and rows go; may be NULL */
   int64_t deadline_ns; /* CLOCK_MONOTONIC; INT64_MAX: none. The runner enforces it with
                                cancel(); a CENOTE_DRIVER_BLOCKING driver does so itself. */
+  const cenote_statement *statements; /* BATCH; then `sql`, `args` and `sink` mean nothing */
+  size_t statement_count;
+  cenote_sink *const *sinks; /* BATCH: one for each statement */
 } cenote_request;
 
 /* What an unfinished request waits for. fd -1: only for the deadline. */
@@ -93,7 +98,8 @@ enum {
 };
 
 enum {
-  CENOTE_DRIVER_BLOCKING = 1u << 0 /* steps block: a loop runs them on worker threads */
+  CENOTE_DRIVER_BLOCKING = 1u << 0, /* steps block: a loop runs them on worker threads */
+  CENOTE_DRIVER_BATCHES = 1u << 1   /* a batch outside a transaction is one CENOTE_REQUEST_BATCH */
 };
 
 typedef struct cenote_driver_params {

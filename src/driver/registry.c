@@ -10,6 +10,7 @@
 
 extern const cenote_driver cen_driver_sqlite;
 extern const cenote_driver cen_driver_postgres;
+extern const cenote_driver cen_driver_neon;
 
 enum { MAX_SCHEME = 32, MAX_KNOWN = 256 };
 
@@ -22,7 +23,7 @@ static const struct {
     {"file", &cen_driver_sqlite},
     {"postgres", &cen_driver_postgres},
     {"postgresql", &cen_driver_postgres},
-    {"neon", NULL},
+    {"neon", &cen_driver_neon},
     {"libsql", NULL},
     {"http", NULL},
     {"https", NULL},

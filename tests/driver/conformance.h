@@ -21,7 +21,8 @@ enum {
   HAS_NAMED_ARGUMENTS = 1u << 3,
   HAS_READ_ONLY = 1u << 4,      /* CENOTE_BATCH_READ refuses writes */
   HAS_QUESTION_MARKS = 1u << 5, /* literal_question is given */
-  HAS_PIPELINING = 1u << 6      /* the suite finds out by itself */
+  HAS_PIPELINING = 1u << 6,     /* the suite finds out by itself */
+  HAS_SESSION = 1u << 7 /* transactions and settings last; all have it that do not lack it */
 };
 
 /* A statement that changes the session, and one that reads it: its number differs between. */
@@ -32,7 +33,7 @@ struct dirt {
 
 struct subject {
   const cenote_driver *driver;
-  unsigned has;
+  unsigned has, lacks;
   const char *(*url)(void); /* a new place for each test, as far as it needs one */
   void *context;
   const char *casts[CENOTE_BOOLEAN + 1]; /* behind a placeholder, by type: "::bigint" or "" */

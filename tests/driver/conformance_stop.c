@@ -176,7 +176,7 @@ static void a_late_cancel_never_hits_the_next_request(void **state)
 
 const struct bench_test stop_tests[] = {
     BENCH_TEST(a_cancel_ends_what_runs, 0),
-    BENCH_TEST(a_cancel_inside_a_transaction_can_be_rolled_back, 0),
+    BENCH_TEST(a_cancel_inside_a_transaction_can_be_rolled_back, HAS_SESSION),
     BENCH_TEST(an_abort_breaks_the_connection_soon, 0),
     BENCH_TEST(a_deadline_ends_what_runs, 0),
     BENCH_TEST(a_cancel_between_requests_does_nothing, 0),

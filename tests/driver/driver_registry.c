@@ -27,7 +27,7 @@ static void a_scheme_finds_its_driver_in_any_case(void **state)
 
 static void an_unknown_scheme_is_named_and_the_known_ones_listed(void **state)
 {
-  static const char *const unknown[] = {"mysql://user:hunter2@h/d", "neon://h", "libsql://h",
+  static const char *const unknown[] = {"mysql://user:hunter2@h/d", "libsql://h",
                                         "https://h", "sqlit:a"};
   (void)state;
   for (size_t i = 0; i < sizeof(unknown) / sizeof(*unknown); i++) {

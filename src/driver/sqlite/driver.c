@@ -153,6 +153,8 @@ static cenote_status run_request(cenote_connection *connection, const cenote_req
     return CENOTE_OK;
   case CENOTE_REQUEST_DESCRIBE:
     return cen_sq_describe(connection, request, error);
+  case CENOTE_REQUEST_BATCH: /* the manager sends its parts */
+    break;
   }
   return cenote_error_set(error, CENOTE_UNSUPPORTED, "unknown kind of request");
 }
