@@ -155,6 +155,8 @@ void gateway_audit_manager(void *context, const cenote_audit_event *event);
 cenote_status gateway_new(const char *url, const cenote_options *options, struct gateway **gateway,
                           cenote_error *error);
 cenote_status gateway_start(struct gateway *gateway, cenote_error *error);
+/* Does it listen on a loopback address, so that only this machine reaches it? */
+bool gateway_is_local(const struct gateway *gateway);
 /* "http://127.0.0.1:3000" */
 void gateway_address(const struct gateway *gateway, char *out, size_t size);
 /* SIGHUP: settings that may move, certificate, tokens, audit file. What is wrong is logged and

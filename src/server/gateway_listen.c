@@ -124,6 +124,11 @@ static cenote_status names_read(struct names *names, const char *setting, const 
   return CENOTE_OK;
 }
 
+bool gateway_is_local(const struct gateway *gateway)
+{
+  return gateway->house->loopback;
+}
+
 /* What a client may call us: localhost and the loopback addresses, the address we listen on, and
  * what host_names adds. */
 static cenote_status names_collect(const struct gateway *gateway, struct names *names,

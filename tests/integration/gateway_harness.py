@@ -8,6 +8,7 @@ Leaving the block sends SIGTERM and checks that it ends with status 0 and that n
 function whose name is a sentence; `main([…])` runs them and prints TAP (cli_harness.py has the rest).
 """
 
+import base64
 import http.client
 import json
 import os
@@ -16,6 +17,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -23,6 +25,24 @@ import time
 from cli_harness import CENOTE, PATIENCE, SANITIZED, SOURCE, Folder, Skip, environment, main, ok, run, same, true  # noqa: F401
 
 COMPLAINTS = re.compile(r"(ERROR|WARNING): (Address|Leak|Thread|Undefined)\w*Sanitizer|runtime error:")
+
+
+def wait_for(what, seconds=PATIENCE):
+    """Until what() answers something true."""
+    end = time.monotonic() + seconds
+    while True:
+        found = what()
+        if found:
+            return found
+        true(time.monotonic() < end, "it did not come about")
+        time.sleep(0.05)
+
+
+def file_write(path, text, mode=0o600):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(path, mode)
+    return path
 
 
 class Answer:
@@ -38,11 +58,24 @@ class Answer:
         return f"{self.status} {dict(self.headers)} {self.body[:2000]!r}"
 
 
+def handed_over(*sockets):
+    """What a Gateway is made with so that it finds sockets at descriptor 3 and on, as under systemd."""
+    code = ("import os,sys\nos.environ['LISTEN_PID']=str(os.getpid())\n"
+            "fds=[int(f) for f in sys.argv[1].split(',')]\n"
+            "spare=[os.dup(f) for f in fds]\n"
+            "for i,f in enumerate(spare): os.dup2(f,100+i)\n"
+            "for i,f in enumerate(fds): os.dup2(100+i,3+i,inheritable=True)\n"
+            "os.execv(sys.argv[2],sys.argv[2:])")
+    fds = [s.fileno() for s in sockets]
+    return {"prefix": (sys.executable, "-c", code, ",".join(map(str, fds))), "env": {"LISTEN_FDS": str(len(fds))},
+            "fds": fds, "listen": None}
+
+
 class Gateway:
     """A running gateway. `env` comes on top of a clean environment; `cwd` is a folder of its own unless given.
-    status: what it must end with (None: whatever)."""
+    status: what it must end with (None: whatever). prefix: a command that runs it (and execs)."""
 
-    def __init__(self, *args, env=None, cwd=None, listen="127.0.0.1:0", status=0, fds=(), tls=None):
+    def __init__(self, *args, env=None, cwd=None, listen="127.0.0.1:0", status=0, fds=(), tls=None, prefix=()):
         self.folder = None
         if cwd is None:
             self.folder = tempfile.TemporaryDirectory(prefix="cenote-gateway.")
@@ -52,7 +85,7 @@ class Gateway:
         if listen is not None:
             args = ("--listen", listen, *args)
         self.process = subprocess.Popen(
-            [CENOTE, "serve", *args], cwd=cwd, env=environment(**(env or {})), stdin=subprocess.DEVNULL,
+            [*prefix, CENOTE, "serve", *args], cwd=cwd, env=environment(**(env or {})), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pass_fds=fds,
         )
         self.reader = threading.Thread(target=self._read_errors, daemon=True)
@@ -166,3 +199,29 @@ class Gateway:
         self.reader.join(PATIENCE)
         print("".join(f"# {line}" for line in self.err_lines), end="")
         self._close()
+
+
+def base64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+class Signer:
+    """An Ed25519 key of openssl's."""
+
+    def __init__(self, folder):
+        self.folder, self.private = folder, f"{folder}/jwt.key"
+        subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", self.private], check=True, timeout=PATIENCE)
+        self.pem = f"{folder}/jwt.pem"
+        subprocess.run(["openssl", "pkey", "-in", self.private, "-pubout", "-out", self.pem], check=True, timeout=PATIENCE)
+        der = subprocess.run(["openssl", "pkey", "-in", self.private, "-pubout", "-outform", "DER"], check=True,
+                             capture_output=True, timeout=PATIENCE).stdout
+        self.raw = file_write(f"{folder}/jwt.raw", base64url(der[-32:]) + "\n")
+
+    def token(self, claims, header=None):
+        header = {"alg": "EdDSA", "typ": "JWT"} if header is None else header
+        text = base64url(json.dumps(header).encode()) + "." + base64url(json.dumps(claims).encode())
+        with open(f"{self.folder}/m", "wb") as file:
+            file.write(text.encode())
+        signature = subprocess.run(["openssl", "pkeyutl", "-sign", "-inkey", self.private, "-rawin", "-in",
+                                    f"{self.folder}/m"], check=True, capture_output=True, timeout=PATIENCE).stdout
+        return text + "." + base64url(signature)
