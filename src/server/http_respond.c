@@ -298,6 +298,11 @@ void cen_http_on_ready(struct cen_http_request *request, cen_http_ready_callback
   request->on_ready = on_ready;
 }
 
+size_t cen_http_pending(const struct cen_http_request *request)
+{
+  return http_out_pending(request->conn);
+}
+
 void cen_http_finish(struct cen_http_request *request)
 {
   struct http_conn *conn = request->conn;

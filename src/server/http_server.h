@@ -192,6 +192,8 @@ void cen_http_begin(struct cen_http_request *request, const struct cen_http_answ
  * once. The client may be gone when this returns: then on_gone was called. */
 bool cen_http_write(struct cen_http_request *request, const void *data, size_t size);
 void cen_http_on_ready(struct cen_http_request *request, cen_http_ready_callback on_ready);
+/* Bytes that wait for the client. */
+size_t cen_http_pending(const struct cen_http_request *request);
 void cen_http_finish(struct cen_http_request *request);
 /* Ends the request without an answer, or in the middle of one: the client sees a broken
  * connection. */

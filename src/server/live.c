@@ -1,6 +1,7 @@
 /*
  * live.c - history, and server-sent events for who watches. What a listener has not read is never
- * added to: while he is behind, events pass him by, and the server drops who does not read at all.
+ * added to: while any of it waits, events pass him by, and the server drops who does not read at
+ * all. So a listener costs one event, and what he reads is never old.
  */
 #include "server/monitor_inside.h"
 
@@ -20,7 +21,6 @@ struct listener {
   struct cen_link link;
   struct gateway_loop *loop;
   struct cen_http_request *request;
-  bool behind;
   int64_t sent_ns;   /* anything */
   int64_t status_ns; /* the age of the state that was sent last */
   uint64_t points;   /* he has seen so many */
@@ -52,23 +52,14 @@ static void on_gone(struct cen_http_request *request, enum cen_http_gone why, vo
   listener_free(context);
 }
 
-static void on_ready(struct cen_http_request *request, void *context);
-
 /* Writing may end the listener: true while he is there. */
 static bool send_text(struct listener *listener, const char *text, size_t size, int64_t now)
 {
-  struct live_loop *own = listener->loop->part[GATEWAY_LIVE];
-  struct cen_http_request *request = listener->request;
-  const bool more = cen_http_write(request, text, size);
-  if (more) {
-    listener->sent_ns = now;
-    return true;
-  }
+  const struct live_loop *own = listener->loop->part[GATEWAY_LIVE];
+  (void)cen_http_write(listener->request, text, size);
   for (struct cen_link *link = own->listeners.next; link != &own->listeners; link = link->next) {
-    if (link == &listener->link) { /* still among them: he is only behind */
+    if (link == &listener->link) {
       listener->sent_ns = now;
-      listener->behind = true;
-      cen_http_on_ready(request, on_ready);
       return true;
     }
   }
@@ -138,20 +129,15 @@ static bool send_point(struct listener *listener, int64_t now)
 static void listener_turn(struct listener *listener)
 {
   const int64_t now = cen_now_ns();
-  if (listener->behind || !send_status(listener, now) || listener->behind ||
-      !send_point(listener, now) || listener->behind) {
+  const bool is_new = listener->status_ns == 0; /* the head of his answer may still wait */
+  /* the point first: a large state may keep waiting what comes behind it, each time */
+  if ((!is_new && cen_http_pending(listener->request) > 0) || !send_point(listener, now) ||
+      !send_status(listener, now)) {
     return;
   }
   if (now - listener->sent_ns >= LIVE_HEARTBEAT_MS * CEN_NS_PER_MS) {
     (void)send_text(listener, ": still here\n\n", 14, now);
   }
-}
-
-static void on_ready(struct cen_http_request *request, void *context)
-{
-  struct listener *listener = context;
-  (void)request;
-  listener->behind = false;
 }
 
 /* Each listener once, though any of them may go meanwhile. */
