@@ -4,8 +4,7 @@ errors, ceilings, tokens, several databases."""
 
 import json
 
-from gateway_harness import Folder, Gateway, same, true
-from gateway_serve import Signer, file_write
+from gateway_harness import Folder, Gateway, Signer, file_write, same, true
 from hrana_harness import AUTOCOMMIT, CLOSE, FOREVER, Database, execute, ok, plain, rows, run_tests, step, value
 
 

@@ -4,8 +4,8 @@
 import os
 import threading
 
-from gateway_harness import Gateway, main, same, true
-from monitor_harness import Metrics, promtool, status, wait_for
+from gateway_harness import Gateway, main, same, true, wait_for
+from monitor_harness import Metrics, promtool, status
 from neon_harness import admin, control, headers, need_postgres, password_of, post, query
 
 need_postgres(__file__)

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """`cenote serve`: how it starts, where it listens and who may come in, how it reloads and ends."""
 
-import base64
 import json
 import os
 import re
@@ -13,18 +12,14 @@ import subprocess
 import sys
 import time
 
-from gateway_harness import CENOTE, PATIENCE, SOURCE, Folder, Gateway, Skip, environment, main, run, same, true
+from gateway_harness import (
+    CENOTE, PATIENCE, SOURCE, Folder, Gateway, Signer, Skip, environment, file_write, handed_over, main, run, same, true,
+    wait_for,
+)
 
 ADMIN = "an-admin-token-of-the-tests"
 SQL = "a-token-for-sql-of-the-tests"
 STATUS = "/api/admin/connection-pool-status"
-
-
-def file_write(path, text, mode=0o600):
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(path, mode)
-    return path
 
 
 def refused(*args, env=None, cwd=None, status=2):
@@ -208,32 +203,6 @@ def failed_logins_are_limited_and_audited():
 # --------------------------------------------------------------------------------------- JWT
 
 
-def base64url(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-class Signer:
-    """An Ed25519 key of openssl's."""
-
-    def __init__(self, folder):
-        self.folder, self.private = folder, f"{folder}/jwt.key"
-        subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", self.private], check=True, timeout=PATIENCE)
-        self.pem = f"{folder}/jwt.pem"
-        subprocess.run(["openssl", "pkey", "-in", self.private, "-pubout", "-out", self.pem], check=True, timeout=PATIENCE)
-        der = subprocess.run(["openssl", "pkey", "-in", self.private, "-pubout", "-outform", "DER"], check=True,
-                             capture_output=True, timeout=PATIENCE).stdout
-        self.raw = file_write(f"{folder}/jwt.raw", base64url(der[-32:]) + "\n")
-
-    def token(self, claims, header=None):
-        header = {"alg": "EdDSA", "typ": "JWT"} if header is None else header
-        text = base64url(json.dumps(header).encode()) + "." + base64url(json.dumps(claims).encode())
-        with open(f"{self.folder}/m", "wb") as file:
-            file.write(text.encode())
-        signature = subprocess.run(["openssl", "pkeyutl", "-sign", "-inkey", self.private, "-rawin", "-in",
-                                    f"{self.folder}/m"], check=True, capture_output=True, timeout=PATIENCE).stdout
-        return text + "." + base64url(signature)
-
-
 def json_web_tokens_open_sql_and_may_allow_reading_only():
     with Folder() as folder:
         signer = Signer(folder)
@@ -309,13 +278,6 @@ def audit(path):
         return [json.loads(line) for line in file]
 
 
-def wait_for(what, patience=PATIENCE):
-    end = time.monotonic() + patience
-    while not what():
-        true(time.monotonic() < end, "it did not happen")
-        time.sleep(0.05)
-
-
 def a_hang_up_reloads_settings_tokens_and_the_audit_file():
     with Folder() as folder:
         ini, log, token = f"{folder}/c.ini", f"{folder}/audit", f"{folder}/token"
@@ -339,6 +301,16 @@ def a_hang_up_reloads_settings_tokens_and_the_audit_file():
             gateway.wait_err("nothing was reloaded")
             same(gateway.ask("GET", STATUS, token=SQL).status, 200)
         same(audit(log)[-1]["event"] in ("pool_closed", "shutdown", "connection_closed"), True)
+
+
+def a_hang_up_reloads_also_under_nohup():
+    with Folder() as folder:
+        ini = f"{folder}/c.ini"
+        file_write(ini, "[cenote]\nmax_connections = 7\n")
+        with Gateway("--config", ini, prefix=("nohup",)) as gateway:
+            file_write(ini, "[cenote]\nmax_connections = 3\n")
+            gateway.send(signal.SIGHUP)
+            wait_for(lambda: b'"maxConnections":3' in gateway.ask("GET", STATUS).body)
 
 
 def a_reload_cannot_take_the_tokens_from_an_open_gateway():
@@ -474,32 +446,25 @@ def systemd_is_told_what_happens():
                 gateway.process.wait(PATIENCE)
 
 
-def handed_over(folder, sockets, *args):
-    """Runs it with sockets at descriptor 3 and on, as systemd does. Answers the process."""
-    code = ("import os,sys\nos.environ['LISTEN_PID']=str(os.getpid())\n"
-            "fds=[int(f) for f in sys.argv[1].split(',')]\n"
-            "spare=[os.dup(f) for f in fds]\n"
-            "for i,f in enumerate(spare): os.dup2(f,100+i)\n"
-            "for i,f in enumerate(fds): os.dup2(100+i,3+i,inheritable=True)\n"
-            "os.execv(sys.argv[2],sys.argv[2:])")
-    fds = [s.fileno() for s in sockets]
+def run_with(folder, *sockets):
+    """A gateway with sockets of systemd's, which may well refuse them. Answers the process."""
+    how = handed_over(*sockets)
     return subprocess.Popen(
-        [sys.executable, "-c", code, ",".join(map(str, fds)), CENOTE, "serve", *args], cwd=folder, pass_fds=fds,
-        env=environment(LISTEN_FDS=str(len(fds))), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True)
+        [*how["prefix"], CENOTE, "serve"], cwd=folder, pass_fds=how["fds"], env=environment(**how["env"]),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def a_socket_of_systemd_is_served():
     with Folder() as folder, socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        with handed_over(folder, [listener]) as process:
+        with run_with(folder, listener) as process:
             same(process.stdout.readline(), f"cenote: listening on http://127.0.0.1:{port}\n")
             with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
                 client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 true(client.recv(99).startswith(b"HTTP/1.1 200 "))
             process.send_signal(signal.SIGTERM)
             same((process.wait(PATIENCE), process.stderr.read()), (0, ""))
-        with handed_over(folder, [listener, listener]) as process:
+        with run_with(folder, listener, listener) as process:
             said = process.stderr.read()
             same(process.wait(PATIENCE), 2)
             true("one ListenStream" in said, said)
@@ -507,7 +472,7 @@ def a_socket_of_systemd_is_served():
 
 def the_rules_hold_for_a_socket_of_systemd_too():
     with Folder() as folder, socket.create_server(("0.0.0.0", 0)) as listener:
-        with handed_over(folder, [listener]) as process:
+        with run_with(folder, listener) as process:
             said = process.stderr.read()
             same(process.wait(PATIENCE), 2)
             true("other machines" in said, said)
@@ -573,6 +538,7 @@ if __name__ == "__main__":
         several_databases_come_from_the_ini_file,
         databases_that_cannot_be_served_are_named_with_their_line,
         a_hang_up_reloads_settings_tokens_and_the_audit_file,
+        a_hang_up_reloads_also_under_nohup,
         a_reload_cannot_take_the_tokens_from_an_open_gateway,
         the_certificate_is_read_anew,
         draining_says_so_first_and_finishes_what_runs,

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 
 from gateway_harness import PATIENCE, SOURCE, Skip, same, true
 
@@ -19,17 +18,6 @@ def status(gateway, **how):
     answer = gateway.ask("GET", STATUS, **how)
     same(answer.status, 200)
     return answer.json()
-
-
-def wait_for(what, seconds=PATIENCE):
-    """Until what() answers something true."""
-    end = time.monotonic() + seconds
-    while True:
-        found = what()
-        if found:
-            return found
-        true(time.monotonic() < end, "it did not come about")
-        time.sleep(0.05)
 
 
 class Metrics:

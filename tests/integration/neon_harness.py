@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from urllib.parse import quote
 
 from cli_harness import SOURCE, ok, run, same, true
@@ -71,17 +70,6 @@ def fails(gateway, body, status, **how):
     true(answer.status == status, answer)
     same(answer.headers["Content-Type"], "application/json")
     return answer.json()
-
-
-def wait_until(what, seconds=PATIENCE):
-    """Until what() answers something true."""
-    end = time.monotonic() + seconds
-    while True:
-        found = what()
-        if found:
-            return found
-        true(time.monotonic() < end, "it did not come about")
-        time.sleep(0.05)
 
 
 def sessions(user, more=""):
