@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -62,6 +63,17 @@ static sigset_t signals_of_ours(void)
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGHUP);
   return signals;
+}
+
+/* A hang-up reloads, also where the parent ignores it (nohup): then it must not be lost. */
+static void hang_up_take(void)
+{
+  const struct sigaction usual = {.sa_handler = SIG_DFL};
+  sigset_t hang_up;
+  sigemptyset(&hang_up);
+  sigaddset(&hang_up, SIGHUP);
+  pthread_sigmask(SIG_BLOCK, &hang_up, NULL);
+  sigaction(SIGHUP, &usual, NULL);
 }
 
 /* The next signal; 0: none came in that time (negative: for ever). */
@@ -150,6 +162,7 @@ static int run(const struct cli_args *args)
   options.config_file = args->config_file;
   options.log = serve_log;
   descriptors_allow();
+  hang_up_take();
   error.status = gateway_new(args->url, &options, &gateway, &error);
   if (error.status == CENOTE_OK) {
     atomic_store(&state.asked, asks_for_log(gateway));

@@ -203,7 +203,8 @@ static void report_open_failed(struct cenote_manager *manager, uint32_t slot,
 {
   struct pool_wakes wakes = {0};
   /* The first of a row of the same failures is news. */
-  const bool again = error->status == CENOTE_SHUTTING_DOWN || /* given up by us */
+  const bool ending = atomic_load_explicit(&manager->pool.phase, memory_order_relaxed) != POOL_OPEN;
+  const bool again = ending || error->status == CENOTE_SHUTTING_DOWN || /* given up by us */
                      strcmp(manager->connect_error, error->message) == 0;
   if (!again) {
     snprintf(manager->connect_error, sizeof manager->connect_error, "%s", error->message);
