@@ -8,25 +8,21 @@
 #include <string.h>
 #include <strings.h>
 
+extern const cenote_driver cen_driver_libsql;
 extern const cenote_driver cen_driver_sqlite;
 extern const cenote_driver cen_driver_postgres;
 extern const cenote_driver cen_driver_neon;
 
 enum { MAX_SCHEME = 32, MAX_KNOWN = 256 };
 
-/* Schemes without a driver are refused by name, so that nobody takes them for a typing error. */
 static const struct {
   const char *scheme;
   const cenote_driver *driver;
 } schemes[] = {
-    {"sqlite", &cen_driver_sqlite},
-    {"file", &cen_driver_sqlite},
-    {"postgres", &cen_driver_postgres},
-    {"postgresql", &cen_driver_postgres},
-    {"neon", &cen_driver_neon},
-    {"libsql", NULL},
-    {"http", NULL},
-    {"https", NULL},
+    {"sqlite", &cen_driver_sqlite},     {"file", &cen_driver_sqlite},
+    {"postgres", &cen_driver_postgres}, {"postgresql", &cen_driver_postgres},
+    {"neon", &cen_driver_neon},         {"libsql", &cen_driver_libsql},
+    {"http", &cen_driver_libsql},       {"https", &cen_driver_libsql},
 };
 
 /* RFC 3986: a letter, then letters, digits, "+", "-" and "."; 0: there is none. */
@@ -53,9 +49,7 @@ static void list_known(char *out, size_t size)
   struct cen_buf buf;
   cen_buf_init(&buf, size - 1);
   for (i = 0; i < sizeof(schemes) / sizeof(*schemes); i++) {
-    if (schemes[i].driver) {
-      cen_buf_format(&buf, "%s%s:", buf.size ? ", " : "", schemes[i].scheme);
-    }
+    cen_buf_format(&buf, "%s%s:", buf.size ? ", " : "", schemes[i].scheme);
   }
   out[0] = '\0';
   if (!buf.failed && buf.data) {
@@ -77,16 +71,9 @@ const cenote_driver *cen_driver_for_url(const char *url, cenote_error *error)
     return NULL;
   }
   for (i = 0; i < sizeof(schemes) / sizeof(*schemes); i++) {
-    if (strlen(schemes[i].scheme) != size || strncasecmp(schemes[i].scheme, url, size) != 0) {
-      continue;
+    if (strlen(schemes[i].scheme) == size && strncasecmp(schemes[i].scheme, url, size) == 0) {
+      return schemes[i].driver;
     }
-    if (!schemes[i].driver) {
-      cenote_error_set(
-          error, CENOTE_CONFIG,
-          "URLs with the scheme \"%s\" are not supported by this version; known are %s",
-          schemes[i].scheme, known);
-    }
-    return schemes[i].driver;
   }
   cenote_error_set(error, CENOTE_CONFIG, "unknown scheme \"%.*s\" of the URL; known are %s",
                    (int)size, url, known);

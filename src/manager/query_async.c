@@ -425,9 +425,10 @@ cenote_status query_new(struct cenote_manager *manager, cenote_error *error)
   const char *name = manager->driver->name;
   const bool sqlite = strcmp(name, "sqlite") == 0;
   const bool postgres = strcmp(name, "postgres") == 0 || strcmp(name, "neon") == 0;
-  const enum cen_route_database database = sqlite     ? CEN_ROUTE_SQLITE
-                                           : postgres ? CEN_ROUTE_POSTGRES
-                                                      : CEN_ROUTE_UNKNOWN;
+  const bool sqlite_text = sqlite || strcmp(name, "libsql") == 0;
+  const enum cen_route_database database = sqlite_text ? CEN_ROUTE_SQLITE
+                                           : postgres  ? CEN_ROUTE_POSTGRES
+                                                       : CEN_ROUTE_UNKNOWN;
   struct queries *queries = calloc(1, sizeof *queries);
   if (queries == NULL || pthread_mutex_init(&queries->lock, NULL) != 0) {
     free(queries);

@@ -45,12 +45,13 @@ void transact_init(struct transact *transact, cenote_manager *manager,
 {
   /* Without options: as cenote_begin does it, with the write lock where there is one. */
   static const cenote_transact_options usual = {.size = sizeof usual, .mode = CENOTE_BATCH_WRITE};
+  const char *name = manager->driver->name;
+  const bool sqlite = strcmp(name, "sqlite") == 0 || strcmp(name, "libsql") == 0;
   options = options != NULL ? options : &usual;
   *transact = (struct transact){
       .handle = {.routed = transact},
       .manager = manager,
-      .dialect =
-          strcmp(manager->driver->name, "sqlite") == 0 ? CEN_DIALECT_SQLITE : CEN_DIALECT_POSTGRES,
+      .dialect = sqlite ? CEN_DIALECT_SQLITE : CEN_DIALECT_POSTGRES,
       .asked = {options->mode, options->isolation, options->deferrable},
       .deadline_ns = deadline_of(options, now_ns),
       .repetitions = options->retries > 0 ? options->retries : 0,

@@ -14,7 +14,8 @@ static void a_scheme_finds_its_driver_in_any_case(void **state)
     const char *url, *name;
   } known[] = {
       {"sqlite:a.db", "sqlite"},      {"SQLite::memory:", "sqlite"}, {"file:a.db", "sqlite"},
-      {"postgres://h/d", "postgres"}, {"PostgreSQL://", "postgres"},
+      {"postgres://h/d", "postgres"}, {"PostgreSQL://", "postgres"}, {"libsql://h", "libsql"},
+      {"http://h:8080/d", "libsql"},  {"https://h", "libsql"},
   };
   (void)state;
   for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
@@ -27,8 +28,7 @@ static void a_scheme_finds_its_driver_in_any_case(void **state)
 
 static void an_unknown_scheme_is_named_and_the_known_ones_listed(void **state)
 {
-  static const char *const unknown[] = {"mysql://user:hunter2@h/d", "libsql://h",
-                                        "https://h", "sqlit:a"};
+  static const char *const unknown[] = {"mysql://user:hunter2@h/d", "wss://h", "sqlit:a"};
   (void)state;
   for (size_t i = 0; i < sizeof(unknown) / sizeof(*unknown); i++) {
     cenote_error error = CENOTE_ERROR_INIT;

@@ -437,6 +437,7 @@ static cenote_status perform(cenote_connection *connection, const cenote_request
     mark_closed(connection);
     return CENOTE_OK;
   case CENOTE_REQUEST_DESCRIBE:
+  case CENOTE_REQUEST_BATCH:
     break;
   }
   return cenote_error_set(error, CENOTE_UNSUPPORTED, "the fake database describes nothing");

@@ -1,0 +1,489 @@
+/*
+ * steps.c - what each request asks of the server, and what the answer means for the session.
+ *
+ *   OPEN ──► LOGIN ──► (404: PROBE ──► LOGIN) ──► open
+ *   EXECUTE … ──► PIPELINE or CURSOR ──► (a stream that nothing keeps: CLOSE_STREAM) ──► settled
+ *
+ * The session is remembered here: a transaction is open, or can only be rolled back, or something
+ * was set. The stream itself is only where one of these is so.
+ */
+#include "driver/libsql/steps.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+static cenote_step settle(cenote_connection *c, cenote_status status)
+{
+  c->phase = LS_REST;
+  atomic_store(&c->stop.running, 0);
+  ls_text_deinit(&c->text);
+  ls_cursor_end(c);
+  c->request = NULL;
+  return status == CENOTE_OK ? CENOTE_STEP_DONE : CENOTE_STEP_FAILED;
+}
+
+static cenote_step go(cenote_connection *c, enum ls_phase phase, struct ls_plan plan)
+{
+  c->phase = phase;
+  c->plan = plan;
+  const cenote_status status = ls_send_pipeline(c, c->why);
+  return status == CENOTE_OK ? CENOTE_STEP_AGAIN : settle(c, status);
+}
+
+static cenote_status database_error(cenote_connection *c, const char *sqlstate, const char *message)
+{
+  const cenote_status status = cenote_error_set(c->why, CENOTE_DATABASE, "%s", message);
+  cen_error_sqlstate(c->why, sqlstate);
+  if (strcmp(sqlstate, "25006") == 0) {
+    cenote_error_add_field(c->why, 'X', "SQLITE_READONLY");
+  }
+  return status;
+}
+
+static void forget_transaction(cenote_connection *c)
+{
+  c->in_transaction = c->failed = c->read_only = false;
+}
+
+/* ---------------------------------------------------------------- opening, checking */
+
+static cenote_step login(cenote_connection *c, int version)
+{
+  c->probed = version;
+  return go(c, LS_LOGIN, (struct ls_plan){.close = true});
+}
+
+static cenote_step open_begin(cenote_connection *c)
+{
+  const int version = atomic_load(&c->shared->version);
+  if (version != 0 && atomic_load(&c->shared->proven)) {
+    c->opened = true;
+    return settle(c, CENOTE_OK);
+  }
+  return login(c, version != 0 ? version : 3);
+}
+
+static cenote_step probe(cenote_connection *c)
+{
+  c->phase = LS_PROBE;
+  const cenote_status status = ls_send_probe(c, c->why);
+  return status == CENOTE_OK ? CENOTE_STEP_AGAIN : settle(c, status);
+}
+
+/* A server that has never heard of version 3 answers its paths like any wrong one. */
+static bool knows_no_three(const cenote_connection *c)
+{
+  const struct cen_http_reply *reply = cen_http_call_reply(c->call);
+  return c->probed == 3 && atomic_load(&c->shared->version) == 0 &&
+         reply->failure == CEN_HTTP_FINE &&
+         (reply->status == 400 || reply->status == 404 || reply->status == 405 ||
+          reply->status == 501);
+}
+
+static cenote_step login_end(cenote_connection *c)
+{
+  struct ls_outcome outcome;
+  const bool opens = c->request->kind == CENOTE_REQUEST_OPEN;
+  const bool other = opens && knows_no_three(c);
+  ls_take_pipeline(c, &outcome, c->why);
+  ls_stream_drop(c);
+  if (other && !outcome.answered) {
+    return probe(c);
+  }
+  c->broken = c->broken || outcome.status != CENOTE_OK;
+  if (outcome.status == CENOTE_OK && opens) {
+    atomic_store(&c->shared->version, c->probed);
+    c->opened = true;
+  }
+  return settle(c, outcome.status);
+}
+
+static cenote_step probe_end(cenote_connection *c)
+{
+  const struct cen_http_reply *reply = cen_http_call_reply(c->call);
+  if (reply->failure == CEN_HTTP_FINE && reply->status >= 200 && reply->status <= 299) {
+    cen_error_begin(c->why);
+    return login(c, 2);
+  }
+  c->broken = true;
+  if (reply->failure != CEN_HTTP_FINE) {
+    cen_error_begin(c->why);
+    return settle(c, cen_http_call_error(c->call, c->why));
+  }
+  cen_error_details(c->why, "\nnothing there speaks Hrana 3 or 2 (GET /v2: HTTP status %d)",
+                    reply->status);
+  return settle(c, c->why->status);
+}
+
+static cenote_step check_begin(cenote_connection *c)
+{
+  return c->baton != NULL ? go(c, LS_PIPELINE, (struct ls_plan){.close = false})
+                          : go(c, LS_LOGIN, (struct ls_plan){.close = true});
+}
+
+/* ---------------------------------------------------------------- statements */
+
+static bool ends(const struct ls_text *text)
+{
+  return text->verb == LS_COMMIT || text->verb == LS_ROLLBACK;
+}
+
+/* In a transaction that has failed. ROLLBACK and COMMIT end it, the rest is refused. */
+static cenote_step execute_failed(cenote_connection *c)
+{
+  const enum ls_verb verb = c->text.verb;
+  if ((c->request->flags & CENOTE_REQUEST_SCRIPT) != 0 || !ends(&c->text)) {
+    return settle(c, database_error(c, "25P02",
+                                    "an error has rolled the transaction back; end it with "
+                                    "ROLLBACK"));
+  }
+  c->outcome = verb == LS_ROLLBACK
+                   ? CENOTE_OK
+                   : database_error(c, "25P02",
+                                    "nothing was committed: an error had rolled the transaction "
+                                    "back");
+  forget_transaction(c);
+  if (c->outcome == CENOTE_OK) {
+    cenote_sink_complete(c->request->sink, 0, 0, "");
+  }
+  if (c->baton == NULL) {
+    return settle(c, c->outcome);
+  }
+  ls_text_deinit(&c->text);
+  ls_text_plain(&c->text, "ROLLBACK", LS_ROLLBACK);
+  const struct ls_plan plan = {.what = c->dirty ? LS_EXECUTE : LS_NOTHING, .close = !c->dirty};
+  return go(c, LS_CLOSE_STREAM, plan);
+}
+
+/* Not refused: what only reads, and what begins and ends transactions that do not write yet. */
+static cenote_status may_run(cenote_connection *c)
+{
+  const enum ls_verb verb = c->text.verb;
+  if (c->read_only && verb == LS_WRITE) {
+    return database_error(c, "25006", "the statement writes, but the transaction is read-only");
+  }
+  if ((c->request->flags & CENOTE_REQUEST_REFUSE) == 0 || verb == LS_READ || ends(&c->text) ||
+      verb == LS_SAVEPOINT) {
+    return CENOTE_OK;
+  }
+  if (verb == LS_WRITE) {
+    return database_error(c, "25006", "the statement writes, and only reads are allowed here");
+  }
+  return cenote_error_set(c->why, CENOTE_UNSUPPORTED,
+                          "over HTTP nobody can tell whether this statement writes; use a "
+                          "read-only transaction");
+}
+
+static bool keeps_stream(const cenote_connection *c)
+{
+  const struct ls_text *text = &c->text;
+  return c->in_transaction || c->dirty || text->dirty || text->controls || text->verb == LS_BEGIN ||
+         text->verb == LS_SAVEPOINT || text->verb == LS_OTHER;
+}
+
+static struct ls_plan plan_of(const cenote_connection *c)
+{
+  const bool script = (c->request->flags & CENOTE_REQUEST_SCRIPT) != 0;
+  const bool reaches = c->in_transaction || (c->text.verb != LS_READ && c->text.verb != LS_WRITE) ||
+                       c->text.controls;
+  struct ls_plan plan = {.what = script ? LS_SEQUENCE : LS_EXECUTE};
+  if (!keeps_stream(c)) {
+    plan.close = true;
+    return plan;
+  }
+  /* the session ends with its transaction where nothing else was set: one request for both */
+  plan.close = !script && ends(&c->text) && c->in_transaction && !c->dirty;
+  plan.watch = !plan.close && reaches;
+  plan.guard = !script && c->in_transaction && !ends(&c->text);
+  return plan;
+}
+
+static cenote_step execute_send(cenote_connection *c)
+{
+  if (ls_cursor_wanted(c) && !ends(&c->text) && (c->request->flags & CENOTE_REQUEST_SCRIPT) == 0) {
+    c->phase = LS_CURSOR;
+    c->plan = (struct ls_plan){.what = LS_EXECUTE, .watch = true};
+    c->garbled = CENOTE_OK;
+    const cenote_status status = ls_cursor_begin(c, c->why);
+    return status == CENOTE_OK ? CENOTE_STEP_AGAIN : settle(c, status);
+  }
+  return go(c, LS_PIPELINE, plan_of(c));
+}
+
+static cenote_step execute_begin(cenote_connection *c)
+{
+  cenote_status status = ls_text_read(c->request, &c->text, c->why);
+  if (status == CENOTE_OK && c->failed) {
+    return execute_failed(c);
+  }
+  status = status == CENOTE_OK ? may_run(c) : status;
+  if (status != CENOTE_OK) {
+    return settle(c, status);
+  }
+  c->dirty = c->dirty || c->text.dirty;
+  return execute_send(c);
+}
+
+static cenote_step describe_begin(cenote_connection *c)
+{
+  const cenote_status status = ls_text_read(c->request, &c->text, c->why);
+  const bool keeps = c->in_transaction || c->dirty;
+  if (status != CENOTE_OK) {
+    return settle(c, status);
+  }
+  if (c->failed) {
+    return settle(c, database_error(c, "25P02", "the transaction has failed; roll it back first"));
+  }
+  return go(c, LS_PIPELINE, (struct ls_plan){.what = LS_DESCRIBE, .close = !keeps});
+}
+
+/* ---------------------------------------------------------------- transactions */
+
+static cenote_step transaction_begin(cenote_connection *c)
+{
+  static const char *const texts[] = {
+      [CENOTE_BATCH_DEFERRED] = "BEGIN",
+      [CENOTE_BATCH_WRITE] = "BEGIN IMMEDIATE",
+      [CENOTE_BATCH_READ] = "BEGIN TRANSACTION READONLY", /* SQLite takes it for a name */
+  };
+  if (c->in_transaction) {
+    return settle(c, database_error(c, "25001", "a transaction is open already"));
+  }
+  ls_text_plain(&c->text, texts[c->request->mode], LS_BEGIN);
+  return go(c, LS_PIPELINE, (struct ls_plan){.what = LS_EXECUTE});
+}
+
+static cenote_step commit_begin(cenote_connection *c)
+{
+  ls_text_plain(&c->text, "COMMIT", LS_COMMIT);
+  if (c->failed) {
+    return execute_failed(c);
+  }
+  if (!c->in_transaction) {
+    return settle(c, database_error(c, "25P01", "no transaction is open"));
+  }
+  return go(c, LS_PIPELINE,
+            (struct ls_plan){.what = LS_EXECUTE, .watch = c->dirty, .close = !c->dirty});
+}
+
+/* Whatever the server says to it: afterwards no transaction is open. */
+static cenote_step rollback_begin(cenote_connection *c, bool reset)
+{
+  const bool keeps = c->dirty && !reset;
+  const bool open = c->in_transaction || c->failed;
+  forget_transaction(c);
+  c->dirty = keeps;
+  if (c->baton == NULL || (keeps && !open)) {
+    return settle(c, CENOTE_OK);
+  }
+  ls_text_plain(&c->text, "ROLLBACK", LS_ROLLBACK);
+  const struct ls_plan plan = {
+      .what = keeps ? LS_EXECUTE : LS_NOTHING, .watch = keeps, .close = !keeps};
+  return go(c, LS_PIPELINE, plan);
+}
+
+static cenote_step close_begin(cenote_connection *c)
+{
+  c->opened = false;
+  if (c->baton == NULL) {
+    return settle(c, CENOTE_OK);
+  }
+  return go(c, LS_GOODBYE, (struct ls_plan){.close = true});
+}
+
+bool ls_say_goodbye(cenote_connection *c)
+{
+  cenote_error ignored = CENOTE_ERROR_INIT;
+  const cenote_request request = {.size = sizeof request, .kind = CENOTE_REQUEST_CLOSE};
+  c->request = &request;
+  c->plan = (struct ls_plan){.close = true};
+  c->stop.serial++;
+  const cenote_status status = ls_send_pipeline(c, &ignored);
+  c->request = NULL;
+  return status == CENOTE_OK;
+}
+
+cenote_step ls_begin(cenote_connection *c)
+{
+  switch (c->request->kind) {
+  case CENOTE_REQUEST_OPEN:
+    return open_begin(c);
+  case CENOTE_REQUEST_CHECK:
+    return check_begin(c);
+  case CENOTE_REQUEST_EXECUTE:
+    return execute_begin(c);
+  case CENOTE_REQUEST_BEGIN:
+    return transaction_begin(c);
+  case CENOTE_REQUEST_COMMIT:
+    return commit_begin(c);
+  case CENOTE_REQUEST_ROLLBACK:
+    return rollback_begin(c, false);
+  case CENOTE_REQUEST_RESET:
+    return rollback_begin(c, true);
+  case CENOTE_REQUEST_CLOSE:
+    return close_begin(c);
+  case CENOTE_REQUEST_DESCRIBE:
+    return describe_begin(c);
+  default:
+    break;
+  }
+  return settle(c, cenote_error_set(c->why, CENOTE_UNSUPPORTED, "unknown kind of request"));
+}
+
+/* ---------------------------------------------------------------- what an answer means */
+
+/* The server has closed the stream, or we have. */
+static void note_closed(cenote_connection *c)
+{
+  if (c->plan.close) {
+    forget_transaction(c);
+    return;
+  }
+  c->broken = c->broken || c->dirty; /* what was set is gone */
+  c->failed = c->in_transaction;
+}
+
+static void note_session(cenote_connection *c, const struct ls_outcome *outcome)
+{
+  if (c->baton == NULL) {
+    note_closed(c);
+    return;
+  }
+  if (outcome->bad) {
+    c->failed = true;
+  }
+  if (!outcome->autocommit_known) {
+    return;
+  }
+  const bool by_itself = outcome->status != CENOTE_OK && !ends(&c->text) && !c->text.controls;
+  if (c->in_transaction && outcome->autocommit && by_itself) {
+    c->failed = true; /* SQLite rolled it back */
+  } else if (!c->failed || outcome->autocommit) {
+    c->in_transaction = !outcome->autocommit;
+    c->read_only = c->read_only && c->in_transaction;
+  }
+}
+
+/* Nothing of it is needed, so the server need not keep it. */
+static cenote_step conclude(cenote_connection *c, cenote_status status)
+{
+  if (c->baton == NULL || c->in_transaction || c->failed || c->dirty || c->broken) {
+    return settle(c, status);
+  }
+  c->outcome = status;
+  return go(c, LS_CLOSE_STREAM, (struct ls_plan){.close = true});
+}
+
+static cenote_step request_end(cenote_connection *c, const struct ls_outcome *outcome)
+{
+  const cenote_request *request = c->request;
+  cenote_status status = outcome->status;
+  switch (request->kind) {
+  case CENOTE_REQUEST_BEGIN:
+    if (status == CENOTE_OK && c->baton == NULL) {
+      status = cenote_error_set(c->why, CENOTE_CONNECTION_LOST,
+                                "the server has closed the stream of the transaction at once");
+    }
+    c->in_transaction = status == CENOTE_OK;
+    c->read_only = c->in_transaction && request->mode == CENOTE_BATCH_READ;
+    break;
+  case CENOTE_REQUEST_ROLLBACK:
+  case CENOTE_REQUEST_RESET:
+    /* an answer of any kind: the stream is gone, or its transaction is */
+    if (cen_http_call_reply(c->call)->failure == CEN_HTTP_FINE) {
+      forget_transaction(c);
+      status = CENOTE_OK;
+    }
+    c->broken = c->broken || status != CENOTE_OK;
+    break;
+  case CENOTE_REQUEST_CHECK:
+    c->broken = c->broken || status != CENOTE_OK;
+    break;
+  default:
+    if (outcome->answered && status == CENOTE_CONNECTION_LOST) {
+      ls_stream_lose(c, false); /* the stream expired while it worked */
+    } else if (outcome->answered) {
+      note_session(c, outcome);
+    }
+    break;
+  }
+  return conclude(c, status);
+}
+
+/* A connection that broke off. Nothing was asked, or what was asked leaves no trace. */
+static bool may_repeat(const cenote_connection *c)
+{
+  const struct cen_http_reply *reply = cen_http_call_reply(c->call);
+  const bool traceless = (c->request->kind == CENOTE_REQUEST_DESCRIBE ||
+                          (c->request->kind == CENOTE_REQUEST_EXECUTE && c->text.verb == LS_READ &&
+                           c->plan.what == LS_EXECUTE)) &&
+                         !c->with_baton && !c->text.dirty;
+  return !c->repeated && reply->failure == CEN_HTTP_BROKEN && (!reply->sent || traceless) &&
+         atomic_load(&c->stop.cancelled) < c->stop.serial && !atomic_load(&c->stop.aborted);
+}
+
+static cenote_step repeat(cenote_connection *c)
+{
+  c->repeated = true;
+  cen_error_begin(c->why);
+  return go(c, c->phase, c->plan);
+}
+
+static cenote_step pipeline_end(cenote_connection *c)
+{
+  struct ls_outcome outcome;
+  const bool held = c->in_transaction || c->dirty;
+  if (may_repeat(c)) {
+    return repeat(c);
+  }
+  ls_take_pipeline(c, &outcome, c->why);
+  const bool reopens = c->with_baton && !held && !outcome.answered && !c->broken && !c->repeated &&
+                       c->baton == NULL && outcome.status == CENOTE_CONNECTION_LOST &&
+                       cen_http_call_reply(c->call)->status == 400;
+  return reopens ? repeat(c) : request_end(c, &outcome);
+}
+
+static cenote_step cursor_step(cenote_connection *c)
+{
+  struct ls_outcome outcome;
+  const cenote_step step = ls_cursor_pump(c, &outcome, c->why);
+  return step == CENOTE_STEP_AGAIN ? step : request_end(c, &outcome);
+}
+
+/* What was asked is settled already; this is between us and the server. */
+static cenote_step stream_closed(cenote_connection *c)
+{
+  cenote_error ignored = CENOTE_ERROR_INIT;
+  struct ls_outcome outcome;
+  const bool broken = c->broken;
+  ls_take_pipeline(c, &outcome, &ignored);
+  if (c->plan.close) {
+    ls_stream_drop(c);
+    c->broken = broken; /* it expires by itself */
+  }
+  return settle(c, c->outcome);
+}
+
+cenote_step ls_advance(cenote_connection *c)
+{
+  if (c->phase == LS_CURSOR) {
+    return cursor_step(c);
+  }
+  if (!cen_http_call_done(c->call)) {
+    return CENOTE_STEP_AGAIN;
+  }
+  switch (c->phase) {
+  case LS_LOGIN:
+    return login_end(c);
+  case LS_PROBE:
+    return probe_end(c);
+  case LS_CLOSE_STREAM:
+    return stream_closed(c);
+  case LS_GOODBYE:
+    ls_stream_drop(c);
+    return settle(c, CENOTE_OK);
+  default:
+    return pipeline_end(c);
+  }
+}

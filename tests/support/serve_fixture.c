@@ -1,0 +1,69 @@
+#include "support/serve_fixture.h"
+
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MOST_ARGS = 32 };
+
+static void run(int out, const char *const *args)
+{
+  const char *command = getenv("CENOTE");
+  const char *argv[MOST_ARGS + 8] = {command ? command : "build/cenote", "serve", "--listen",
+                                     "127.0.0.1:0"};
+  size_t count = 4;
+  for (size_t i = 0; args[i] && i < MOST_ARGS; i++) {
+    argv[count++] = args[i];
+  }
+  prctl(PR_SET_PDEATHSIG, SIGKILL); /* no test leaves one behind */
+  dup2(out, STDOUT_FILENO);
+  execv(argv[0], (char *const *)(uintptr_t)argv);
+  _exit(127);
+}
+
+bool serve_fixture_start(struct serve_fixture *serve, const char *const *args)
+{
+  static const char begin[] = "cenote: listening on ";
+  int ends[2];
+  char line[256] = "";
+  *serve = (struct serve_fixture){.pid = -1};
+  if (pipe(ends) != 0) {
+    return false;
+  }
+  serve->pid = fork();
+  if (serve->pid == 0) {
+    close(ends[0]);
+    run(ends[1], args);
+  }
+  close(ends[1]);
+  FILE *out = fdopen(ends[0], "r");
+  const bool said = out && fgets(line, sizeof line, out);
+  if (out) {
+    fclose(out);
+  }
+  line[strcspn(line, "\n")] = '\0';
+  if (!said || strncmp(line, begin, strlen(begin)) != 0) {
+    fprintf(stderr, "no gateway: \"%s\"\n", line);
+    (void)serve_fixture_stop(serve);
+    return false;
+  }
+  snprintf(serve->url, sizeof serve->url, "%.63s", line + strlen(begin));
+  return true;
+}
+
+bool serve_fixture_stop(struct serve_fixture *serve)
+{
+  int status = -1;
+  if (serve->pid <= 0) {
+    return false;
+  }
+  kill(serve->pid, SIGTERM);
+  const pid_t ended = waitpid(serve->pid, &status, 0);
+  serve->pid = -1;
+  return ended > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
