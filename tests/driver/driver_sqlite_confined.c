@@ -1,4 +1,5 @@
 /* SQL of strangers: what sqlite_confined refuses, and what still works. */
+#include "base/buf.h"
 #include "driver/place.h"
 
 #include <stdio.h>
@@ -240,6 +241,101 @@ static int close_folder(void **state)
   return 0;
 }
 
+/* Ours and SQLite's own. Texts that are not UTF-8 too. */
+static void functions_in_the_place_of_sqlites_answer_the_same(void **state)
+{
+  static const char *const values[] = {"NULL",
+                                       "''",
+                                       "'a'",
+                                       "'aa'",
+                                       "'abcabc'",
+                                       "'äöä'",
+                                       "'ö'",
+                                       "x''",
+                                       "x'61'",
+                                       "x'c3b6'",
+                                       "x'b6'",
+                                       "CAST(x'b6' AS TEXT)",
+                                       "CAST(x'80808080' AS TEXT)",
+                                       "CAST(x'610062' AS TEXT)",
+                                       "5",
+                                       "5.5",
+                                       "' a '",
+                                       "CAST(x'ff61' AS TEXT)",
+                                       "'{\"a\":1}'",
+                                       "'{\"a\":null,\"b\":[2]}'",
+                                       "'{'"};
+  static const char *const calls[] = {
+      "instr(a, b)",
+      "replace(a, b, c)",
+      "trim(a, b)",
+      "ltrim(a, b)",
+      "rtrim(a, b)",
+      "CASE WHEN json_valid(a) AND json_valid(b) THEN json_array(json_patch(a, b)) END"};
+  struct place place;
+  sqlite3 *db = NULL;
+  sqlite3_stmt *stmt = NULL;
+  (void)state;
+  struct cen_buf sql;
+  place_open(&place, scratch_url());
+  assert_int_equal(sqlite3_open(":memory:", &db), SQLITE_OK);
+  for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+    cen_buf_init(&sql, 1 << 16);
+    cen_buf_text(&sql, "WITH v(a) AS (VALUES (NULL)");
+    for (size_t j = 0; j < sizeof(values) / sizeof(*values); j++) {
+      cen_buf_format(&sql, ", (%s)", values[j]);
+    }
+    cen_buf_format(&sql,
+                   "), w AS (SELECT v.a, x.a AS b, y.a AS c FROM v, v AS x, v AS y) "
+                   "SELECT group_concat(typeof(r) || hex(r)) FROM (SELECT %s AS r FROM w)",
+                   calls[i]);
+    assert_false(sql.failed);
+    place_must(&place, sql.data);
+    assert_int_equal(sqlite3_prepare_v2(db, sql.data, -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    assert_string_equal(cenote_result_text(place.result, 0, 0),
+                        (const char *)sqlite3_column_text(stmt, 0));
+    sqlite3_finalize(stmt);
+    cen_buf_deinit(&sql);
+  }
+  sqlite3_close(db);
+  place_close(&place);
+}
+
+/* Each of these would take SQLite's own between half an hour and some days; the time that a request has
+ * is not asked while a function runs. */
+static void no_call_of_a_function_takes_hours(void **state)
+{
+  static const char *const quick[] = {
+      "SELECT instr(zeroblob(8000000), zeroblob(7000000) || x'01')",
+      "SELECT instr(hex(zeroblob(4000000)), hex(zeroblob(3000000)) || '1')",
+      "SELECT length(replace(hex(zeroblob(4000000)), hex(zeroblob(3000000)) || '1', 'x'))",
+  };
+  static const char *const refused_calls[] = {
+      "SELECT trim(hex(zeroblob(4000000)), hex(zeroblob(3000000)) || '1')",
+      "SELECT ltrim('x', printf('%1001s', ''))",
+      "SELECT rtrim('x', printf('%1001s', ''))",
+      "SELECT json_patch(printf('\"%200000s\"', ''), printf('\"%200000s\"', ''))",
+      "SELECT replace(hex(zeroblob(500)), '00', hex(zeroblob(40000)))", /* above what a text may have */
+  };
+  struct place place;
+  (void)state;
+  place_open(&place, scratch_url());
+  for (size_t i = 0; i < sizeof(quick) / sizeof(*quick); i++) {
+    place_must(&place, quick[i]);
+  }
+  for (size_t i = 0; i < sizeof(refused_calls) / sizeof(*refused_calls); i++) {
+    assert_int_not_equal(place_native(&place, refused_calls[i], NULL, 0), CENOTE_OK);
+  }
+  place_must(&place, "SELECT rtrim('x', printf('%1000s', ''))");
+  place_must(&place,
+             "CREATE TABLE own (a, b AS (replace(a, 'x', 'y')), CHECK (instr(a, 'z') = 0))");
+  place_must(&place, "CREATE INDEX own_a ON own (trim(a, ' '))");
+  place_must(&place, "INSERT INTO own (a) VALUES (' x ')");
+  assert_int_equal(place_number(&place, "SELECT count(*) FROM own WHERE trim(a, ' ') = 'x'"), 1);
+  place_close(&place);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -249,6 +345,8 @@ int main(void)
       cmocka_unit_test(a_read_only_transaction_stays_one),
       cmocka_unit_test(a_database_in_memory_is_confined_too),
       cmocka_unit_test(statements_have_smaller_ceilings),
+      cmocka_unit_test(functions_in_the_place_of_sqlites_answer_the_same),
+      cmocka_unit_test(no_call_of_a_function_takes_hours),
   };
   return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

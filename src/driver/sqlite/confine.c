@@ -222,5 +222,8 @@ int cen_sq_confine(struct cen_sq_handle *handle)
     sqlite3_limit(handle->db, limits[i].which, limits[i].most);
   }
   code = sqlite3_db_config(handle->db, SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, 0, NULL);
+  if (code == SQLITE_OK) {
+    code = cen_sq_bound(handle->db);
+  }
   return code == SQLITE_OK ? sqlite3_set_authorizer(handle->db, authorize, handle) : code;
 }

@@ -151,6 +151,9 @@ cenote_status cen_sq_describe(cenote_connection *connection, const cenote_reques
 /* confine.c */
 int cen_sq_confine(struct cen_sq_handle *handle);
 
+/* bounded.c: functions in the place of SQLite's own; a result code of SQLite. */
+int cen_sq_bound(sqlite3 *db);
+
 /* bind.c, rows.c */
 cenote_status cen_sq_bind(cenote_connection *connection, const struct cen_sq_statement *statement,
                           const cenote_request *request, cenote_error *error);
