@@ -392,11 +392,12 @@ void neon_call_run(struct neon_call *call)
 
 void neon_call_gone(struct neon_call *call)
 {
-  const struct neon_try *attempt = call->waiter.attempt;
+  const struct neon_try *left;
   switch (call->stage) {
   case NEON_LOGIN:
-    if (neon_login_leave(call->loop->neon->logins, &call->waiter)) {
-      neon_prove_cancel(call->loop, attempt);
+    left = neon_login_leave(call->loop->neon->logins, &call->waiter);
+    if (left != NULL) {
+      neon_prove_cancel(call->loop, left);
     }
     neon_call_end(call);
     return;

@@ -377,17 +377,19 @@ enum neon_verdict neon_login_ask(struct neon_logins *logins, const struct neon_l
   return verdict;
 }
 
-bool neon_login_leave(struct neon_logins *logins, struct neon_waiter *waiter)
+const struct neon_try *neon_login_leave(struct neon_logins *logins, struct neon_waiter *waiter)
 {
   pthread_mutex_lock(&logins->lock);
-  const bool last = waiter->attempt != NULL && waiter->attempt->waiters.next == &waiter->link &&
-                    waiter->attempt->waiters.prev == &waiter->link;
+  const struct neon_try *attempt = waiter->attempt;
   cen_list_remove(&waiter->link);
+  if (attempt != NULL && !cen_list_empty(&attempt->waiters)) {
+    attempt = NULL;
+  }
   waiter->attempt = NULL;
   pthread_mutex_unlock(&logins->lock);
   neon_outcome_free(waiter->outcome);
   waiter->outcome = NULL;
-  return last;
+  return attempt;
 }
 
 /* --------------------------------------------------------------------- settling */

@@ -68,7 +68,7 @@ void neon_mailbox_init(struct neon_mailbox *mailbox, void (*wake)(struct neon_ma
 struct neon_waiter {
   struct cen_link link; /* in a try, in a mailbox, or in none */
   struct neon_mailbox *mailbox;
-  struct neon_try *attempt;     /* while it waits for one */
+  struct neon_try *attempt;     /* while it waits for one; guarded by the logins' lock */
   bool verified;                /* in the mailbox: what came out, */
   struct neon_outcome *outcome; /* and why not; whoever takes it owns one. NULL: no memory for it */
 };
@@ -80,8 +80,9 @@ enum neon_verdict { NEON_VERIFIED, NEON_REFUSED, NEON_TRY, NEON_WAIT, NEON_FULL,
 enum neon_verdict neon_login_ask(struct neon_logins *logins, const struct neon_login_key *key,
                                  const uint8_t digest[NEON_DIGEST], int64_t now_ns,
                                  struct neon_waiter *waiter);
-/* The waiter goes, wherever it is. true: its try has nobody left who waits. */
-bool neon_login_leave(struct neon_logins *logins, struct neon_waiter *waiter);
+/* The waiter goes, wherever it is. Its try, where nobody is left who waits for it, else NULL: a name
+ * to compare with, for another loop may have settled it by now. */
+const struct neon_try *neon_login_leave(struct neon_logins *logins, struct neon_waiter *waiter);
 /* Good until now + ttl_ms; it replaces what was. */
 void neon_login_verified(struct neon_logins *logins, struct neon_try *attempt, int64_t now_ns,
                          int64_t ttl_ms);

@@ -246,13 +246,13 @@ static void a_waiter_may_leave_at_any_time(void **state)
   assert_int_equal(ask(&d, &ann, "right", &first), NEON_TRY);
   struct neon_try *attempt = first.attempt;
   assert_int_equal(ask(&d, &ann, "right", &second), NEON_WAIT);
-  assert_false(neon_login_leave(d.logins, &first));
-  assert_true(neon_login_leave(d.logins, &second)); /* nobody is left */
+  assert_null(neon_login_leave(d.logins, &first));
+  assert_ptr_equal(neon_login_leave(d.logins, &second), attempt); /* nobody is left */
   neon_login_verified(d.logins, attempt, d.now, TTL);
   assert_int_equal(atomic_load(&wakes), 0);
   assert_int_equal(ask(&d, &ann, "wrong", &first), NEON_TRY);
   refuse(&d, &first, CENOTE_AUTH, true);
-  assert_false(neon_login_leave(d.logins, &first)); /* out of the mailbox, with its outcome */
+  assert_null(neon_login_leave(d.logins, &first)); /* out of the mailbox, with its outcome */
   close_desk(&d);
 }
 
