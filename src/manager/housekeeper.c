@@ -138,6 +138,11 @@ void housekeeper_kick(struct cenote_manager *manager)
   }
 }
 
+void manager_host(struct cenote_manager *manager, void (*soon)(void *context), void *context)
+{
+  cen_loop_host(manager->loop, soon, context);
+}
+
 void housekeeper_turn(struct cenote_manager *manager, int64_t deadline_ns)
 {
   cen_loop_run(manager->loop, deadline_ns);

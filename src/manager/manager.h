@@ -299,6 +299,9 @@ unsigned transaction_depth(struct session *session);
 cenote_status housekeeper_start(struct cenote_manager *manager, cenote_error *error);
 void housekeeper_stop(struct cenote_manager *manager); /* joins, frees the loop */
 void housekeeper_kick(struct cenote_manager *manager); /* any thread */
+/* The host's loop (external_loop) will call cenote_dispatch before it waits again whenever `soon` is
+ * called: see cen_loop_host. On the host's thread; NULL ends it, before the manager is closed. */
+void manager_host(struct cenote_manager *manager, void (*soon)(void *context), void *context);
 /* One turn of the loop, waiting at most until the deadline (0: not at all). */
 void housekeeper_turn(struct cenote_manager *manager, int64_t deadline_ns);
 struct pool_limits manager_limits(const struct cenote_manager *manager);

@@ -35,7 +35,10 @@ struct cen_loop {
   struct cen_watch **watches; /* by descriptor */
   size_t watches_size;
   struct cen_heap timers;
-  _Atomic(void *) runner; /* the thread inside the callbacks, by the address of its own byte */
+  _Atomic(void *) runner;      /* the thread inside the callbacks, by the address of its own byte */
+  _Atomic(void *) host;        /* the thread that promised to run the loop soon, likewise */
+  void (*soon)(void *context); /* the host's alone, as is its context */
+  void *soon_context;
   atomic_bool has_tasks;
   pthread_mutex_t lock;
   struct cen_link tasks; /* guarded by lock */
@@ -118,6 +121,20 @@ static void watches_and_timers_forget(struct cen_loop *loop)
 bool cen_loop_inside(const struct cen_loop *loop)
 {
   return atomic_load_explicit(&loop->runner, memory_order_relaxed) == &this_thread;
+}
+
+void cen_loop_host(struct cen_loop *loop, void (*soon)(void *context), void *context)
+{
+  loop->soon = soon;
+  loop->soon_context = context;
+  atomic_store_explicit(&loop->host, soon != NULL ? &this_thread : NULL, memory_order_relaxed);
+}
+
+/* Is the caller the host, outside of the loop's callbacks? Only the host's thread ever sees its own
+ * address there, so no order is needed. */
+static bool is_host(const struct cen_loop *loop, bool inside)
+{
+  return !inside && atomic_load_explicit(&loop->host, memory_order_relaxed) == &this_thread;
 }
 
 void cen_loop_free(struct cen_loop *loop)
@@ -341,13 +358,16 @@ void cen_loop_post(struct cen_loop *loop, struct cen_task *task)
     return;
   }
   bool inside = cen_loop_inside(loop); /* it looks at the list again before it sleeps */
+  const bool host =
+      is_host(loop, inside); /* its thread alone frees the loop, or has given it away */
+  bool queued = false, write_it = false;
   pthread_mutex_lock(&loop->lock);
-  bool write_it = false;
   if (!task->queued) {
     task->queued = true;
     cen_list_push_back(&loop->tasks, &task->link);
     atomic_store_explicit(&loop->has_tasks, true, memory_order_release);
-    write_it = !loop->woken && !inside;
+    queued = true;
+    write_it = !loop->woken && !inside && !host;
     loop->woken = loop->woken || write_it;
   }
   /* Written under the lock: once a poster is through with the lock, the loop may be freed by what
@@ -356,6 +376,9 @@ void cen_loop_post(struct cen_loop *loop, struct cen_task *task)
     wake_write(loop);
   }
   pthread_mutex_unlock(&loop->lock);
+  if (queued && host) {
+    loop->soon(loop->soon_context);
+  }
 }
 
 void cen_loop_wake(struct cen_loop *loop)

@@ -1,9 +1,12 @@
 /*
  * gateway_drive.c - a manager whose loop is ours: its descriptor is watched, its deadline is a
- * timer, and both end in cenote_dispatch. Callbacks of the manager run in there and may free the
+ * timer, and both end in cenote_dispatch. What the loop's own thread asks of the manager is
+ * dispatched at the end of the loop's turn, without a detour over the descriptor. Callbacks of the manager run in there and may free the
  * drive: the memory then goes when the dispatch is over.
  */
 #include "server/gateway.h"
+
+#include "manager/manager.h"
 
 #include <cenote/loop.h>
 #include <event2/event.h>
@@ -58,6 +61,13 @@ static void on_event(evutil_socket_t fd, short what, void *context)
   }
 }
 
+/* Behind what is ready now, so that statements of one turn are sent together; once, however often. */
+static void on_soon(void *context)
+{
+  struct gateway_drive *drive = context;
+  event_active(drive->timer, EV_TIMEOUT, 0);
+}
+
 struct gateway_drive *gateway_drive_new(struct gateway_loop *loop, cenote_manager *manager)
 {
   struct gateway_drive *drive = calloc(1, sizeof *drive);
@@ -74,6 +84,7 @@ struct gateway_drive *gateway_drive_new(struct gateway_loop *loop, cenote_manage
     return NULL;
   }
   timer_set(drive);
+  manager_host(manager, on_soon, drive);
   return drive;
 }
 
@@ -82,6 +93,7 @@ void gateway_drive_free(struct gateway_drive *drive)
   if (drive == NULL) {
     return;
   }
+  manager_host(drive->manager, NULL, NULL);
   if (drive->inside) {
     drive->over = true;
     (void)event_del(drive->watch);

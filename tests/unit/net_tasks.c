@@ -280,6 +280,56 @@ static void a_hosts_poll_sees_posts_and_wakes(void **state)
   assert_int_equal(errand.runs, 1);
 }
 
+struct host {
+  int soon;
+  struct errand *errand;
+};
+
+static void host_soon(void *context)
+{
+  struct host *host = context;
+  host->soon++;
+  cen_loop_post(loop, &host->errand->task); /* no lock of the loop's is held; queued already */
+}
+
+static void *post_once(void *argument)
+{
+  struct errand *errand = argument;
+  cen_loop_post(loop, &errand->task);
+  return NULL;
+}
+
+static void a_host_that_promised_to_look_is_told_instead_of_woken(void **state)
+{
+  (void)state;
+  struct pollfd fd = {.fd = cen_loop_fd(loop), .events = POLLIN};
+  struct errand own = {0}, others = {0};
+  struct host host = {.errand = &own};
+  cen_task_init(&own.task, errand_run);
+  cen_task_init(&others.task, errand_run);
+  cen_loop_host(loop, host_soon, &host);
+  cen_loop_post(loop, &own.task);
+  cen_loop_post(loop, &own.task);
+  assert_int_equal(host.soon, 1);
+  assert_int_equal(poll(&fd, 1, 0), 0);
+  assert_true(cen_loop_next_deadline(loop) == 0);
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, post_once, &others), 0);
+  pthread_join(thread, NULL);
+  assert_int_equal(host.soon, 1); /* another thread's post wakes as ever */
+  assert_int_equal(poll(&fd, 1, 0), 1);
+  run_now();
+  assert_int_equal(own.runs, 1);
+  assert_int_equal(others.runs, 1);
+  assert_int_equal(poll(&fd, 1, 0), 0);
+  cen_loop_host(loop, NULL, NULL);
+  cen_loop_post(loop, &own.task);
+  assert_int_equal(host.soon, 1);
+  assert_int_equal(poll(&fd, 1, 0), 1);
+  run_now();
+  assert_int_equal(own.runs, 2);
+}
+
 static void tasks_left_when_the_loop_ends_are_not_queued_any_longer(void **state)
 {
   (void)state;
@@ -360,6 +410,7 @@ int main(void)
       WITH_LOOP(a_task_posted_twice_runs_once),
       WITH_LOOP(a_task_that_posts_itself_runs_once_a_round),
       WITH_LOOP(a_hosts_poll_sees_posts_and_wakes),
+      WITH_LOOP(a_host_that_promised_to_look_is_told_instead_of_woken),
       WITH_LOOP(tasks_left_when_the_loop_ends_are_not_queued_any_longer),
       WITH_LOOP(no_post_of_another_thread_is_lost),
   };
