@@ -54,7 +54,9 @@ enum {
   CENOTE_REQUEST_NATIVE = 1u << 4,   /* CENOTE_QUERY_NATIVE: no placeholder is rewritten */
   CENOTE_REQUEST_REFUSE = 1u << 5,   /* CENOTE_QUERY_READ_ONLY: 25006 before anything that writes;
                                         CENOTE_UNSUPPORTED where the driver cannot tell */
-  CENOTE_REQUEST_SCRIPT = 1u << 6 /* CENOTE_QUERY_SCRIPT; CENOTE_UNSUPPORTED where there is none */
+  CENOTE_REQUEST_SCRIPT = 1u << 6, /* CENOTE_QUERY_SCRIPT; CENOTE_UNSUPPORTED where there is none */
+  CENOTE_REQUEST_LAZY = 1u << 7 /* OPEN: what asks nothing of the server is enough, where there is
+                                      such a thing; the first statement tells */
 };
 
 typedef struct cenote_request {

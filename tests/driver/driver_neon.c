@@ -360,22 +360,39 @@ static void a_read_that_was_lost_is_repeated_where_it_cannot_write(void **state)
       {0, NULL, NULL, SCRIPT_RESET},
       {400, NULL, "{\"message\":\"read-only\",\"code\":\"25006\",\"severity\":\"ERROR\"}",
        SCRIPT_KEEP}};
+  static const struct said away[] = {{0, NULL, NULL, SCRIPT_RESET},
+                                     {503, NULL, "{\"msg\":\"overload\"}", SCRIPT_KEEP}};
   struct scene scene;
   cenote_result *result;
   cenote_error error;
   (void)state;
   scene_start(&scene, fine, 2);
-  assert_int_equal(run(&scene, "SELECT f()", 20000, &result, &error), CENOTE_OK);
+  assert_int_equal(run(&scene, "SELECT a FROM v", 20000, &result, &error), CENOTE_OK);
   assert_int_equal(cenote_result_integer(result, 0, 0), 42);
   cenote_result_free(result);
   assert_int_equal(scene.asked, 2);
   assert_false(has(scene.head[0], "Neon-Batch-Read-Only"));
   assert_true(has(scene.head[1], "\r\nNeon-Batch-Read-Only: true\r\n"));
-  assert_string_equal(scene.body[1], "{\"queries\":[{\"query\":\"SELECT f()\",\"params\":[]}]}");
+  assert_string_equal(scene.body[1],
+                      "{\"queries\":[{\"query\":\"SELECT a FROM v\",\"params\":[]}]}");
   scene_end(&scene);
   /* it hides a write: nothing ran twice, and nobody knows about the first */
   scene_start(&scene, hidden, 2);
+  assert_int_equal(run(&scene, "SELECT a FROM v", 20000, &result, &error), CENOTE_CONNECTION_LOST);
+  assert_int_equal(cen_driver_neon.session(scene.connection), CENOTE_SESSION_SENT);
+  assert_int_equal(scene.asked, 2);
+  scene_end(&scene);
+  /* a function may do what no transaction undoes; pg_notify writes */
+  scene_start(&scene, hidden, 1);
   assert_int_equal(run(&scene, "SELECT f()", 20000, &result, &error), CENOTE_CONNECTION_LOST);
+  assert_int_equal(cen_driver_neon.session(scene.connection), CENOTE_SESSION_SENT);
+  assert_int_equal(run(&scene, "SELECT pg_notify('a', 'b')", 20000, &result, &error),
+                   CENOTE_OUTCOME_UNKNOWN);
+  assert_int_equal(scene.asked, 2);
+  scene_end(&scene);
+  /* the repetition never leaves: the first may have run all the same */
+  scene_start(&scene, away, 2);
+  assert_int_equal(run(&scene, "SELECT a FROM v", 20000, &result, &error), CENOTE_CONNECTION_LOST);
   assert_int_equal(cen_driver_neon.session(scene.connection), CENOTE_SESSION_SENT);
   assert_int_equal(scene.asked, 2);
   scene_end(&scene);

@@ -139,7 +139,9 @@ static cenote_step open_start(cenote_connection *c, const cenote_request *reques
     (void)!cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory for a connection");
     return CENOTE_STEP_FAILED;
   }
-  if (c->params->password == NULL && cen_now_ns() < atomic_load(&c->shared->proven_ns)) {
+  const bool proven =
+      c->params->password == NULL && cen_now_ns() < atomic_load(&c->shared->proven_ns);
+  if (proven || (request->flags & CENOTE_REQUEST_LAZY) != 0) {
     return CENOTE_STEP_DONE;
   }
   return send(c, request, error);

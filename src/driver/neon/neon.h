@@ -51,7 +51,8 @@ struct neon_queries {
   struct cen_neon_query *list; /* sql: the caller's, or rewritten */
   char **rewritten;            /* as many, NULL where nothing changed */
   size_t count;
-  bool reads; /* by their text: nothing among them writes */
+  bool reads;      /* by their text: nothing among them writes */
+  bool repeatable; /* … and a transaction that refuses to write keeps them from doing so */
 };
 
 /* Looks at what was asked: one statement, or a batch. CENOTE_UNSUPPORTED for what would need a

@@ -2,9 +2,10 @@
  * outcome.c - what became of a request.
  *
  * What is certain: nothing was sent, the server answered, or the endpoint refused it unread. All
- * else may have been executed. A write is then CENOTE_OUTCOME_UNKNOWN. A read by its text is sent
- * once more, in a transaction that refuses to write: did it only read, the answer is as good as the
- * first; does it hide a write, the server refuses (25006) and nothing has run twice.
+ * else may have been executed. A write is then CENOTE_OUTCOME_UNKNOWN. A read by its text, with no
+ * function in it that could do more than a transaction undoes, is sent once more in a transaction
+ * that refuses to write: did it only read, the answer is as good as the first; does it hide a write
+ * (in a view, a rule), the server refuses (25006) and nothing has run twice.
  */
 #include "driver/neon/neon.h"
 
@@ -26,7 +27,7 @@ static enum neon_end unknown(cenote_connection *c, cenote_error *error)
   if (!is_statement(c)) {
     return NEON_FAILED;
   }
-  if (c->queries.reads && !c->repeated && !neon_is_cancelled(c)) {
+  if (c->queries.repeatable && !c->repeated && !neon_is_cancelled(c)) {
     return NEON_REPEAT;
   }
   cenote_error why;
@@ -45,9 +46,13 @@ static enum neon_end unknown(cenote_connection *c, cenote_error *error)
   return NEON_FAILED;
 }
 
-/* Nothing of it remains. A failure that passes by itself may be tried again. */
-static enum neon_end not_run(const cenote_connection *c, cenote_error *error)
+/* Nothing of it remains, unless this was the repetition. A failure that passes by itself may be
+ * tried again. */
+static enum neon_end not_run(cenote_connection *c, cenote_error *error)
 {
+  if (c->repeated) {
+    return unknown(c, error);
+  }
   if (is_statement(c) && error != NULL && error->status == CENOTE_CONNECT && error->retryable) {
     error->status = CENOTE_CONNECTION_LOST;
   }
@@ -58,7 +63,7 @@ static enum neon_end cancelled(cenote_connection *c, bool sent, cenote_error *er
 {
   if (atomic_load(&c->broken)) {
     (void)!cenote_error_set(error, CENOTE_CONNECTION_LOST, "the request was cut off");
-    return sent ? unknown(c, error) : NEON_FAILED;
+    return sent || c->repeated ? unknown(c, error) : NEON_FAILED;
   }
   if (sent && is_statement(c) && !c->queries.reads) {
     (void)!cenote_error_set(error, CENOTE_OUTCOME_UNKNOWN,
@@ -73,7 +78,7 @@ static enum neon_end cancelled(cenote_connection *c, bool sent, cenote_error *er
 static enum neon_end broken_off(cenote_connection *c, const struct cen_http_reply *reply,
                                 cenote_error *error)
 {
-  const cenote_status status = cen_http_call_error(c->call, error);
+  (void)!cen_http_call_error(c->call, error);
   atomic_store(&c->shared->proven_ns, 0);
   switch (reply->failure) {
   case CEN_HTTP_CANCELLED:
@@ -85,7 +90,7 @@ static enum neon_end broken_off(cenote_connection *c, const struct cen_http_repl
     break;
   }
   if (!reply->sent) {
-    return status == CENOTE_CONNECTION_LOST ? NEON_FAILED : not_run(c, error);
+    return not_run(c, error);
   }
   return unknown(c, error);
 }

@@ -41,6 +41,7 @@ static cenote_status one_make(struct neon_queries *queries, size_t at,
   const char *sent = text.rewritten != NULL ? text.rewritten : statement->sql;
   queries->rewritten[at] = text.rewritten;
   queries->reads = queries->reads && text.reads;
+  queries->repeatable = queries->repeatable && text.repeatable;
   queries->list[at] = (struct cen_neon_query){.sql = sent,
                                               .sql_size = strlen(sent),
                                               .args = statement->args,
@@ -57,7 +58,7 @@ cenote_status neon_queries_make(struct neon_queries *queries, const cenote_reque
   const bool batch = request->kind == CENOTE_REQUEST_BATCH;
   const cenote_statement *statements = batch ? request->statements : &one;
   const size_t count = batch ? request->statement_count : 1;
-  *queries = (struct neon_queries){.count = count, .reads = true};
+  *queries = (struct neon_queries){.count = count, .reads = true, .repeatable = true};
   queries->list = calloc(count, sizeof *queries->list);
   queries->rewritten = calloc(count, sizeof *queries->rewritten);
   cenote_status status =

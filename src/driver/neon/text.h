@@ -8,7 +8,8 @@
 struct neon_text {
   char *rewritten; /* with $1 for ?, malloc'ed; NULL: as it was */
   size_t highest;  /* arguments that it needs; not known of a native one */
-  bool reads;
+  bool reads;      /* nothing in it writes, as far as the text tells */
+  bool repeatable; /* … and it calls nothing but functions of PostgreSQL's that are known */
 };
 
 /* `alone`: it is no part of a batch. CENOTE_UNSUPPORTED where it would need a session that lasts. */
