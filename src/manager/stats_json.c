@@ -101,11 +101,15 @@ static void put_spread(struct cen_json *json, const char *key, const cenote_perc
 
 /* -------------------------------------------------------------- statistics */
 
+/* The settings of a pool: those of the gateway are not its own, whatever the INI file says. */
 static void write_config(struct cen_json *json, const struct cen_figures *figures)
 {
   cen_json_object(json);
   for (int id = 0; id < CEN_SETTING_COUNT; id++) {
     char name[CEN_NAME_SIZE];
+    if (cen_setting_is_gateway((cen_setting_id)id)) {
+      continue;
+    }
     cen_name_camel(name, cen_setting_rows[id].name);
     if (cen_setting_rows[id].type == CEN_SETTING_BOOL) {
       put_bool(json, name, figures->setting[id] != 0);

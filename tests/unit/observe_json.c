@@ -67,6 +67,8 @@ static void check_statistics(json_t *root)
   assert_number(root, "config.acquireTimeout", 5000);
   assert_number(root, "config.leaseTimeout", 30000);
   assert_number(root, "config.healthCheckInterval", 60000);
+  assert_null(json_object_get(json_object_get(root, "config"), "threads")); /* the gateway's */
+  assert_null(json_object_get(json_object_get(root, "config"), "maxClients"));
   assert_number(root, "pool.totalConnections", 4);
   assert_number(root, "pool.availableConnections", 3);
   assert_number(root, "pool.activeLeases", 1);
