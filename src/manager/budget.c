@@ -156,7 +156,7 @@ static bool make_room_locked(struct cen_budget *budget)
   const size_t groups = table->groups + 16 + table->groups / 2;
   const size_t most = members > groups ? members : groups;
   if (!grow(&table->member, members, sizeof *table->member) ||
-      !grow(&budget->seat, members, sizeof *budget->seat) ||
+      !grow(&budget->seat, members, sizeof(struct budget_seat *)) ||
       !grow(&table->group, groups, sizeof *table->group) ||
       !grow(&budget->name, groups, sizeof *budget->name) ||
       !grow(&table->claim, most, sizeof *table->claim) ||

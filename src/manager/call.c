@@ -59,10 +59,12 @@ cenote_status call_run(struct session *session, cenote_request *request, int64_t
                       .pressure = PATIENT,
                       .check = request->kind == CENOTE_REQUEST_CHECK};
   cenote_error local; /* the status is needed even when nobody asks for it */
-  cenote_error *told = error != NULL && error->size >= sizeof local ? error : &local;
+  cenote_error *told = &local;
   const int64_t start = cen_now_ns();
 
-  if (told == &local) {
+  if (error != NULL && error->size >= sizeof local) {
+    told = error;
+  } else {
     cen_error_begin(&local);
   }
   session->cut_off = false;

@@ -75,7 +75,8 @@ static void each_counter_of_the_statistics_is_added_up(void **state)
   X(total_connections)                                                                           \
   X(idle_connections)                                                                            \
   X(active_leases)                                                                               \
-  X(waiters) X(opening) X(closing) X(min_connections) X(max_connections) X(connections_created)  \
+  X(waiters)                                                                                     \
+  X(opening) X(closing) X(min_connections) X(max_connections) X(connections_created)             \
       X(connections_closed) X(connection_errors) X(login_failures) X(leases_granted)             \
           X(leases_released) X(lease_timeouts) X(acquire_timeouts) X(acquire_cancelled)          \
               X(acquire_refused) X(checks) X(check_failures) X(resets) X(reset_failures)         \

@@ -258,7 +258,7 @@ static cenote_status run_statement(cenote_connection *connection, const char *sq
                                    const cenote_request *request, cenote_error *error)
 {
   struct cen_sq_statement *statement = NULL;
-  struct cen_sq_counts counts;
+  struct cen_sq_counts counts = {0};
   bool native = request && (request->flags & CENOTE_REQUEST_NATIVE) != 0;
   bool was_open;
   cenote_status status;
