@@ -34,7 +34,7 @@ static const char *remedy(const cenote_error *error)
 {
   switch (error->status) {
   case CENOTE_CONFIG:
-    return "`cenote config` shows the settings that count, `cenote config --help` all there are";
+    return "`cenote config` shows the settings that count, `cenote serve --help` all there are";
   case CENOTE_AUTH:
     return "check user and password: in the URL, in PGPASSWORD or in ~/.pgpass";
   case CENOTE_CONNECT:

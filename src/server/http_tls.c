@@ -29,8 +29,12 @@ static int alpn_select(SSL *ssl, const unsigned char **out, unsigned char *size,
 
 static cenote_status tls_error(cenote_error *error, const char *what, const char *path)
 {
-  const char *reason = ERR_reason_error_string(ERR_peek_error());
-  cenote_status status = cenote_error_set(error, CENOTE_INVALID, "%s %s: %s", what, path,
+  char text[80];
+  const unsigned long code = ERR_peek_error();
+  const char *reason = ERR_SYSTEM_ERROR(code) /* OpenSSL has no words of its own for these */
+                           ? strerror_r(ERR_GET_REASON(code), text, sizeof text)
+                           : ERR_reason_error_string(code);
+  cenote_status status = cenote_error_set(error, CENOTE_CONFIG, "%s %s: %s", what, path,
                                           reason != NULL ? reason : "cannot be read");
   ERR_clear_error();
   return status;
