@@ -1,0 +1,200 @@
+/**
+ * Small programs before and after. Each is `name`, `file` (its extension matters), `before`, and either `after` (every
+ * byte of it), or `left`: the reasons why nothing changes.
+ */
+
+export const LIB = `export async function getDatabaseClient() {
+  return globalThis.testClient;
+}
+`;
+
+/** @type {{ name: string, file?: string, before: string, after?: string, left?: RegExp[], notes?: RegExp[] }[]} */
+export const FIXTURES = [
+  {
+    name: 'neon from an import',
+    before: `import { neon } from '@neondatabase/serverless';\n\nconst sql = neon(process.env.DATABASE_URL);\nexport const all = () => sql\`SELECT 1\`;\n`,
+    after: `import { getNeonClient } from 'cenote/connection-pool';\n\nconst sql = getNeonClient();\nexport const all = () => sql\`SELECT 1\`;\n`,
+  },
+  {
+    name: 'neon from a require, with double quotes and without semicolons',
+    file: 'a.cjs',
+    before: `"use strict"\nconst { neon } = require("@neondatabase/serverless") // driver\n\nexports.handler = async () => {\n  const sql = neon(process.env.DATABASE_URL)\n  return sql\`SELECT 1\`\n}\n`,
+    after: `"use strict"\nconst { getNeonClient } = require("cenote/connection-pool") // driver\n\nexports.handler = async () => {\n  const sql = getNeonClient()\n  return sql\`SELECT 1\`\n}\n`,
+  },
+  {
+    name: 'an alias, another import of the same package, and the URL in a constant',
+    before: `import { neon as connect, NeonDbError } from '@neondatabase/serverless';\nconst url = process.env['DATABASE_URL'] ?? '';\nexport const sql = connect(url);\nexport const is = (e) => e instanceof NeonDbError;\n`,
+    after: `import { NeonDbError } from '@neondatabase/serverless';\nimport { getNeonClient } from 'cenote/connection-pool';\nconst url = process.env['DATABASE_URL'] ?? '';\nexport const sql = getNeonClient();\nexport const is = (e) => e instanceof NeonDbError;\n`,
+  },
+  {
+    name: 'the URL destructured from the environment',
+    before: `import * as serverless from "@neondatabase/serverless";\nconst { DATABASE_URL } = process.env;\nif (!DATABASE_URL) throw new Error('no URL');\nexport default serverless.neon(\`\${DATABASE_URL}\`);\n`,
+    after: `import { getNeonClient } from "cenote/connection-pool";\nconst { DATABASE_URL } = process.env;\nif (!DATABASE_URL) throw new Error('no URL');\nexport default getNeonClient();\n`,
+  },
+  {
+    name: 'a dynamic import',
+    before: `export async function f() {\n  const { neon } = await import('@neondatabase/serverless');\n  const sql = neon(process.env.DATABASE_URL);\n  return sql('SELECT 1', []);\n}\n`,
+    after: `export async function f() {\n  const { getNeonClient } = await import('cenote/connection-pool');\n  const sql = getNeonClient();\n  return sql('SELECT 1', []);\n}\n`,
+  },
+  {
+    name: 'a Pool of the default import, taken apart',
+    before: `import pg from 'pg';\nconst { Pool } = pg;\n\n/* the pool */\nexport const pool = new Pool({ connectionString: process.env.DATABASE_URL });\n`,
+    after: `import { getPgPool } from 'cenote/connection-pool';\n\n/* the pool */\nexport const pool = getPgPool();\n`,
+  },
+  {
+    name: 'a Pool with options keeps them, comments and all',
+    before: `import { Pool } from 'pg';\nexport const pool = new Pool({\n  connectionString: process.env.DATABASE_URL,\n  max: 10, // enough\n  ssl: { rejectUnauthorized: false },\n});\n`,
+    after: `import { getPgPool } from 'cenote/connection-pool';\nexport const pool = getPgPool({\n  connectionString: process.env.DATABASE_URL,\n  max: 10, // enough\n  ssl: { rejectUnauthorized: false },\n});\n`,
+  },
+  {
+    name: 'a Pool of a required namespace, its other uses stay',
+    file: 'a.cjs',
+    before: `const pg = require('pg');\npg.types.setTypeParser(20, Number);\nmodule.exports = new pg.Pool({ connectionString: process.env.DATABASE_URL });\n`,
+    after: `const pg = require('pg');\nconst { getPgPool } = require('cenote/connection-pool');\npg.types.setTypeParser(20, Number);\nmodule.exports = getPgPool();\n`,
+    left: [/:2: types: its settings do not reach/],
+  },
+  {
+    name: 'a Pool of a function is not ended any more',
+    file: 'a.cjs',
+    before: `const Pool = require('pg').Pool;\nexports.handler = async () => {\n  const pool = new Pool({ connectionString: process.env.DATABASE_URL });\n  try {\n    const { rows } = await pool.query('SELECT 1');\n    return rows;\n  } catch (error) {\n    return null;\n  } finally {\n    await pool.end();\n  }\n};\n`,
+    after: `const { getPgPool } = require('cenote/connection-pool');\nexports.handler = async () => {\n  const pool = getPgPool();\n  try {\n    const { rows } = await pool.query('SELECT 1');\n    return rows;\n  } catch (error) {\n    return null;\n  }\n};\n`,
+  },
+  {
+    name: 'neon and a Pool of two packages share one import',
+    before: `import { neon } from '@neondatabase/serverless';\nimport { Pool } from 'pg';\nexport const sql = neon(process.env.DATABASE_URL);\nexport const pool = new Pool({ connectionString: process.env.DATABASE_URL });\n`,
+    after: `import { getNeonClient, getPgPool } from 'cenote/connection-pool';\nexport const sql = getNeonClient();\nexport const pool = getPgPool();\n`,
+  },
+  {
+    name: 'an import of Cenote that is there already is used',
+    before: `import { healthCheck } from 'cenote/connection-pool';\nimport { neon } from '@neondatabase/serverless';\nexport const sql = neon(process.env.DATABASE_URL);\nexport { healthCheck };\n`,
+    after: `import { healthCheck, getNeonClient } from 'cenote/connection-pool';\nexport const sql = getNeonClient();\nexport { healthCheck };\n`,
+  },
+  {
+    name: 'a Client that is ended on the straight way only',
+    before: `import { Client } from 'pg';\nexport async function one(id) {\n  const client = new Client({ connectionString: process.env.DATABASE_URL });\n  await client.connect();\n\n  // look\n  const result = await client.query('SELECT $1', [id]);\n  if (!result.rows.length) {\n    await client.end();\n    return null;\n  }\n  await client.end();\n  return result.rows[0];\n}\n`,
+    after: `import { getPgPool } from 'cenote/connection-pool';\nexport async function one(id) {\n  const client = await getPgPool().connect();\n\n  try {\n    // look\n    const result = await client.query('SELECT $1', [id]);\n    if (!result.rows.length) {\n      return null;\n    }\n    return result.rows[0];\n  } finally {\n    client.release();\n  }\n}\n`,
+  },
+  {
+    name: 'a Client that is ended in a finally',
+    file: 'a.cjs',
+    before: `const { Client } = require('pg');\nexports.f = async () => {\n  const db = new Client(process.env.DATABASE_URL);\n  await db.connect();\n  try {\n    await db.query('BEGIN');\n    await db.query('COMMIT');\n  } catch (e) {\n    await db.query('ROLLBACK');\n    throw e;\n  } finally {\n    await db.end();\n  }\n};\n`,
+    after: `const { getPgPool } = require('cenote/connection-pool');\nexports.f = async () => {\n  const db = await getPgPool().connect();\n  try {\n    await db.query('BEGIN');\n    await db.query('COMMIT');\n  } catch (e) {\n    await db.query('ROLLBACK');\n    throw e;\n  } finally {\n    db.release();\n  }\n};\n`,
+  },
+  {
+    name: 'a Client that connects inside its try',
+    file: 'a.cjs',
+    before: `const { Client } = require('pg');\nexports.f = async () => {\n\tconst db = new Client({ connectionString: process.env.DATABASE_URL, ssl: true });\n\ttry {\n\t\tawait db.connect();\n\t\tconst r = await db.query('SELECT 1');\n\t\treturn r.rows;\n\t} catch (e) {\n\t\treturn [];\n\t} finally {\n\t\tawait db.end();\n\t}\n};\n`,
+    after: `const { getPgPool } = require('cenote/connection-pool');\nexports.f = async () => {\n\tlet db;\n\ttry {\n\t\tdb = await getPgPool({ connectionString: process.env.DATABASE_URL, ssl: true }).connect();\n\t\tconst r = await db.query('SELECT 1');\n\t\treturn r.rows;\n\t} catch (e) {\n\t\treturn [];\n\t} finally {\n\t\tdb?.release();\n\t}\n};\n`,
+  },
+  {
+    name: 'the documented getDatabaseClient',
+    file: 'api/documented.js',
+    before: `import { getDatabaseClient } from '../lib/database.js';\n\nconst client = await getDatabaseClient();\nconst result = await client.execute('SELECT 1');\n`,
+    after: `import { acquireDbLease } from 'cenote/connection-manager';\n\nconst lease = await acquireDbLease('api-documented');\ntry {\n  const result = await lease.execute('SELECT 1');\n} finally {\n  lease.release();\n}\n`,
+  },
+  {
+    name: 'a template literal keeps its lines, a returned promise is awaited',
+    file: 'api/template.js',
+    before: `import { getDatabaseClient } from '../lib/database.js';\nexport async function findUser(email) {\n    const db = await getDatabaseClient(); // shared\n    return db.execute(\n        \`SELECT *\n  FROM users\`,\n        [email],\n    );\n}\n`,
+    after: `import { acquireDbLease } from 'cenote/connection-manager';\nexport async function findUser(email) {\n    const lease = await acquireDbLease('find-user'); // shared\n    try {\n        return await lease.execute(\n            \`SELECT *\n  FROM users\`,\n            [email],\n        );\n    } finally {\n        lease.release();\n    }\n}\n`,
+  },
+  {
+    name: 'only what needs the lease stands in the try, inside another try',
+    file: 'api/inner.js',
+    before: `import { getDatabaseClient } from '../lib/database.js';\nexport default async function handler(req, res) {\n  try {\n    const client = await getDatabaseClient();\n    await client.batch([{ sql: 'a', args: [] }]);\n    res.json({ ok: true });\n  } catch (error) {\n    res.json({ ok: false });\n  }\n}\n`,
+    after: `import { acquireDbLease } from 'cenote/connection-manager';\nexport default async function handler(req, res) {\n  try {\n    const lease = await acquireDbLease('api-inner');\n    try {\n      await lease.batch([{ sql: 'a', args: [] }]);\n    } finally {\n      lease.release();\n    }\n    res.json({ ok: true });\n  } catch (error) {\n    res.json({ ok: false });\n  }\n}\n`,
+  },
+  {
+    name: 'a transaction, and many queries at once',
+    file: 'api/tx.js',
+    before: `import { getDatabaseClient } from '../lib/database.js';\nclass Service {\n  async createAll(items) {\n    const client = await getDatabaseClient();\n    const tx = await client.transaction();\n    try {\n      await tx.execute('a');\n      await tx.commit();\n    } catch (error) {\n      await tx.rollback();\n      throw error;\n    }\n    return Promise.all(items.map((item) => client.execute('b', [item])));\n  }\n}\nexport default Service;\n`,
+    after: `import { acquireDbLease } from 'cenote/connection-manager';\nclass Service {\n  async createAll(items) {\n    const lease = await acquireDbLease('create-all');\n    try {\n      const tx = await lease.transaction();\n      try {\n        await tx.execute('a');\n        await tx.commit();\n      } catch (error) {\n        await tx.rollback();\n        throw error;\n      }\n      return await Promise.all(items.map((item) => lease.execute('b', [item])));\n    } finally {\n      lease.release();\n    }\n  }\n}\nexport default Service;\n`,
+  },
+  {
+    name: 'a client assigned in a try is released in its finally',
+    file: 'api/assigned.js',
+    before: `import { getDatabaseClient } from '../lib/database.js';\nexport async function load() {\n  let client;\n  try {\n    client = await getDatabaseClient();\n    const r = await client.execute('a');\n    return r.rows;\n  } catch (error) {\n    return [];\n  }\n}\n`,
+    after: `import { acquireDbLease } from 'cenote/connection-manager';\nexport async function load() {\n  let client;\n  try {\n    client = await acquireDbLease('load');\n    const r = await client.execute('a');\n    return r.rows;\n  } catch (error) {\n    return [];\n  } finally {\n    client?.release();\n  }\n}\n`,
+  },
+  {
+    name: 'all on one line',
+    file: 'api/line.js',
+    before: `import { getDatabaseClient } from '../lib/database.js';\nexport const f = async () => { const c = await getDatabaseClient(); return c.execute('a'); };\n`,
+    after: `import { acquireDbLease } from 'cenote/connection-manager';\nexport const f = async () => { const lease = await acquireDbLease('f'); try { return await lease.execute('a'); } finally { lease.release(); } };\n`,
+  },
+  {
+    name: 'the name lease is taken',
+    file: 'api/taken.js',
+    before: `import { getDatabaseClient } from '../lib/database.js';\nexport async function f(lease) {\n  const c = await getDatabaseClient();\n  await c.execute('a', [lease]);\n}\n`,
+    after: `import { acquireDbLease } from 'cenote/connection-manager';\nexport async function f(lease) {\n  const c = await acquireDbLease('f');\n  try {\n    await c.execute('a', [lease]);\n  } finally {\n    c.release();\n  }\n}\n`,
+  },
+  {
+    name: 'a function that takes a lease while its caller holds one is named',
+    file: 'api/nested.js',
+    before: `import { getDatabaseClient } from '../lib/database.js';\nasync function inner() {\n  const a = await getDatabaseClient();\n  await a.execute('a');\n}\nexport async function outer() {\n  const b = await getDatabaseClient();\n  await inner();\n  await b.execute('b');\n}\n`,
+    after: `import { acquireDbLease } from 'cenote/connection-manager';\nasync function inner() {\n  const lease = await acquireDbLease('inner');\n  try {\n    await lease.execute('a');\n  } finally {\n    lease.release();\n  }\n}\nexport async function outer() {\n  const lease = await acquireDbLease('outer');\n  try {\n    await inner();\n    await lease.execute('b');\n  } finally {\n    lease.release();\n  }\n}\n`,
+    notes: [/:8: inner\(\): takes a lease of its own \(line 3\)/],
+  },
+  {
+    name: 'TypeScript',
+    file: 'a.ts',
+    before: `import { Pool, type QueryResult } from 'pg';\nimport { neon } from '@neondatabase/serverless';\n\ninterface User { id: number }\nconst sql = neon(process.env.DATABASE_URL!);\nconst pool: Pool = new Pool({ connectionString: process.env.DATABASE_URL as string });\nexport async function users<T extends User>(): Promise<QueryResult<T>> {\n  await sql\`SELECT 1\`;\n  return pool.query<T>('SELECT 1');\n}\n`,
+    after: `import { Pool, type QueryResult } from 'pg';\nimport { getNeonClient, getPgPool } from 'cenote/connection-pool';\n\ninterface User { id: number }\nconst sql = getNeonClient();\nconst pool: Pool = getPgPool();\nexport async function users<T extends User>(): Promise<QueryResult<T>> {\n  await sql\`SELECT 1\`;\n  return pool.query<T>('SELECT 1');\n}\n`,
+  },
+  {
+    name: 'JSX in a .js file, and TypeScript with JSX',
+    file: 'page.tsx',
+    before: `import { neon } from '@neondatabase/serverless';\nexport default async function Page({ id }: { id: string }) {\n  const sql = neon(process.env.DATABASE_URL!);\n  const rows = await sql\`SELECT \${id}\`;\n  return <ul>{rows.map((r) => <li key={r.id}>it's {r.name}</li>)}</ul>;\n}\n`,
+    after: `import { getNeonClient } from 'cenote/connection-pool';\nexport default async function Page({ id }: { id: string }) {\n  const sql = getNeonClient();\n  const rows = await sql\`SELECT \${id}\`;\n  return <ul>{rows.map((r) => <li key={r.id}>it's {r.name}</li>)}</ul>;\n}\n`,
+  },
+  {
+    name: 'JSX in a .js file',
+    before: `import { neon } from '@neondatabase/serverless';\nconst sql = neon(process.env.DATABASE_URL);\nexport const P = async () => <b>{(await sql\`SELECT 1\`).length}</b>;\n`,
+    after: `import { getNeonClient } from 'cenote/connection-pool';\nconst sql = getNeonClient();\nexport const P = async () => <b>{(await sql\`SELECT 1\`).length}</b>;\n`,
+  },
+  {
+    name: 'a mention in a comment or a string is no use',
+    before: `// neon(process.env.DATABASE_URL)\nconst text = "new Pool()";\nfunction neon(x) { return x; }\nclass Pool {}\nnew Pool();\nneon(process.env.DATABASE_URL);\n`,
+    left: [],
+  },
+
+  // What cannot be proved.
+  ...[
+    ['another URL', `neon(process.env.OTHER_URL);`, /its URL is not process\.env\.DATABASE_URL/],
+    ['options of neon', `neon(process.env.DATABASE_URL, { fullResults: true });`, /options of its own/],
+    ['a Pool without a URL', `new Pool();`, /PGHOST/],
+    ['a Pool with a host', `new Pool({ host: 'x' });`, /no option 'host'/],
+    ['a Pool with a spread', `new Pool({ ...process.env });`, /cannot be read/],
+    ['a Pool with computed options', `new Pool(options());\nfunction options() {}`, /cannot be read/],
+    ['a subclass of Pool', `class Mine extends Pool {}`, /used as a value/],
+    ['callbacks', `const p = new Pool({ connectionString: process.env.DATABASE_URL });\np.query('a', [], (e, r) => r);`, /takes a callback/],
+    ['a Client of the module', `const c = new Client(process.env.DATABASE_URL);\nawait c.connect();\nexport const f = () => c.query('a');`, /may run after the block/],
+    ['a Client without connect', `export async function f() {\n  const c = new Client(process.env.DATABASE_URL);\n  await c.query('a');\n}`, /not connected exactly once/],
+    ['a Client that is handed on', `export async function f(g) {\n  const c = new Client(process.env.DATABASE_URL);\n  await c.connect();\n  await g(c);\n  await c.end();\n}`, /handed on/],
+    ['a Client that listens', `export async function f() {\n  const c = new Client(process.env.DATABASE_URL);\n  await c.connect();\n  c.on('notification', console.log);\n  await c.query('LISTEN x');\n}`, /no on\(\)/],
+    ['a Client that changes its session', `export async function f() {\n  const c = new Client(process.env.DATABASE_URL);\n  await c.connect();\n  await c.query('SET search_path TO x');\n  await c.end();\n}`, /changes the session/],
+    ['a query that nobody waits for', `export async function f() {\n  const c = new Client(process.env.DATABASE_URL);\n  await c.connect();\n  c.query('a');\n  await c.end();\n}`, /not awaited/],
+    ['a catch that would see more', `export async function f() {\n  const c = new Client(process.env.DATABASE_URL);\n  await c.connect();\n  try {\n    return c.query('a');\n  } catch (e) {\n    return null;\n  } finally {\n    await c.end();\n  }\n}`, /the catch would see/],
+  ].map(([name, code, why]) => ({
+    name: /** @type {string} */ (name),
+    before: `import { neon } from '@neondatabase/serverless';\nimport { Client, Pool } from 'pg';\n${code}\n`,
+    left: [/** @type {RegExp} */ (why)],
+  })),
+  ...[
+    ['a client that is returned', `export const f = async () => await getDatabaseClient();`, /leaves the function/],
+    ['a client kept in an object', `export class A { async init() { this.db = await getDatabaseClient(); } }`, /kept in an object/],
+    ['a client without a name', `export const f = async () => (await getDatabaseClient()).execute('a');`, /no name of its own/],
+    ['a promise that is handed on', `export const f = () => getDatabaseClient().then((c) => c.execute('a'));`, /handed on/],
+    ['a call in a timer', `export async function f() {\n  const c = await getDatabaseClient();\n  setTimeout(async () => { await c.execute('a'); }, 1);\n}`, /may run after the block/],
+    ['a method that a lease has not', `export async function f() {\n  const c = await getDatabaseClient();\n  await c.executeMultiple('a');\n}`, /no executeMultiple\(\)/],
+    ['a mode of a transaction', `export async function f() {\n  const c = await getDatabaseClient();\n  const t = await c.transaction('write');\n  await t.commit();\n}`, /not a mode/],
+    ['Promise.race', `export async function f() {\n  const c = await getDatabaseClient();\n  await Promise.race([c.execute('a'), c.execute('b')]);\n}`, /not awaited/],
+    ['a name used before', `export async function f() {\n  g();\n  const c = await getDatabaseClient();\n  const x = await c.execute('a');\n  await c.execute('b', [x]);\n  function g() { return x; }\n}`, /used before/],
+    ['a second client in another alias', `export async function f() {\n  const { execute } = await getDatabaseClient();\n  await execute('a');\n}`, /plain constant/],
+  ].map(([name, code, why]) => ({
+    name: /** @type {string} */ (name),
+    file: 'api/left.js',
+    before: `import { getDatabaseClient } from '../lib/database.js';\n${code}\n`,
+    left: [/** @type {RegExp} */ (why)],
+  })),
+];

@@ -1,0 +1,184 @@
+/**
+ * cenote-migrate over many small trees: what it writes byte for byte, what it leaves alone and says, and that nothing is
+ * lost on the way.
+ */
+
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, extname, join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { parse } from '../migrate/parse.mjs';
+import { unifiedDiff } from '../migrate/diff.mjs';
+import { FIXTURES, LIB } from './migrate-fixtures.mjs';
+
+const COMMAND = fileURLToPath(new URL('../migrate/cenote-migrate.mjs', import.meta.url));
+
+/** @param {Record<string, string | Buffer>} files */
+function tree(t, files) {
+  const folder = mkdtempSync(join(tmpdir(), 'cenote-migrate-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), text);
+  }
+  return folder;
+}
+
+function run(...args) {
+  const result = spawnSync(process.execPath, [COMMAND, ...args], { encoding: 'utf8' });
+  assert.equal(result.signal, null);
+  return { status: result.status, out: result.stdout, err: result.stderr };
+}
+
+function migrate(folder, status = 0) {
+  const { out, err, status: got } = run(folder, '--json');
+  assert.equal(got, status, out + err);
+  return JSON.parse(out);
+}
+
+const lines = (remarks) => remarks.map((r) => `${r.file}:${r.line}: ${r.what}: ${r.why}`);
+
+for (const { name, file = 'a.js', before, after = before, left = [], notes = [] } of FIXTURES) {
+  test(`migrate: ${name}`, (t) => {
+    const folder = tree(t, { [file]: before, 'lib/database.js': LIB });
+    const plan = migrate(folder);
+    const text = readFileSync(join(folder, file), 'utf8');
+    assert.equal(text, after);
+    parse(text, extname(file));
+    assert.equal(plan.left.length, left.length, lines(plan.left).join('\n'));
+    left.forEach((why, at) => assert.match(lines(plan.left)[at], why));
+    assert.equal(plan.notes.length, notes.length, lines(plan.notes).join('\n'));
+    notes.forEach((why, at) => assert.match(lines(plan.notes)[at], why));
+    const again = migrate(folder);
+    assert.deepEqual(again.changed, [], 'a second run changes nothing');
+    assert.equal(readFileSync(join(folder, file), 'utf8'), after);
+  });
+
+  test(`migrate: with CRLF and a byte order mark: ${name}`, (t) => {
+    const windows = (text) => `\uFEFF${text.replace(/\n/g, '\r\n')}`;
+    const folder = tree(t, { [file]: windows(before), 'lib/database.js': LIB });
+    migrate(folder);
+    assert.equal(readFileSync(join(folder, file), 'utf8'), windows(after));
+  });
+}
+
+test('migrate: follows re-exports and helpers through several files', (t) => {
+  const folder = tree(t, {
+    'lib/pg.js': `export { Pool as DbPool } from 'pg';\nexport * from '@neondatabase/serverless';\n`,
+    'lib/index.js': `import * as all from './pg.js';\nexport { all };\nexport * from './pg.js';\nexport { default as database } from './service.js';\n`,
+    'lib/service.js': `import { getDatabaseClient } from './database.js';\nexport default { getDatabaseClient };\nexport { getDatabaseClient as client };\n`,
+    'lib/database.js': LIB,
+    'cjs/db.cjs': `const { Pool } = require('pg');\nmodule.exports = { Pool, neon: require('@neondatabase/serverless').neon };\n`,
+    'cjs/use.cjs': `const db = require('./db.cjs');\nconst pool = new db.Pool({ connectionString: process.env.DATABASE_URL });\nconst sql = db.neon(process.env.DATABASE_URL);\nmodule.exports = { pool, sql };\n`,
+    'a.js': `import { DbPool, neon } from './lib/index.js';\nexport const pool = new DbPool({ connectionString: process.env.DATABASE_URL });\nexport const sql = neon(process.env.DATABASE_URL);\n`,
+    'b.js': `import { all } from './lib';\nexport const pool = new all.DbPool({ connectionString: process.env.DATABASE_URL });\n`,
+    'c.js': `import { client as getDb } from './lib/service.js';\nexport async function f() {\n  const c = await getDb();\n  await c.execute('a');\n}\n`,
+    'd.js': `import { database } from './lib/index.js';\nexport async function f() {\n  const c = await database.getDatabaseClient();\n  await c.execute('a');\n}\n`,
+    'e.ts': `import { getDatabaseClient } from '@/lib/database';\nexport async function f(): Promise<void> {\n  const c = await getDatabaseClient();\n  await c.execute('a');\n}\n`,
+  });
+  const plan = migrate(folder);
+  assert.deepEqual(plan.left, []);
+  assert.deepEqual(plan.changed.map((c) => c.file), ['a.js', 'b.js', 'c.js', 'cjs/use.cjs', 'd.js', 'e.ts']);
+  const read = (name) => readFileSync(join(folder, name), 'utf8');
+  assert.equal(read('a.js'), `import { getNeonClient, getPgPool } from 'cenote/connection-pool';\nexport const pool = getPgPool();\nexport const sql = getNeonClient();\n`);
+  assert.equal(read('b.js'), `import { getPgPool } from 'cenote/connection-pool';\nexport const pool = getPgPool();\n`);
+  for (const name of ['c.js', 'd.js', 'e.ts']) assert.match(read(name), /import \{ acquireDbLease \} from 'cenote\/connection-manager';[^]*await acquireDbLease\('f'\);\n {2}try \{[^]*lease\.release\(\)/);
+  assert.equal(read('cjs/use.cjs'), `const { getNeonClient, getPgPool } = require('cenote/connection-pool');\nconst pool = getPgPool();\nconst sql = getNeonClient();\nmodule.exports = { pool, sql };\n`);
+  assert.deepEqual(migrate(folder).changed, []);
+});
+
+test('migrate: files that import each other in a circle end the search', (t) => {
+  const folder = tree(t, {
+    'a.js': `export * from './b.js';\nexport { neon } from './b.js';\n`,
+    'b.js': `export * from './a.js';\nexport { neon } from './a.js';\n`,
+    'c.js': `import { neon, Pool } from './a.js';\nneon(process.env.DATABASE_URL);\nnew Pool();\n`,
+  });
+  assert.deepEqual(migrate(folder).changed, []);
+});
+
+test('migrate: different options of the one shared pool are named', (t) => {
+  const make = (options) => `import { Pool } from 'pg';\nexport default new Pool({ connectionString: process.env.DATABASE_URL${options} });\n`;
+  const folder = tree(t, { 'a.js': make(', max: 5'), 'b.js': make('') });
+  assert.deepEqual(lines(migrate(folder).notes), ['a.js:2: getPgPool(): the first call makes the pool that all share; these options count only there']);
+});
+
+test('migrate: broken files and files that are not text are reported and left alone', (t) => {
+  const broken = `import { neon } from '@neondatabase/serverless';\nconst sql = neon(process.env.DATABASE_URL;\n`;
+  const binary = Buffer.from([0x2f, 0x2f, 0xff, 0xfe, 0x0a]);
+  const good = FIXTURES[0];
+  const folder = tree(t, { 'broken.js': broken, 'binary.js': binary, 'good.js': good.before });
+  const plan = migrate(folder, 1);
+  assert.deepEqual(plan.problems.map((p) => p.file), ['binary.js', 'broken.js']);
+  assert.equal(plan.problems[1].line, 2);
+  assert.equal(readFileSync(join(folder, 'broken.js'), 'utf8'), broken);
+  assert.deepEqual(readFileSync(join(folder, 'binary.js')), binary);
+  assert.equal(readFileSync(join(folder, 'good.js'), 'utf8'), good.after);
+});
+
+test('migrate: a dry run shows a diff that patch takes, and writes nothing', (t) => {
+  const files = Object.fromEntries(FIXTURES.filter((f) => f.after).map((f, at) => [`${at}/${f.file ?? 'a.js'}`, f.before]));
+  files['lib.js'] = `${'// a line\n'.repeat(40)}import { neon } from '@neondatabase/serverless';\n${'// a line\n'.repeat(40)}export default neon(process.env.DATABASE_URL);`;
+  const folder = tree(t, files);
+  const patched = tree(t, files);
+  const { status, out } = run(folder, '--dry-run');
+  assert.equal(status, 0, out);
+  for (const [name, text] of Object.entries(files)) assert.equal(readFileSync(join(folder, name), 'utf8'), text);
+  const diff = out.slice(0, out.indexOf('\n\n') + 1);
+  const applied = spawnSync('git', ['apply', '--unsafe-paths', '-p1', '-'], { cwd: patched, input: diff, encoding: 'utf8', env: { ...process.env, GIT_CEILING_DIRECTORIES: tmpdir() } });
+  assert.equal(applied.status, 0, applied.stderr);
+  assert.equal(run(folder).status, 0);
+  for (const name of Object.keys(files)) assert.equal(readFileSync(join(patched, name), 'utf8'), readFileSync(join(folder, name), 'utf8'), name);
+});
+
+test('migrate: a diff says what happened at both ends of a text', () => {
+  assert.equal(unifiedDiff('a', 'x\n', 'x\n'), '');
+  assert.equal(unifiedDiff('a', '1\n2\n3\n', '1\nzwei\n3\n'), '--- a/a\n+++ b/a\n@@ -1,3 +1,3 @@\n 1\n-2\n+zwei\n 3\n');
+  assert.equal(unifiedDiff('a', '1', '1\n'), '--- a/a\n+++ b/a\n@@ -1,1 +1,1 @@\n-1\n\\ No newline at end of file\n+1\n');
+  assert.equal(unifiedDiff('a', '', '1\n'), '--- a/a\n+++ b/a\n@@ -0,0 +1,1 @@\n+1\n');
+});
+
+test('migrate: keeps a file\'s mode, leaves no temporary file, and does not follow links or enter node_modules', (t) => {
+  const { before, after } = FIXTURES[0];
+  const folder = tree(t, { 'tool.mjs': `#!/usr/bin/env node\n${before}`, 'node_modules/x/a.js': before, '.hidden/a.js': before, 'x.min.js': before, 'x.d.ts': '' });
+  const outside = tree(t, { 'a.js': before, 'folder/b.js': before });
+  chmodSync(join(folder, 'tool.mjs'), 0o751);
+  symlinkSync(join(outside, 'a.js'), join(folder, 'link.js'));
+  symlinkSync(join(outside, 'folder'), join(folder, 'link'));
+  const plan = migrate(folder);
+  assert.equal(plan.scanned, 1);
+  assert.equal(readFileSync(join(folder, 'tool.mjs'), 'utf8'), `#!/usr/bin/env node\n${after}`);
+  assert.equal(statSync(join(folder, 'tool.mjs')).mode & 0o7777, 0o751);
+  for (const path of [join(outside, 'a.js'), join(outside, 'folder/b.js'), join(folder, 'node_modules/x/a.js'), join(folder, '.hidden/a.js')]) {
+    assert.equal(readFileSync(path, 'utf8'), before);
+  }
+  assert.deepEqual(readdirSync(folder).sort(), ['.hidden', 'link', 'link.js', 'node_modules', 'tool.mjs', 'x.d.ts', 'x.min.js']);
+});
+
+test('migrate: one file alone', (t) => {
+  const { before, after } = FIXTURES[0];
+  const folder = tree(t, { 'a.js': before, 'b.js': before });
+  assert.deepEqual(migrate(join(folder, 'a.js')).changed.map((c) => c.file), ['a.js']);
+  assert.equal(readFileSync(join(folder, 'a.js'), 'utf8'), after);
+  assert.equal(readFileSync(join(folder, 'b.js'), 'utf8'), before);
+});
+
+test('migrate: wrong usage is status 2, help is status 0', (t) => {
+  assert.equal(run().status, 2);
+  assert.equal(run('a', 'b').status, 2);
+  assert.equal(run('--wrong', '.').status, 2);
+  assert.equal(run(join(tree(t, {}), 'nothing')).status, 2);
+  const help = run('--help');
+  assert.equal(help.status, 0);
+  assert.match(help.out, /Usage: cenote-migrate DIR \[--dry-run\]/);
+});
+
+test('migrate: the text for a person names file, line and reason', (t) => {
+  const folder = tree(t, { 'a.js': `import { Pool } from 'pg';\n\nexport default new Pool();\n` });
+  const { out, status } = run(folder);
+  assert.equal(status, 0);
+  assert.match(out, /^Left for a person:\n {2}a\.js:3: new Pool\(\): without a URL/);
+  assert.match(out, /1 file read, 0 changed, 1 place left for a person, 0 problems\n$/);
+});
