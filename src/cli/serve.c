@@ -6,6 +6,7 @@
 #include "cli/interrupt.h"
 #include "cli/report.h"
 #include "server/gateway.h"
+#include "server/systemd.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -88,20 +89,20 @@ static int signal_wait(int64_t ms)
 static void reload(struct gateway *gateway)
 {
   cenote_error error = CENOTE_ERROR_INIT;
-  gateway_notify_reloading();
+  (void)gateway_systemd_reloading();
   error.status = gateway_reload(gateway, &error);
   if (error.status != CENOTE_OK) {
     char line[600];
     (void)snprintf(line, sizeof line, "nothing was reloaded: %s", error.message);
     serve_log(NULL, CENOTE_LOG_ERROR, line);
   }
-  gateway_notify("READY=1");
+  (void)gateway_systemd_notify("READY=1");
 }
 
 /* Until it is asked to end. */
 static void serve(struct gateway *gateway)
 {
-  const int64_t watchdog_ms = gateway_watchdog_ms();
+  const int64_t watchdog_ms = gateway_systemd_watchdog_ms();
   for (;;) {
     const int caught = signal_wait(watchdog_ms > 0 ? watchdog_ms : -1);
     if (caught == SIGHUP) {
@@ -110,7 +111,7 @@ static void serve(struct gateway *gateway)
       return;
     }
     if (watchdog_ms > 0 && gateway_alive(gateway)) {
-      gateway_notify("WATCHDOG=1");
+      (void)gateway_systemd_notify("WATCHDOG=1");
     }
   }
 }
@@ -121,7 +122,7 @@ static void end(struct gateway *gateway)
   const int64_t delay_ms = cen_setting(&gateway->settings, CEN_SET_DRAIN_DELAY);
   const struct sigaction ignore = {.sa_handler = SIG_IGN};
   struct timespec delay = {(time_t)(delay_ms / 1000), (long)(delay_ms % 1000 * 1000000)};
-  gateway_notify("STOPPING=1");
+  (void)gateway_systemd_notify("STOPPING=1");
   (void)sigaction(SIGHUP, &ignore, NULL);
   cli_signals_allow();
   gateway_announce(gateway);
@@ -177,7 +178,7 @@ static int run(const struct cli_args *args)
     gateway_address(gateway, address, sizeof address);
     printf("cenote: listening on %s\n", address);
     (void)fflush(stdout);
-    gateway_notify("READY=1");
+    (void)gateway_systemd_notify("READY=1");
     serve(gateway);
     end(gateway);
   }

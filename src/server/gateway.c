@@ -2,7 +2,6 @@
 #include "server/gateway_inside.h"
 
 #include "base/text.h"
-#include "server/systemd.h"
 #include "manager/config.h"
 
 #include <cenote/driver.h>
@@ -213,21 +212,6 @@ void gateway_drain(struct gateway *gateway)
     }
   }
   cen_http_server_drain(gateway->http);
-}
-
-void gateway_notify(const char *state)
-{
-  (void)gateway_systemd_notify(state);
-}
-
-void gateway_notify_reloading(void)
-{
-  (void)gateway_systemd_reloading();
-}
-
-int64_t gateway_watchdog_ms(void)
-{
-  return gateway_systemd_watchdog_ms();
 }
 
 bool gateway_wait(struct gateway *gateway, int64_t timeout_ms)

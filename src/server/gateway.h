@@ -4,8 +4,8 @@
  *
  *     gateway_new ──► gateway_start ──► … gateway_reload … ──► gateway_drain ──► gateway_wait ──► gateway_free
  *
- * A part (part table in gateway_parts.c) owns a family of endpoints with its state; parts know the
- * gateway, not each other. Threads: gateway_* from the command's main thread, except where it is
+ * A part (table in gateway_parts.c) owns a family of endpoints with its state; parts know the
+ * gateway, not each other, but for live, which sends what monitor collects. Threads: gateway_* from the command's main thread, except where it is
  * said; a part's handlers run on the loop that the request came in on.
  */
 #ifndef CEN_GATEWAY_H
@@ -57,7 +57,7 @@ struct gateway_database {
   const char *url; /* whole, with its secrets: never log it */
   char shown[512]; /* redacted */
   /* SQLite: one manager with a thread of its own, shared by all loops; opened before any loop runs,
-   * closed after the last has ended. PostgreSQL: NULL, see neon_pools.h: a pool for each user. */
+   * closed after the last has ended. PostgreSQL: NULL; neon_pools.c has a pool for each user and loop. */
   cenote_manager *manager;
 };
 
@@ -168,10 +168,6 @@ void gateway_announce(struct gateway *gateway);
 void gateway_drain(struct gateway *gateway);
 /* Has every loop gone round lately? Any thread. */
 bool gateway_alive(const struct gateway *gateway);
-/* What systemd is told and asks: see systemd.h. */
-void gateway_notify(const char *state);
-void gateway_notify_reloading(void);
-int64_t gateway_watchdog_ms(void);
 bool gateway_wait(struct gateway *gateway, int64_t timeout_ms); /* false: some still run */
 void gateway_free(struct gateway *gateway);                     /* whoever still runs is cut off */
 

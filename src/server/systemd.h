@@ -14,8 +14,8 @@ bool gateway_systemd_notify(const char *state);
 bool gateway_systemd_reloading(void);
 /* How often WATCHDOG=1 is to be sent, in ms; 0: not at all. */
 int64_t gateway_systemd_watchdog_ms(void);
-/* *fd: the socket that was handed over, close-on-exec; -1: none. CENOTE_CONFIG: several, or none
- * that listens. Takes the variables out of the environment. */
+/* *fd: the socket that was handed over, close-on-exec; -1: none. CENOTE_CONFIG: several, or one
+ * that does not listen. */
 cenote_status gateway_systemd_listen(int *fd, cenote_error *error);
 
 #endif
