@@ -100,7 +100,7 @@ def settings_out_of_range_and_unknown_ones_name_themselves():
     true("1 to 64" in refused("--threads", "0"))
     true("max_clients" in refused("--set", "max_client=5"))
     true("tls_key" in refused("--tls-cert", "x.pem"))
-    true("/no/x.pem: No such file" in refused("--tls-cert", "/no/x.pem", "--tls-key", "/no/y.pem"))
+    true("/no/x.pem: No such file" in refused("--listen", ":0", "--tls-cert", "/no/x.pem", "--tls-key", "/no/y.pem"))
     true("sqlite" in refused("--url", "mysql://root:secret@h/d"))
     true("secret" not in refused("--url", "mysql://root:secret@h/d"))
     true("host_names" in refused("--host-names", "https://a.example"))
