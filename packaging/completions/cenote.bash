@@ -10,7 +10,7 @@ _cenote()
     simple-connections simple-depth simple-batch simple-wire simple-slow-ms breaker-failures \
     breaker-window-ms breaker-open-ms breaker-open-max-ms login-breaker-failures stateless-functions \
     connect-backoff-max-ms slow-statement-ms max-result-bytes max-result-rows memory-pressure \
-    tls-verify transaction-pooler sqlite-confined application-name tls-ca-file auth-token log"
+    tls-verify transaction-pooler sqlite-confined http-connections http-insecure http-endpoint application-name tls-ca-file auth-token log"
   local gateway="\
     threads max-connections-per-pool pool-idle-ms max-clients max-body-bytes max-response-bytes \
     head-timeout-ms body-timeout-ms keepalive-timeout-ms write-timeout-ms stream-timeout-ms \
