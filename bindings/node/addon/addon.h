@@ -1,0 +1,123 @@
+/*
+ * addon.h - what the addon's files share. The addon drives managers of libcenote from Node's own loop:
+ *
+ *   a call from JavaScript ──► libcenote ──► callback inside cenote_dispatch ──► the manager's queue
+ *                                                                                   │ one crossing
+ *   JavaScript's deliver(numbers, pieces, others) ◄────── encode.c ◄────── deliver ─┘ for a wake
+ *
+ * Everything runs on the thread of the environment it belongs to, except what says "any thread".
+ * Only the public headers of libcenote are used.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef NODE_ADDON_H
+#define NODE_ADDON_H
+
+#define NAPI_VERSION 8
+#include <node_api.h>
+#include <uv.h>
+
+#include <cenote/cenote.h>
+#include <cenote/driver.h>
+#include <cenote/loop.h>
+
+#include <pthread.h>
+
+struct node_manager;
+
+/* One for each environment (the main thread, each worker thread). */
+struct node_home {
+  napi_env env;
+  pthread_t thread;
+  uv_loop_t *loop;
+  struct node_manager *managers; /* those whose handles are open */
+  int closing;                   /* handles that are being closed */
+  bool ending;
+  napi_async_cleanup_hook_handle hook;
+  char *arena; /* texts of the call under way */
+  size_t arena_size, arena_used;
+  cenote_value *values; /* its arguments */
+  size_t values_size;
+};
+
+enum op_kind { OP_ACQUIRE, OP_RESULT, OP_AUDIT, OP_LOG };
+
+/* One asynchronous call, from its start to its delivery; or something to tell. */
+struct node_op {
+  struct node_op *next;
+  struct node_manager *owner;
+  enum op_kind kind;
+  uint32_t slot; /* JavaScript's name for it */
+  cenote_status status;
+  cenote_ticket ticket;
+  cenote_lease lease;
+  cenote_result *result;
+  cenote_error *error;  /* a copy, or NULL */
+  int64_t number, when; /* OP_AUDIT: the connection; OP_LOG: the level */
+  char text[];          /* OP_AUDIT: reason, NUL, operation; OP_LOG: the line */
+};
+
+struct node_manager {
+  struct node_home *home;
+  struct node_manager *next;
+  cenote_manager *manager;
+  napi_ref deliver;
+  napi_async_context context;
+  uv_poll_t poll;
+  uv_timer_t timer;
+  uv_async_t wake;  /* what another thread has queued */
+  int open_handles; /* of the three */
+  uint32_t pending; /* operations that JavaScript waits for; they keep the loop alive */
+  bool away;        /* a thread of the pool drives it: a shutdown */
+  bool gone;        /* closed; `manager` is NULL */
+  bool dispatching;
+  bool scripted;        /* … from a call of JavaScript's, not from the loop */
+  bool dropped;         /* JavaScript has lost it too */
+  struct node_op **ops; /* by slot */
+  uint32_t ops_size;
+  pthread_mutex_t lock;
+  struct node_op *first, *last; /* guarded by lock: done, not delivered */
+  napi_ref numbers;             /* a Float64Array, see encode.c */
+  size_t numbers_size;
+};
+
+/* ------------------------------------------------------------------ manager.c */
+
+void manager_exports(napi_env env, napi_value exports);
+void manager_end_all(struct node_home *home);
+struct node_manager *manager_of(napi_env env, napi_value value);
+/* Queues what is done; any thread. */
+void manager_done(struct node_op *op);
+void manager_pending(struct node_manager *owner, struct node_op *op);
+void manager_settled(struct node_manager *owner, struct node_op *op);
+
+/* ------------------------------------------------------------------- calls.c */
+
+void calls_exports(napi_env env, napi_value exports);
+struct node_op *op_new(struct node_manager *owner, enum op_kind kind, uint32_t slot);
+void op_free(struct node_op *op);
+
+/* ------------------------------------------------------------------ encode.c */
+
+/* Calls JavaScript's deliver with all that is in the list, and frees it. */
+void encode_deliver(struct node_manager *owner, struct node_op *list);
+/* {message, code, …} of an error: what lib/errors makes a CenoteError of. */
+napi_value encode_error(napi_env env, const cenote_error *error);
+
+/* ------------------------------------------------------------------ values.c */
+
+struct node_home *home_of(napi_env env);
+void arena_reset(struct node_home *home);
+/* The text of a JavaScript string, NUL-terminated, good until arena_reset; NULL: no memory, or no
+ * string. It may move with the next call: keep offsets, not pointers. */
+bool arena_text(struct node_home *home, napi_value value, size_t *offset, size_t *size);
+/* `args`: an array; `names`: one beside it, or undefined. On failure a JavaScript exception is
+ * pending. */
+bool values_read(struct node_home *home, napi_value args, napi_value names, size_t *count);
+double number_of(napi_env env, napi_value value, double otherwise);
+bool argument(napi_env env, napi_callback_info info, size_t wanted, napi_value *values);
+void export_function(napi_env env, napi_value exports, const char *name, napi_callback function);
+napi_value undefined_of(napi_env env);
+napi_value text_of(napi_env env, const char *text);
+
+#endif

@@ -1,0 +1,561 @@
+/*
+ * manager.c - a manager on Node's loop: one uv_poll on its one descriptor, one timer for its next
+ * deadline, one uv_async for what other threads have to tell. Only the poll ever keeps the loop
+ * alive, and only while JavaScript waits for something.
+ */
+#include "addon.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------- the queue */
+
+void manager_done(struct node_op *op)
+{
+  struct node_manager *owner = op->owner;
+  op->next = NULL;
+  pthread_mutex_lock(&owner->lock);
+  if (owner->last != NULL) {
+    owner->last->next = op;
+  } else {
+    owner->first = op;
+  }
+  owner->last = op;
+  pthread_mutex_unlock(&owner->lock);
+  if (!pthread_equal(pthread_self(), owner->home->thread) || !owner->dispatching) {
+    uv_async_send(&owner->wake);
+  }
+}
+
+static struct node_op *take_done(struct node_manager *owner)
+{
+  pthread_mutex_lock(&owner->lock);
+  struct node_op *list = owner->first;
+  owner->first = NULL;
+  owner->last = NULL;
+  pthread_mutex_unlock(&owner->lock);
+  return list;
+}
+
+void manager_pending(struct node_manager *owner, struct node_op *op)
+{
+  if (op->slot >= owner->ops_size) {
+    const uint32_t size = op->slot < 32 ? 64 : op->slot * 2;
+    struct node_op **larger = realloc(owner->ops, size * sizeof(struct node_op *));
+    if (larger != NULL) { /* else it cannot be cancelled */
+      memset(larger + owner->ops_size, 0, (size - owner->ops_size) * sizeof(struct node_op *));
+      owner->ops = larger;
+      owner->ops_size = size;
+    }
+  }
+  if (op->slot < owner->ops_size) {
+    owner->ops[op->slot] = op;
+  }
+  if (owner->pending++ == 0 && !owner->home->ending) {
+    uv_ref((uv_handle_t *)&owner->poll);
+    uv_ref((uv_handle_t *)&owner->wake);
+  }
+}
+
+void manager_settled(struct node_manager *owner, struct node_op *op)
+{
+  if (op->kind != OP_ACQUIRE && op->kind != OP_RESULT) {
+    return;
+  }
+  if (op->slot < owner->ops_size) {
+    owner->ops[op->slot] = NULL;
+  }
+  if (--owner->pending == 0 && !owner->home->ending) {
+    uv_unref((uv_handle_t *)&owner->poll);
+    uv_unref((uv_handle_t *)&owner->wake);
+  }
+}
+
+/* ------------------------------------------------------------------ the driving */
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+static void on_timer(uv_timer_t *timer);
+
+static void arm(struct node_manager *owner)
+{
+  if (owner->gone || owner->away || owner->home->ending) {
+    return;
+  }
+  const int64_t wait = cenote_next_deadline(owner->manager);
+  if (wait < 0) {
+    uv_timer_stop(&owner->timer);
+    return;
+  }
+  uv_timer_start(&owner->timer, on_timer, (uint64_t)wait, 0);
+}
+
+static void deliver(struct node_manager *owner)
+{
+  struct node_op *list = take_done(owner);
+  if (list == NULL) {
+    return;
+  }
+  if (owner->home->ending) {
+    while (list != NULL) {
+      struct node_op *op = list;
+      list = op->next;
+      manager_settled(owner, op);
+      op_free(op);
+    }
+    return;
+  }
+  encode_deliver(owner, list);
+}
+
+static void drive(struct node_manager *owner, bool scripted)
+{
+  if (owner->gone || owner->dispatching) {
+    return;
+  }
+  if (!owner->away) {
+    owner->dispatching = true;
+    const cenote_status status = cenote_dispatch(owner->manager, NULL);
+    (void)status; /* it has an external loop */
+    owner->dispatching = false;
+  }
+  owner->scripted = scripted;
+  deliver(owner);
+  owner->scripted = false;
+  arm(owner);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+  (void)status;
+  (void)events;
+  drive(poll->data, false);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+  drive(timer->data, false);
+}
+
+static void on_wake(uv_async_t *wake)
+{
+  struct node_manager *owner = wake->data;
+  owner->scripted = false;
+  deliver(owner);
+}
+
+/* --------------------------------------------------------------- what it tells */
+
+static struct node_op *told_new(struct node_manager *owner, enum op_kind kind, const char *first,
+                                const char *second)
+{
+  const size_t one = strlen(first) + 1;
+  const size_t two = strlen(second) + 1;
+  struct node_op *op = calloc(1, sizeof *op + one + two);
+  if (op != NULL) {
+    op->owner = owner;
+    op->kind = kind;
+    memcpy(op->text, first, one);
+    memcpy(op->text + one, second, two);
+  }
+  return op;
+}
+
+/* Any thread. */
+static void on_log(void *context, cenote_log_level level, const char *line)
+{
+  struct node_op *op = told_new(context, OP_LOG, line, "");
+  if (op != NULL) {
+    op->number = level;
+    manager_done(op);
+  }
+}
+
+/* Any thread. */
+static void on_audit(void *context, const cenote_audit_event *event)
+{
+  struct node_op *op = told_new(context, OP_AUDIT, event->reason, event->operation_id);
+  if (op != NULL) {
+    op->status = (cenote_status)event->kind;
+    op->number = (int64_t)event->connection;
+    op->when = event->unix_ms;
+    manager_done(op);
+  }
+}
+
+/* --------------------------------------------------------- opened and closed */
+
+static void owner_free(struct node_manager *owner)
+{
+  pthread_mutex_destroy(&owner->lock);
+  free(owner->ops);
+  free(owner);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+  struct node_manager *owner = handle->data;
+  struct node_home *home = owner->home;
+  home->closing--;
+  if (--owner->open_handles == 0 && owner->dropped) {
+    owner_free(owner);
+  }
+  if (home->ending && home->closing == 0) {
+    napi_remove_async_cleanup_hook(home->hook);
+    free(home->arena);
+    free(home->values);
+    free(home);
+  }
+}
+
+static void forget(struct node_manager *owner)
+{
+  struct node_manager **at = &owner->home->managers;
+  while (*at != NULL && *at != owner) {
+    at = &(*at)->next;
+  }
+  if (*at == owner) {
+    *at = owner->next;
+  }
+}
+
+/* Everything of it but its memory. What is still queued has been delivered or is dropped. */
+static void owner_close(struct node_manager *owner)
+{
+  struct node_home *home = owner->home;
+  if (owner->gone) {
+    return;
+  }
+  uv_poll_stop(&owner->poll);
+  uv_timer_stop(&owner->timer);
+  if (cenote_pollfd(owner->manager) >= 0) {
+    const cenote_status status = cenote_shutdown(owner->manager, 0, NULL);
+    (void)status; /* forced leases have been told */
+  }
+  cenote_close(owner->manager);
+  owner->manager = NULL;
+  owner->gone = true;
+  deliver(owner);
+  forget(owner);
+  napi_delete_reference(home->env, owner->deliver);
+  if (owner->numbers != NULL) {
+    napi_delete_reference(home->env, owner->numbers);
+  }
+  napi_async_destroy(home->env, owner->context);
+  home->closing += 3;
+  uv_close((uv_handle_t *)&owner->poll, on_closed);
+  uv_close((uv_handle_t *)&owner->timer, on_closed);
+  uv_close((uv_handle_t *)&owner->wake, on_closed);
+}
+
+void manager_end_all(struct node_home *home)
+{
+  while (home->managers != NULL) {
+    struct node_manager *owner = home->managers;
+    owner_close(owner);
+  }
+}
+
+static void on_dropped(napi_env env, void *data, void *hint)
+{
+  struct node_manager *owner = data;
+  (void)env;
+  (void)hint;
+  owner->dropped = true;
+  if (owner->gone && owner->open_handles == 0) {
+    owner_free(owner);
+  }
+}
+
+static bool watch(struct node_manager *owner)
+{
+  uv_loop_t *loop = owner->home->loop;
+  if (uv_poll_init(loop, &owner->poll, cenote_pollfd(owner->manager)) != 0) {
+    return false;
+  }
+  uv_timer_init(loop, &owner->timer);
+  uv_async_init(loop, &owner->wake, on_wake);
+  owner->open_handles = 3;
+  owner->poll.data = owner;
+  owner->timer.data = owner;
+  owner->wake.data = owner;
+  uv_poll_start(&owner->poll, UV_READABLE, on_poll);
+  uv_unref((uv_handle_t *)&owner->poll);
+  uv_unref((uv_handle_t *)&owner->timer);
+  uv_unref((uv_handle_t *)&owner->wake);
+  return true;
+}
+
+/* `settings`: [name, value, …] into the arena; the array is malloc'ed. NULL: no memory. */
+static cenote_setting *read_settings(struct node_home *home, napi_value list, uint32_t *count)
+{
+  uint32_t length = 0;
+  napi_get_array_length(home->env, list, &length);
+  *count = length / 2;
+  size_t *at = calloc(length + 1, sizeof *at);
+  cenote_setting *settings = calloc(length / 2 + 1, sizeof *settings);
+  bool good = at != NULL && settings != NULL;
+  for (uint32_t i = 0; good && i < length; i++) {
+    napi_value text;
+    size_t size;
+    good = napi_get_element(home->env, list, i, &text) == napi_ok &&
+           arena_text(home, text, &at[i], &size);
+  }
+  for (uint32_t i = 0; good && i < *count; i++) {
+    settings[i].name = home->arena + at[2 * i];
+    settings[i].value = home->arena + at[2 * i + 1];
+  }
+  free(at);
+  if (!good) {
+    free(settings);
+    return NULL;
+  }
+  return settings;
+}
+
+static cenote_status owner_open(struct node_manager *owner, napi_value *args, cenote_error *error)
+{
+  struct node_home *home = owner->home;
+  napi_valuetype type = napi_undefined;
+  size_t url_at = 0, size;
+  uint32_t count = 0;
+  arena_reset(home);
+  napi_typeof(home->env, args[0], &type);
+  if (type == napi_string && !arena_text(home, args[0], &url_at, &size)) {
+    return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: URL");
+  }
+  cenote_setting *settings = read_settings(home, args[1], &count);
+  if (settings == NULL) {
+    return cenote_error_set(error, CENOTE_INVALID, "the settings are not texts");
+  }
+  cenote_options options = CENOTE_OPTIONS_INIT;
+  options.settings = settings;
+  options.settings_count = count;
+  options.external_loop = true;
+  options.log = on_log;
+  options.log_context = owner;
+  options.audit = on_audit;
+  options.audit_context = owner;
+  owner->dispatching = true; /* nothing is woken yet: there is no handle */
+  const cenote_status status = cenote_open(type == napi_string ? home->arena + url_at : NULL,
+                                           &options, &owner->manager, error);
+  owner->dispatching = false;
+  free(settings);
+  return status;
+}
+
+static void drop_queue(struct node_manager *owner)
+{
+  struct node_op *list = take_done(owner);
+  while (list != NULL) {
+    struct node_op *op = list;
+    list = op->next;
+    op_free(op);
+  }
+}
+
+/* open(url | undefined, [setting, value, …], deliver): a handle, or what went wrong */
+static napi_value js_open(napi_env env, napi_callback_info info)
+{
+  struct node_home *home = home_of(env);
+  napi_value args[3], handle, name = text_of(env, "cenote");
+  cenote_error error = CENOTE_ERROR_INIT;
+  struct node_manager *owner = calloc(1, sizeof *owner);
+  if (owner == NULL || !argument(env, info, 3, args) || home->ending) {
+    free(owner);
+    cenote_error_set(&error, CENOTE_NO_MEMORY, "out of memory: manager");
+    return encode_error(env, &error);
+  }
+  owner->home = home;
+  pthread_mutex_init(&owner->lock, NULL);
+  if (owner_open(owner, args, &error) != CENOTE_OK) {
+    drop_queue(owner);
+    owner_free(owner);
+    return encode_error(env, &error);
+  }
+  if (!watch(owner) || napi_create_reference(env, args[2], 1, &owner->deliver) != napi_ok ||
+      napi_async_init(env, NULL, name, &owner->context) != napi_ok ||
+      napi_create_external(env, owner, on_dropped, NULL, &handle) != napi_ok) {
+    napi_throw_error(env, "CENOTE_INTERNAL", "cenote: the loop takes no more handles");
+    return NULL;
+  }
+  owner->next = home->managers;
+  home->managers = owner;
+  uv_async_send(&owner->wake); /* what was told meanwhile */
+  arm(owner);
+  return handle;
+}
+
+struct node_manager *manager_of(napi_env env, napi_value value)
+{
+  void *data = NULL;
+  if (napi_get_value_external(env, value, &data) != napi_ok || data == NULL) {
+    return NULL;
+  }
+  struct node_manager *owner = data;
+  return owner->gone ? NULL : owner;
+}
+
+/* dispatch(handle): what is due, now */
+static napi_value js_dispatch(napi_env env, napi_callback_info info)
+{
+  napi_value args[1];
+  struct node_manager *owner = argument(env, info, 1, args) ? manager_of(env, args[0]) : NULL;
+  if (owner != NULL) {
+    drive(owner, true);
+  }
+  return undefined_of(env);
+}
+
+/* close(handle): forced where something is still leased */
+static napi_value js_close(napi_env env, napi_callback_info info)
+{
+  napi_value args[1];
+  struct node_manager *owner = argument(env, info, 1, args) ? manager_of(env, args[0]) : NULL;
+  if (owner != NULL && !owner->away && !owner->dispatching) {
+    owner->scripted = true;
+    owner_close(owner);
+  }
+  return undefined_of(env);
+}
+
+/* ------------------------------------------------------------------- shutdown */
+
+struct ending {
+  struct node_manager *owner;
+  napi_async_work work;
+  napi_deferred deferred;
+  napi_ref handle;
+  int64_t timeout_ms;
+  cenote_status status;
+  cenote_error error;
+};
+
+/* On a thread of the pool: it drives the manager until its leases are back, and JavaScript gives
+ * them back meanwhile. */
+static void shutdown_work(napi_env env, void *data)
+{
+  struct ending *ending = data;
+  (void)env;
+  ending->status = cenote_shutdown(ending->owner->manager, ending->timeout_ms, &ending->error);
+}
+
+static void shutdown_done(napi_env env, napi_status status, void *data)
+{
+  struct ending *ending = data;
+  struct node_manager *owner = ending->owner;
+  napi_value outcome;
+  (void)status;
+  owner->away = false;
+  if (!owner->gone && !owner->home->ending) {
+    uv_poll_start(&owner->poll, UV_READABLE, on_poll);
+    drive(owner, false);
+    if (ending->status == CENOTE_OK) {
+      napi_get_boolean(env, true, &outcome);
+    } else {
+      outcome = encode_error(env, &ending->error);
+    }
+    napi_resolve_deferred(env, ending->deferred, outcome);
+  }
+  napi_delete_reference(env, ending->handle);
+  napi_delete_async_work(env, ending->work);
+  free(ending);
+}
+
+/* shutdown(handle, ms): a promise of true, or of what was forced */
+static napi_value js_shutdown(napi_env env, napi_callback_info info)
+{
+  napi_value args[2], promise, name = text_of(env, "cenote shutdown");
+  struct node_manager *owner = argument(env, info, 2, args) ? manager_of(env, args[0]) : NULL;
+  struct ending *ending = owner != NULL && !owner->away ? calloc(1, sizeof *ending) : NULL;
+  if (ending == NULL) {
+    return undefined_of(env);
+  }
+  const cenote_error fresh = CENOTE_ERROR_INIT;
+  ending->error = fresh;
+  ending->owner = owner;
+  ending->timeout_ms = (int64_t)number_of(env, args[1], -1);
+  if (napi_create_promise(env, &ending->deferred, &promise) != napi_ok ||
+      napi_create_reference(env, args[0], 1, &ending->handle) != napi_ok ||
+      napi_create_async_work(env, NULL, name, shutdown_work, shutdown_done, ending,
+                             &ending->work) != napi_ok) {
+    free(ending);
+    return undefined_of(env);
+  }
+  owner->away = true;
+  uv_poll_stop(&owner->poll);
+  uv_timer_stop(&owner->timer);
+  napi_queue_async_work(env, ending->work);
+  return promise;
+}
+
+/* -------------------------------------------------------------------- looking */
+
+typedef cenote_status (*writer)(cenote_manager *manager, char **json, cenote_error *error);
+
+static cenote_status write_health(cenote_manager *manager, char **json, cenote_error *error)
+{
+  return cenote_health_json(manager, false, json, error);
+}
+
+static napi_value look(napi_env env, napi_callback_info info, writer write)
+{
+  napi_value args[1], value = undefined_of(env);
+  struct node_manager *owner = argument(env, info, 1, args) ? manager_of(env, args[0]) : NULL;
+  char *json = NULL;
+  if (owner != NULL && write(owner->manager, &json, NULL) == CENOTE_OK) {
+    value = text_of(env, json);
+    cenote_string_free(json);
+  }
+  return value;
+}
+
+static napi_value js_statistics(napi_env env, napi_callback_info info)
+{
+  return look(env, info, cenote_pool_statistics_json);
+}
+
+static napi_value js_health(napi_env env, napi_callback_info info)
+{
+  return look(env, info, write_health);
+}
+
+static napi_value js_config(napi_env env, napi_callback_info info)
+{
+  return look(env, info, cenote_config_json);
+}
+
+static napi_value js_flush(napi_env env, napi_callback_info info)
+{
+  napi_value args[1];
+  struct node_manager *owner = argument(env, info, 1, args) ? manager_of(env, args[0]) : NULL;
+  cenote_error error = CENOTE_ERROR_INIT;
+  if (owner != NULL && cenote_flush(owner->manager, &error) != CENOTE_OK) {
+    return encode_error(env, &error);
+  }
+  return undefined_of(env);
+}
+
+static napi_value js_resize(napi_env env, napi_callback_info info)
+{
+  napi_value args[3];
+  struct node_manager *owner = argument(env, info, 3, args) ? manager_of(env, args[0]) : NULL;
+  cenote_error error = CENOTE_ERROR_INIT;
+  if (owner != NULL && cenote_resize(owner->manager, (int64_t)number_of(env, args[1], 0),
+                                     (int64_t)number_of(env, args[2], 0), &error) != CENOTE_OK) {
+    return encode_error(env, &error);
+  }
+  return undefined_of(env);
+}
+
+void manager_exports(napi_env env, napi_value exports)
+{
+  export_function(env, exports, "open", js_open);
+  export_function(env, exports, "dispatch", js_dispatch);
+  export_function(env, exports, "close", js_close);
+  export_function(env, exports, "shutdown", js_shutdown);
+  export_function(env, exports, "statistics", js_statistics);
+  export_function(env, exports, "health", js_health);
+  export_function(env, exports, "config", js_config);
+  export_function(env, exports, "flush", js_flush);
+  export_function(env, exports, "resize", js_resize);
+}

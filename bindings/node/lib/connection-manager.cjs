@@ -1,0 +1,246 @@
+/** connection-manager.cjs - the documented module: leases over a pool. docs/node.md. */
+'use strict';
+
+const { Core, CenoteError, HINTS, isDebugging } = require('./core.cjs');
+const { DatabaseLease } = require('./lease.cjs');
+const { rowShape } = require('./values.cjs');
+
+const ConnectionState = Object.freeze({ IDLE: 'IDLE', ACTIVE: 'ACTIVE', DRAINING: 'DRAINING', SHUTDOWN: 'SHUTDOWN' });
+
+/** Options that are no settings of the pool's. */
+const OWN = new Set(['url', 'connectionString', 'intMode', 'log', 'audit']);
+const INT_MODES = new Set(['number', 'bigint', 'string']);
+
+const managers = new Set();
+
+/** What is still leased when the process ends was forgotten; DEBUG is read then, not before. */
+function reportAtExit() {
+  if (!isDebugging()) {
+    return;
+  }
+  for (const manager of managers) {
+    for (const lease of manager.leases.values()) {
+      process.stderr.write(`cenote: lease ${lease.id} (${JSON.stringify(lease.operationId)}) was not released, ` +
+        `${Date.now() - lease.createdAt} ms old\n`);
+    }
+  }
+}
+
+class DatabaseConnectionManager {
+  #stopping;
+  #warm = 0;
+  #waiting = 0;
+
+  /** @param {object} [options] the settings by their JavaScript names, and `url`, `intMode`, `log`, `audit` */
+  constructor(options = {}) {
+    const intMode = options.intMode ?? 'number';
+    if (!INT_MODES.has(intMode)) {
+      throw new CenoteError(`intMode = ${JSON.stringify(intMode)}: allowed are number, bigint and string`,
+        { status: 'CENOTE_CONFIG' });
+    }
+    const settings = {};
+    for (const [name, value] of Object.entries(options)) {
+      if (!OWN.has(name)) {
+        settings[name] = value;
+      }
+    }
+    if (typeof options.log === 'string') {
+      settings.log = options.log;
+    }
+    this.leases = new Map();
+    this.connections = new Map();
+    this.isShuttingDown = false;
+    const core = new Core(options.url ?? options.connectionString, settings, {
+      audit: (event) => {
+        this.#note(event);
+        options.audit?.(event);
+      },
+      log: typeof options.log === 'function' ? options.log : undefined,
+    });
+    const first = core.statistics();
+    this.config = { ...first.config };
+    for (const [name, value] of Object.entries({ core, driver: first.driver, shape: rowShape(intMode) })) {
+      Object.defineProperty(this, name, { value, enumerable: false });
+    }
+    if (managers.size === 0) {
+      process.removeListener('exit', reportAtExit);
+      process.on('exit', reportAtExit);
+    }
+    managers.add(this);
+  }
+
+  #note(event) {
+    if (event.kind === 'opened') {
+      this.connections.set(event.connection, { id: event.connection, createdAt: event.time });
+    } else if (event.kind === 'closed') {
+      this.connections.delete(event.connection);
+      this.#warm = 0;
+    } else if (event.kind === 'leaseExpired') {
+      this.#sweep();
+    }
+  }
+
+  #sweep() {
+    for (const lease of [...this.leases.values()]) {
+      if (!lease.isHeld) {
+        lease.ended();
+      }
+    }
+  }
+
+  get state() {
+    return this.core.closed ? ConnectionState.SHUTDOWN : this.core.statistics().state;
+  }
+
+  get metrics() {
+    return this.getPoolStatistics().metrics;
+  }
+
+  // ---------------------------------------------------------------- leases
+
+  /** @param {string} [operationId] what for @param {number} [timeout] ms @returns {Promise<DatabaseLease>} */
+  async acquireLease(operationId = 'unknown', timeout = undefined) {
+    if (this.isShuttingDown) {
+      throw new CenoteError('The connection manager is shutting down: no new leases', { status: 'CENOTE_SHUTTING_DOWN' });
+    }
+    const operation = String(operationId);
+    let handle;
+    if (this.#warm > 0 && this.#waiting === 0) {
+      handle = this.core.take(operation);
+      this.#warm = handle === undefined ? 0 : this.#warm - 1;
+    }
+    if (handle === undefined) {
+      this.#waiting++;
+      try {
+        handle = await this.core.acquire(operation, timeout);
+      } finally {
+        this.#waiting--;
+      }
+    }
+    const lease = new DatabaseLease(this, handle, operation);
+    this.leases.set(lease.id, lease);
+    return lease;
+  }
+
+  /** Called by a lease that is over. */
+  leaseEnded(lease, clean) {
+    if (this.leases.delete(lease.id) && clean) {
+      this.#warm++;
+    }
+    if (!this.core.closed) {
+      this.core.kick();
+    }
+  }
+
+  /** @returns {Promise<boolean>} whether there was such a lease */
+  async releaseLease(leaseId) {
+    const lease = this.leases.get(leaseId);
+    return lease !== undefined && lease.release();
+  }
+
+  // ---------------------------------------------------------------- looking
+
+  getPoolStatistics() {
+    return this.core.statistics();
+  }
+
+  /** Asks the database when a connection is free for that; a pool that is all leased is proof enough. */
+  async #probe(health) {
+    const { pool } = health.poolStatistics;
+    if (this.isShuttingDown || pool.activeLeases >= pool.maxConnections) {
+      return undefined;
+    }
+    try {
+      await this.core.query('SELECT 1', undefined, undefined, {
+        shape: this.shape, hint: HINTS.simple, retries: 0, timeout: this.config.connectTimeout ?? 5000,
+        operation: 'health-check',
+      });
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  }
+
+  async getHealthStatus() {
+    const failure = await this.#probe(this.core.health());
+    const health = this.core.health();
+    if (failure !== undefined) {
+      health.status = 'unhealthy';
+      const text = `The database did not answer: ${failure.message}`;
+      if (!health.issues.includes(text)) {
+        health.issues.push(text);
+      }
+    }
+    return health;
+  }
+
+  // ---------------------------------------------------------------- the end
+
+  /** @param {number} [timeout] ms for leases to come back @returns {Promise<boolean>} false: some were forced */
+  gracefulShutdown(timeout) {
+    this.isShuttingDown = true;
+    this.#stopping ??= this.#stop(timeout);
+    return this.#stopping;
+  }
+
+  async #stop(timeout) {
+    this.#sweep();
+    const outcome = await this.core.shutdown(timeout);
+    for (const lease of [...this.leases.values()]) {
+      lease.ended();
+    }
+    this.connections.clear();
+    managers.delete(this);
+    return outcome === true;
+  }
+}
+
+let instance;
+let instanceOptions;
+let warned = false;
+
+/** The process's manager; options count at the first call. */
+function getConnectionManager(options) {
+  if (instance === undefined) {
+    instance = new DatabaseConnectionManager(options);
+    instanceOptions = JSON.stringify(options ?? {});
+  } else if (options !== undefined && !warned && JSON.stringify(options) !== instanceOptions) {
+    warned = true;
+    process.emitWarning('getConnectionManager: the manager exists already, its options stay as they are; ' +
+      'call resetConnectionManager() first', { code: 'CENOTE_OPTIONS' });
+  }
+  return instance;
+}
+
+/** What a forgotten lease may delay the end of a test. */
+const RESET_PATIENCE_MS = 500;
+
+async function resetConnectionManager() {
+  const old = instance;
+  instance = undefined;
+  instanceOptions = undefined;
+  warned = false;
+  if (old !== undefined) {
+    await old.gracefulShutdown(Math.min(RESET_PATIENCE_MS, old.config.shutdownTimeout ?? RESET_PATIENCE_MS));
+  }
+}
+
+/** @param {string} [operationId] @param {number} [timeout] ms */
+async function acquireDbLease(operationId, timeout) {
+  return getConnectionManager().acquireLease(operationId, timeout);
+}
+
+const nothingYet = () => ({ status: 'not_initialized', message: 'The connection manager has not been used yet' });
+
+function getPoolStatistics() {
+  return instance === undefined ? nothingYet() : instance.getPoolStatistics();
+}
+
+async function getPoolHealthStatus() {
+  return instance === undefined ? nothingYet() : instance.getHealthStatus();
+}
+
+module.exports = {
+  DatabaseConnectionManager, getConnectionManager, resetConnectionManager, acquireDbLease, getPoolStatistics,
+  getPoolHealthStatus, ConnectionState, CenoteError,
+};

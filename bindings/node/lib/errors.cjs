@@ -1,0 +1,32 @@
+/** errors.cjs - what Cenote throws. */
+'use strict';
+
+/**
+ * `code` is what other libraries use for a database's error: SQLite's name (SQLITE_CONSTRAINT_UNIQUE), PostgreSQL's
+ * SQLSTATE (23505); for everything else `status`, Cenote's own word (CENOTE_TIMEOUT). `details` may be several lines.
+ */
+class CenoteError extends Error {
+  /** @param {string} message @param {object} [about] */
+  constructor(message, about = {}) {
+    super(message);
+    this.name = 'CenoteError';
+    this.status = about.status ?? 'CENOTE_INVALID';
+    const fields = about.fields ?? {};
+    this.code = this.status === 'CENOTE_DATABASE' ? fields.X ?? about.sqlstate ?? this.status : about.code ?? this.status;
+    this.retryable = about.retryable ?? false;
+    if (about.details !== undefined) {
+      this.details = about.details;
+    }
+    if (about.sqlstate !== undefined) {
+      this.sqlstate = about.sqlstate;
+    }
+    Object.defineProperty(this, 'fields', { value: fields, enumerable: false });
+  }
+}
+
+/** @param {object} info what the addon says of a failure */
+function fromAddon(info) {
+  return new CenoteError(info.message, info);
+}
+
+module.exports = { CenoteError, fromAddon };

@@ -1,0 +1,346 @@
+/** lease.cjs - a leased connection and its transactions, as libSQL's client has them. */
+'use strict';
+
+const { CenoteError } = require('./errors.cjs');
+const { ResultSet, toArguments, toStatement } = require('./values.cjs');
+
+const OVER = new Set(['CENOTE_LEASE_EXPIRED', 'CENOTE_STALE', 'CENOTE_SHUTTING_DOWN', 'CENOTE_CLOSED']);
+/** What a batch may not hold: it is one transaction. */
+const CONTROL = /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/|;)*(begin|start\s+transaction|commit|end|rollback|abort)\b/i;
+const READS = /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*select\b/i;
+
+const refuseReleased = (what) => new CenoteError(`Cannot ${what} on released lease`, { status: 'CENOTE_STALE' });
+
+class Transaction {
+  #lease;
+  #savepoint;
+  #timer;
+  #timeout;
+  #expired = false;
+  #depth;
+
+  constructor(lease, depth, timeout) {
+    this.#lease = lease;
+    this.#depth = depth;
+    this.#savepoint = depth > 0 ? `cenote_${depth}` : undefined;
+    this.closed = false;
+    if (timeout > 0) {
+      this.#timeout = timeout;
+      this.#timer = setTimeout(() => this.#expire(), timeout);
+      this.#timer.unref();
+    }
+  }
+
+  #expire() {
+    this.#expired = true;
+    this.#lease.cancelRunning();
+    this.#end('rollback').catch(() => {});
+  }
+
+  /** @param {'commit'|'rollback'} how */
+  #end(how) {
+    this.closed = true;
+    clearTimeout(this.#timer);
+    this.#lease.transactionEnded(this.#depth);
+    if (this.#savepoint === undefined) {
+      return this.#lease.control(how === 'commit' ? 'COMMIT' : 'ROLLBACK');
+    }
+    if (how === 'commit') {
+      return this.#lease.control(`RELEASE SAVEPOINT ${this.#savepoint}`);
+    }
+    return this.#lease.control(`ROLLBACK TO SAVEPOINT ${this.#savepoint}`)
+      .then(() => this.#lease.control(`RELEASE SAVEPOINT ${this.#savepoint}`));
+  }
+
+  #check() {
+    if (this.#expired) {
+      throw new CenoteError(`Transaction timeout after ${this.#timeout} ms: it was rolled back`,
+        { status: 'CENOTE_STATEMENT_TIMEOUT' });
+    }
+    if (this.closed) {
+      throw new CenoteError('The transaction is closed', { status: 'CENOTE_INVALID', code: 'TRANSACTION_CLOSED' });
+    }
+  }
+
+  async execute(statement, args) {
+    this.#check();
+    try {
+      return await this.#lease.execute(statement, args);
+    } catch (error) {
+      if (this.#expired) {
+        this.#check();
+      }
+      throw error;
+    }
+  }
+
+  async batch(statements) {
+    const results = [];
+    for (const statement of statements) {
+      results.push(await this.execute(statement));
+    }
+    return results;
+  }
+
+  async commit() {
+    this.#check();
+    let result;
+    try {
+      result = await this.#end('commit');
+    } catch (error) {
+      await this.#end('rollback').catch(() => {}); // SQLite keeps what it could not commit
+      throw error;
+    }
+    if (this.#savepoint === undefined && /^rollback/i.test(result.command)) {
+      throw new CenoteError('The transaction was rolled back: one of its statements had failed',
+        { status: 'CENOTE_DATABASE', sqlstate: '25P02' });
+    }
+  }
+
+  /** Resolves also after a failed commit, an expiry or a lost connection: nothing of it remains. */
+  async rollback() {
+    if (!this.closed) {
+      await this.#end('rollback').catch(() => {});
+    }
+  }
+
+  close() {
+    this.rollback();
+  }
+}
+
+class DatabaseLease {
+  #core;
+  #handle;
+  #owner;
+  #queue = [];
+  #running = false;
+  #cancel;
+  #depth = 0;
+
+  /** @param {object} owner the manager: `core`, `driver`, `shape`, `leaseEnded(lease)` */
+  constructor(owner, handle, operationId) {
+    this.#owner = owner;
+    this.#core = owner.core;
+    this.#handle = handle;
+    this.id = `${handle.manager}-${handle.place}-${handle.generation}`;
+    this.operationId = operationId;
+    this.createdAt = Date.now();
+    this.lastUsed = this.createdAt;
+    this.isReleased = false;
+    /** The leased connection, for code that wants the client itself. */
+    this.connection = {
+      execute: (statement, args) => this.execute(statement, args),
+      batch: (statements, mode) => this.batch(statements, mode),
+      transaction: (how) => this.transaction(how),
+    };
+    Object.defineProperty(this, 'connection', { enumerable: false });
+  }
+
+  // ------------------------------------------------------------------ one at a time, in order
+
+  #next() {
+    const waiting = this.#queue.shift();
+    if (waiting !== undefined) {
+      waiting();
+    } else {
+      this.#running = false;
+    }
+  }
+
+  /** Runs `work` when what was asked before it is done. */
+  #inTurn(work) {
+    return new Promise((resolve, reject) => {
+      const run = () => {
+        let promise;
+        try {
+          promise = work();
+        } catch (error) {
+          promise = Promise.reject(error);
+        }
+        promise.then((value) => {
+          this.#next();
+          resolve(value);
+        }, (error) => {
+          this.#next();
+          reject(error);
+        });
+      };
+      if (this.#running) {
+        this.#queue.push(run);
+      } else {
+        this.#running = true;
+        run();
+      }
+    });
+  }
+
+  async #send(sql, values, names) {
+    this.lastUsed = Date.now();
+    try {
+      return await this.#core.execute(this.#handle, sql, values, names, {
+        shape: this.#owner.shape,
+        onStart: (cancel) => { this.#cancel = cancel; },
+      });
+    } catch (error) {
+      if (OVER.has(error.status)) {
+        this.ended();
+      }
+      throw error;
+    } finally {
+      this.#cancel = undefined;
+      this.lastUsed = Date.now();
+    }
+  }
+
+  /** For transactions: the text as it is, its raw result. */
+  control(sql) {
+    if (this.isReleased) {
+      return Promise.reject(refuseReleased('end transaction'));
+    }
+    return this.#inTurn(() => this.#send(sql));
+  }
+
+  cancelRunning() {
+    this.#cancel?.();
+  }
+
+  transactionEnded(depth) {
+    this.#depth = Math.min(this.#depth, depth);
+  }
+
+  // ------------------------------------------------------------------ what the documents name
+
+  /** @param {string|{sql: string, args?: unknown}} statement @param {unknown[]|object} [args] */
+  async execute(statement, args) {
+    if (this.isReleased) {
+      throw refuseReleased('execute query');
+    }
+    const [sql, given] = toStatement(statement, args);
+    const [values, names] = toArguments(given, this.#owner.driver);
+    return new ResultSet(await this.#inTurn(() => this.#send(sql, values, names)), this.#owner.driver);
+  }
+
+  #begin(mode, depth) {
+    if (depth > 0) {
+      return `SAVEPOINT cenote_${depth}`;
+    }
+    if (this.#owner.driver === 'sqlite') {
+      return mode === 'write' ? 'BEGIN IMMEDIATE' : 'BEGIN';
+    }
+    return mode === 'read' ? 'BEGIN READ ONLY' : 'BEGIN';
+  }
+
+  /** A transaction the caller began himself by a statement. */
+  #inside() {
+    return this.#depth === 0 && !this.#running && this.#core.inTransaction(this.#handle) === true;
+  }
+
+  /** Inside a transaction: a savepoint. @param {number|string} [how] a time-out in ms, or a mode of libSQL's */
+  async transaction(how) {
+    if (this.isReleased) {
+      throw refuseReleased('begin transaction');
+    }
+    if (this.#inside()) {
+      this.#depth = 1;
+    }
+    const depth = this.#depth++;
+    try {
+      await this.control(this.#begin(typeof how === 'string' ? how : 'write', depth));
+    } catch (error) {
+      this.#depth = Math.min(this.#depth, depth);
+      throw error;
+    }
+    return new Transaction(this, depth, typeof how === 'number' ? how : 0);
+  }
+
+  /** All or nothing. @param {(string|object)[]} statements @param {string} [mode] */
+  async batch(statements, mode) {
+    if (this.isReleased) {
+      throw refuseReleased('execute batch');
+    }
+    const texts = statements.map((statement) => {
+      const [sql, given] = toStatement(statement);
+      return [sql, ...toArguments(given, this.#owner.driver)];
+    });
+    const control = texts.findIndex(([sql]) => CONTROL.test(sql));
+    if (control >= 0) {
+      throw new CenoteError(`Statement ${control} of the batch begins or ends a transaction: a batch is one itself`);
+    }
+    if (texts.length === 0) {
+      return [];
+    }
+    const kind = mode ?? (texts.every(([sql]) => READS.test(sql)) ? 'deferred' : 'write');
+    return this.#inTurn(() => this.#runBatch(texts, kind));
+  }
+
+  async #runBatch(texts, mode) {
+    const nested = this.#core.inTransaction(this.#handle) === true;
+    const name = 'SAVEPOINT cenote_batch';
+    await this.#send(nested ? name : this.#begin(mode, 0));
+    const results = [];
+    try {
+      for (const [sql, values, names] of texts) {
+        results.push(new ResultSet(await this.#send(sql, values, names), this.#owner.driver));
+      }
+      await this.#send(nested ? `RELEASE ${name}` : 'COMMIT');
+    } catch (error) {
+      error.statementIndex = results.length;
+      for (const sql of nested ? [`ROLLBACK TO ${name}`, `RELEASE ${name}`] : ['ROLLBACK']) {
+        await this.#send(sql).catch(() => {});
+      }
+      throw error;
+    }
+    return results;
+  }
+
+  /** @returns {boolean} whether it was still held; what runs on it ends first */
+  release() {
+    if (this.isReleased) {
+      return false;
+    }
+    this.isReleased = true;
+    if (this.#running) {
+      this.#inTurn(async () => this.#giveBack()).catch(() => {});
+      return true;
+    }
+    return this.#giveBack();
+  }
+
+  #giveBack() {
+    const held = this.#core.release(this.#handle);
+    this.#owner.leaseEnded(this, held);
+    return held;
+  }
+
+  /** It is over without a release: expired, or taken back. */
+  ended() {
+    this.isReleased = true;
+    this.#owner.leaseEnded(this, false);
+  }
+
+  /** Whether it is still held, as the pool sees it. */
+  get isHeld() {
+    return this.#core.look(this.#handle) !== undefined;
+  }
+
+  /** Moves the deadline to `ms` from now, as far as leaseExtendMax allows. */
+  extend(ms) {
+    this.#core.extend(this.#handle, ms);
+  }
+
+  getStats() {
+    const now = Date.now();
+    return {
+      id: this.id,
+      operationId: this.operationId,
+      createdAt: this.createdAt,
+      lastUsed: this.lastUsed,
+      ageMs: now - this.createdAt,
+      idleMs: now - this.lastUsed,
+      isReleased: this.isReleased,
+    };
+  }
+}
+
+module.exports = { DatabaseLease };

@@ -1,0 +1,157 @@
+/** values.cjs - arguments and rows as libSQL's client has them. */
+'use strict';
+
+const LOWEST = -(2n ** 63n);
+const HIGHEST = 2n ** 63n - 1n;
+
+/** One argument as the addon takes it. Dates: milliseconds for SQLite, ISO 8601 elsewhere. */
+function toArgument(value, driver) {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return value;
+    case 'number':
+      if (!Number.isFinite(value)) {
+        throw new RangeError('Only finite numbers (not Infinity or NaN) can be passed as arguments');
+      }
+      return value;
+    case 'bigint':
+      if (value < LOWEST || value > HIGHEST) {
+        throw new RangeError('bigint is too large to be represented as a 64-bit integer and passed as argument');
+      }
+      return value;
+    case 'undefined':
+      throw new TypeError('undefined cannot be passed as argument to the statement');
+    case 'object':
+      if (value === null || value instanceof ArrayBuffer || ArrayBuffer.isView(value)) {
+        return value;
+      }
+      if (value instanceof Date) {
+        return driver === 'sqlite' ? value.valueOf() : value.toISOString();
+      }
+      break;
+    default:
+  }
+  throw new TypeError('Unsupported type of value');
+}
+
+/** @returns {[unknown[]|undefined, string[]|undefined]} values, and their names without the sign */
+function toArguments(args, driver) {
+  if (args === undefined || args === null) {
+    return [undefined, undefined];
+  }
+  if (Array.isArray(args)) {
+    return args.length === 0 ? [undefined, undefined] : [args.map((value) => toArgument(value, driver)), undefined];
+  }
+  if (typeof args !== 'object') {
+    throw new TypeError('the arguments are neither an array nor an object');
+  }
+  const names = Object.keys(args);
+  return [names.map((name) => toArgument(args[name], driver)), names.map((name) => name.replace(/^[:@$]/, ''))];
+}
+
+/** @returns {[string, unknown]} of `sql, args`, of `{sql, args}` and of `[sql, args]` */
+function toStatement(statement, args) {
+  if (typeof statement === 'string') {
+    return [statement, args];
+  }
+  if (Array.isArray(statement)) {
+    return [statement[0], statement[1]];
+  }
+  if (statement !== null && typeof statement === 'object' && typeof statement.sql === 'string') {
+    return [statement.sql, statement.args ?? args];
+  }
+  throw new TypeError('a statement is a text or {sql, args}');
+}
+
+const classes = new Map();
+const CLASSES = 500;
+
+/**
+ * A class of rows: enumerable members by column name, positions and `length` beside them. The constructor is generated,
+ * with the names as literals, so that all rows of a shape are made alike.
+ */
+function rowClass(columns) {
+  const names = columns.map((column) => column.name);
+  const key = JSON.stringify(names);
+  let made = classes.get(key);
+  if (made !== undefined) {
+    return made;
+  }
+  const plain = (name, i) => names.indexOf(name) === i && name !== '__proto__' && name !== 'length' &&
+    !(/^\d+$/.test(name) && Number(name) < names.length);
+  const lines = names.map((name, i) => {
+    const hidden = `Object.defineProperty(this, ${i}, { value: reader.cell(), configurable: true });`;
+    return plain(name, i) ? `this[${JSON.stringify(name)}] = reader.cell();` : hidden;
+  });
+  made = new Function(`return function Row(reader) {${lines.join('\n')}}`)();
+  names.forEach((name, i) => {
+    if (plain(name, i)) {
+      Object.defineProperty(made.prototype, i, { get() { return this[name]; }, configurable: true });
+    }
+  });
+  Object.defineProperty(made.prototype, 'length', { value: names.length });
+  // To whoever looks closely (deep equality), they are plain objects.
+  Object.defineProperty(made.prototype, 'constructor', { value: Object, enumerable: false, configurable: true });
+  if (classes.size >= CLASSES) {
+    classes.clear();
+  }
+  classes.set(key, made);
+  return made;
+}
+
+/** How rows are read; `integers` is 'number', 'bigint' or 'string'. */
+function rowShape(integers) {
+  return (columns, reader) => {
+    const Row = rowClass(columns);
+    reader.integers = integers;
+    if (integers === 'number') {
+      return (from) => new Row(from);
+    }
+    const whole = integers === 'bigint' ? BigInt : String;
+    const declared = columns.map((column) => /int/i.test(column.type));
+    const wrapped = { i: 0, from: undefined };
+    wrapped.cell = () => {
+      const value = wrapped.from.cell();
+      const integer = typeof value === 'number' && Number.isInteger(value) && declared[wrapped.i] !== false;
+      wrapped.i++;
+      return integer ? whole(value) : value;
+    };
+    return (from) => {
+      wrapped.i = 0;
+      wrapped.from = from;
+      return new Row(wrapped);
+    };
+  };
+}
+
+const plainValue = (value) => {
+  if (typeof value === 'bigint') {
+    return String(value);
+  }
+  return value instanceof ArrayBuffer ? Buffer.from(value).toString('base64') : value;
+};
+
+/** A result as libSQL gives it. */
+class ResultSet {
+  constructor(result, driver) {
+    this.columns = result.columns.map((column) => column.name);
+    this.columnTypes = result.columns.map((column) => column.type);
+    this.rows = result.rows;
+    this.rowsAffected = result.affected > 0 ? result.affected : 0;
+    const inserted = driver === 'sqlite' && result.columns.length === 0 && /^(insert|replace)/i.test(result.command);
+    this.lastInsertRowid = inserted || (driver === 'sqlite' && result.affected > 0) ? BigInt(result.lastId) : undefined;
+  }
+
+  toJSON() {
+    return {
+      columns: this.columns,
+      columnTypes: this.columnTypes,
+      rows: this.rows.map((row) => Array.from(row, plainValue)),
+      rowsAffected: this.rowsAffected,
+      lastInsertRowid: this.lastInsertRowid === undefined ? null : String(this.lastInsertRowid),
+    };
+  }
+}
+
+module.exports = { ResultSet, rowShape, toArguments, toStatement };

@@ -1,0 +1,55 @@
+/** What the tests share: folders that go, databases, children. */
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+export const PACKAGE = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+
+/** A folder of this test file's own, with the package in its node_modules. */
+export function scratch() {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'cn-'));
+  fs.mkdirSync(path.join(folder, 'node_modules'));
+  fs.symlinkSync(PACKAGE, path.join(folder, 'node_modules', 'cenote'));
+  after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** The environment without what would choose a database or a profile. */
+export function plainEnvironment(more = {}) {
+  const environment = { ...process.env };
+  for (const name of ['CENOTE_URL', 'DATABASE_URL', 'TURSO_DATABASE_URL', 'VERCEL', 'NETLIFY', 'DEBUG',
+    'AWS_LAMBDA_FUNCTION_NAME', 'NODE_TEST_CONTEXT']) {
+    delete environment[name];
+  }
+  return { ...environment, ...more };
+}
+
+/** Runs a program of Node's to its end. @returns {Promise<{code: number, signal: string, out: string, err: string}>} */
+export function run(args, { env = plainEnvironment(), cwd = undefined, timeout = 60000 } = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { env, cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+    const said = { out: '', err: '' };
+    child.stdout.on('data', (data) => { said.out += data; });
+    child.stderr.on('data', (data) => { said.err += data; });
+    const timer = setTimeout(() => child.kill('SIGKILL'), timeout);
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      resolve({ code, signal, ...said });
+    });
+  });
+}
+
+let files = 0;
+
+/** [name, a URL] of each database there is; of SQLite a new file each time. */
+export function databases(folder) {
+  const all = [['SQLite', () => `file:${path.join(folder, `db${files++}.sqlite`)}`]];
+  if (process.env.CENOTE_TEST_POSTGRES_URL) {
+    all.push(['PostgreSQL', () => process.env.CENOTE_TEST_POSTGRES_URL]);
+  }
+  return all;
+}
