@@ -88,11 +88,12 @@ bool ls_may_write(const cenote_connection *c)
   if (request->kind != CENOTE_REQUEST_EXECUTE) {
     return false;
   }
-  if (c->text.verb == LS_COMMIT || c->text.controls) {
+  const enum ls_verb verb = c->text.verb;
+  if (verb == LS_COMMIT || verb == LS_OTHER || c->text.controls ||
+      (verb == LS_SAVEPOINT && c->by_savepoint)) {
     return true;
   }
-  /* inside a transaction all goes with it */
-  return !c->in_transaction && (c->text.verb == LS_WRITE || c->text.verb == LS_OTHER);
+  return verb == LS_WRITE && !c->in_transaction; /* inside a transaction all goes with it */
 }
 
 static cenote_status unknown(cenote_connection *c, const char *what, cenote_error *error)

@@ -105,9 +105,11 @@ struct cenote_connection {
   struct ls_shared *shared;
   struct cen_http_call *call;
   struct ls_stop stop;
-  bool opened, broken, dirty;
+  bool opened, broken;
+  bool dirty, was_dirty;       /* something may be set in the session; also before this request */
   bool in_transaction, failed; /* failed: it can only be rolled back */
   bool read_only;              /* the transaction is */
+  bool by_savepoint;           /* no BEGIN opened it: a RELEASE may commit */
   /* the stream: NULL, there is none */
   char *baton;
   char *base; /* another base for this stream; or NULL */

@@ -31,6 +31,21 @@ static cenote_step go(cenote_connection *c, enum ls_phase phase, struct ls_plan 
   return status == CENOTE_OK ? CENOTE_STEP_AGAIN : settle(c, status);
 }
 
+/* Something between us and the server, when what was asked is settled as `outcome`. */
+static cenote_step tidy_up(cenote_connection *c, struct ls_plan plan, cenote_status outcome)
+{
+  cenote_error ignored = CENOTE_ERROR_INIT;
+  c->outcome = outcome;
+  c->phase = LS_CLOSE_STREAM;
+  c->plan = plan;
+  if (ls_send_pipeline(c, &ignored) == CENOTE_OK) {
+    return CENOTE_STEP_AGAIN;
+  }
+  c->broken = c->broken || c->dirty;
+  ls_stream_drop(c); /* it expires by itself */
+  return settle(c, outcome);
+}
+
 static cenote_status database_error(cenote_connection *c, const char *sqlstate, const char *message)
 {
   const cenote_status status = cenote_error_set(c->why, CENOTE_DATABASE, "%s", message);
@@ -43,7 +58,7 @@ static cenote_status database_error(cenote_connection *c, const char *sqlstate, 
 
 static void forget_transaction(cenote_connection *c)
 {
-  c->in_transaction = c->failed = c->read_only = false;
+  c->in_transaction = c->failed = c->read_only = c->by_savepoint = false;
 }
 
 /* ---------------------------------------------------------------- opening, checking */
@@ -79,24 +94,6 @@ static bool knows_no_three(const cenote_connection *c)
          reply->failure == CEN_HTTP_FINE &&
          (reply->status == 400 || reply->status == 404 || reply->status == 405 ||
           reply->status == 501);
-}
-
-static cenote_step login_end(cenote_connection *c)
-{
-  struct ls_outcome outcome;
-  const bool opens = c->request->kind == CENOTE_REQUEST_OPEN;
-  const bool other = opens && knows_no_three(c);
-  ls_take_pipeline(c, &outcome, c->why);
-  ls_stream_drop(c);
-  if (other && !outcome.answered) {
-    return probe(c);
-  }
-  c->broken = c->broken || outcome.status != CENOTE_OK;
-  if (outcome.status == CENOTE_OK && opens) {
-    atomic_store(&c->shared->version, c->probed);
-    c->opened = true;
-  }
-  return settle(c, outcome.status);
 }
 
 static cenote_step probe_end(cenote_connection *c)
@@ -138,22 +135,22 @@ static cenote_step execute_failed(cenote_connection *c)
                                     "an error has rolled the transaction back; end it with "
                                     "ROLLBACK"));
   }
-  c->outcome = verb == LS_ROLLBACK
-                   ? CENOTE_OK
-                   : database_error(c, "25P02",
-                                    "nothing was committed: an error had rolled the transaction "
-                                    "back");
+  const cenote_status outcome =
+      verb == LS_ROLLBACK
+          ? CENOTE_OK
+          : database_error(c, "25P02",
+                           "nothing was committed: an error had rolled the transaction back");
   forget_transaction(c);
-  if (c->outcome == CENOTE_OK) {
+  if (outcome == CENOTE_OK && c->request->sink != NULL) {
     cenote_sink_complete(c->request->sink, 0, 0, "");
   }
   if (c->baton == NULL) {
-    return settle(c, c->outcome);
+    return settle(c, outcome);
   }
   ls_text_deinit(&c->text);
   ls_text_plain(&c->text, "ROLLBACK", LS_ROLLBACK);
   const struct ls_plan plan = {.what = c->dirty ? LS_EXECUTE : LS_NOTHING, .close = !c->dirty};
-  return go(c, LS_CLOSE_STREAM, plan);
+  return tidy_up(c, plan, outcome);
 }
 
 /* Not refused: what only reads, and what begins and ends transactions that do not write yet. */
@@ -221,6 +218,7 @@ static cenote_step execute_begin(cenote_connection *c)
   if (status != CENOTE_OK) {
     return settle(c, status);
   }
+  c->was_dirty = c->dirty;
   c->dirty = c->dirty || c->text.dirty;
   return execute_send(c);
 }
@@ -360,6 +358,8 @@ static void note_session(cenote_connection *c, const struct ls_outcome *outcome)
   if (c->in_transaction && outcome->autocommit && by_itself) {
     c->failed = true; /* SQLite rolled it back */
   } else if (!c->failed || outcome->autocommit) {
+    c->by_savepoint =
+        !outcome->autocommit && (c->in_transaction ? c->by_savepoint : c->text.verb != LS_BEGIN);
     c->in_transaction = !outcome->autocommit;
     c->read_only = c->read_only && c->in_transaction;
   }
@@ -371,8 +371,14 @@ static cenote_step conclude(cenote_connection *c, cenote_status status)
   if (c->baton == NULL || c->in_transaction || c->failed || c->dirty || c->broken) {
     return settle(c, status);
   }
-  c->outcome = status;
-  return go(c, LS_CLOSE_STREAM, (struct ls_plan){.close = true});
+  return tidy_up(c, (struct ls_plan){.close = true}, status);
+}
+
+/* One statement that has failed leaves nothing behind in its session. */
+static bool set_nothing(const cenote_connection *c, cenote_status status)
+{
+  return (status == CENOTE_DATABASE || status == CENOTE_INVALID) &&
+         (c->request->flags & CENOTE_REQUEST_SCRIPT) == 0;
 }
 
 static cenote_step request_end(cenote_connection *c, const struct ls_outcome *outcome)
@@ -404,6 +410,9 @@ static cenote_step request_end(cenote_connection *c, const struct ls_outcome *ou
     if (outcome->answered && status == CENOTE_CONNECTION_LOST) {
       ls_stream_lose(c, false); /* the stream expired while it worked */
     } else if (outcome->answered) {
+      if (request->kind == CENOTE_REQUEST_EXECUTE && set_nothing(c, status)) {
+        c->dirty = c->was_dirty;
+      }
       note_session(c, outcome);
     }
     break;
@@ -430,18 +439,35 @@ static cenote_step repeat(cenote_connection *c)
   return go(c, c->phase, c->plan);
 }
 
-static cenote_step pipeline_end(cenote_connection *c)
+static cenote_step login_end(cenote_connection *c)
 {
   struct ls_outcome outcome;
-  const bool held = c->in_transaction || c->dirty;
+  const bool opens = c->request->kind == CENOTE_REQUEST_OPEN;
+  const bool other = opens && knows_no_three(c);
   if (may_repeat(c)) {
     return repeat(c);
   }
   ls_take_pipeline(c, &outcome, c->why);
-  const bool reopens = c->with_baton && !held && !outcome.answered && !c->broken && !c->repeated &&
-                       c->baton == NULL && outcome.status == CENOTE_CONNECTION_LOST &&
-                       cen_http_call_reply(c->call)->status == 400;
-  return reopens ? repeat(c) : request_end(c, &outcome);
+  ls_stream_drop(c);
+  if (other && !outcome.answered) {
+    return probe(c);
+  }
+  c->broken = c->broken || outcome.status != CENOTE_OK;
+  if (outcome.status == CENOTE_OK && opens) {
+    atomic_store(&c->shared->version, c->probed);
+    c->opened = true;
+  }
+  return settle(c, outcome.status);
+}
+
+static cenote_step pipeline_end(cenote_connection *c)
+{
+  struct ls_outcome outcome;
+  if (may_repeat(c)) {
+    return repeat(c);
+  }
+  ls_take_pipeline(c, &outcome, c->why);
+  return request_end(c, &outcome);
 }
 
 static cenote_step cursor_step(cenote_connection *c)
