@@ -174,7 +174,7 @@ def a_cursor_is_streamed_line_by_line():
 
 
 def a_cursor_may_be_larger_than_any_answer_and_its_stream_goes_on():
-    count = 60000
+    count = 20000  # two megabytes: more than waits between worker and loop
     with Database("max_response_bytes=100000") as db:
         same(db.error(MANY % (count, "x" * 50))[0], "RESPONSE_TOO_LARGE")
         head, lines = db.cursor(step(MANY % (count, "x" * 50)), step("SELECT 'last'"))
@@ -205,7 +205,7 @@ def a_cursors_baton_is_busy_until_its_body_has_ended():
 
 
 def rows_of_a_slow_statement_come_while_it_runs():
-    slow = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c WHERE n % 1000000 = 0"
+    slow = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c WHERE n % 200000 = 0"
     with Database() as db, db.socket() as client:
         db.send(client, "/v3/cursor", {"batch": {"steps": [step(slow)]}})
         data = b""
