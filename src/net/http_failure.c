@@ -38,7 +38,7 @@ static enum cen_http_failure too_late(const struct cen_http_call *call)
 static enum cen_http_failure failure_of(const struct cen_http_call *call, CURLcode code)
 {
   if (code == CURLE_OK) {
-    return CEN_HTTP_FINE;
+    return call->head_whole ? CEN_HTTP_FINE : CEN_HTTP_BROKEN;
   }
   if (call->again) {
     return CEN_HTTP_BROKEN;

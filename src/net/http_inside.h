@@ -63,6 +63,7 @@ struct cen_http_call {
   struct cen_http_reply reply;
   size_t header_bytes, body_bytes;
   bool too_large, no_memory;
+  bool head_whole; /* the empty line behind the headers came */
   char said[CURL_ERROR_SIZE];
   /* a stream's, under its own lock */
   pthread_mutex_t pieces_lock;

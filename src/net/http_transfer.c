@@ -48,9 +48,10 @@ static int on_try(void *context, char *ip, char *local_ip, int port, int local_p
 static size_t take_header(char *from, size_t size, size_t count, void *context)
 {
   struct cen_http_call *call = context;
-  (void)from;
   call->reply.answered = true;
   call->header_bytes += size * count;
+  /* libcurl takes an end in the middle of the headers for an answer without a body */
+  call->head_whole = size * count <= 2 && (from[0] == '\r' || from[0] == '\n');
   if (call->header_bytes > CEN_HTTP_HEADERS) {
     call->too_large = true;
     return 0;
@@ -270,7 +271,7 @@ void cen_http_transfer_clear(struct cen_http_call *call)
   free(call->body);
   call->body = NULL;
   call->body_size = call->body_read = call->header_bytes = call->body_bytes = 0;
-  call->too_large = call->no_memory = call->paused = call->again = false;
+  call->too_large = call->no_memory = call->paused = call->again = call->head_whole = false;
   call->status = 0;
   call->said[0] = '\0';
   call->reply = (struct cen_http_reply){.type = ""};
