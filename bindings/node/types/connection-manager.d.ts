@@ -1,0 +1,176 @@
+/** cenote/connection-manager: leases over a pool of database connections. */
+
+export type Value = null | string | number | bigint | boolean | ArrayBuffer;
+export type InValue = Value | ArrayBufferView | Date;
+export type InArgs = InValue[] | Record<string, InValue>;
+export interface InStatementObject {
+  sql: string;
+  args?: InArgs;
+}
+export type InStatement = string | InStatementObject;
+
+/** Addressable by column name and by position. */
+export interface Row {
+  readonly length: number;
+  [position: number]: Value;
+  [column: string]: Value;
+}
+
+export interface ResultSet {
+  columns: string[];
+  columnTypes: string[];
+  rows: Row[];
+  rowsAffected: number;
+  lastInsertRowid: bigint | undefined;
+  toJSON(): unknown;
+}
+
+export type TransactionMode = 'write' | 'read' | 'deferred';
+
+export interface Transaction {
+  readonly closed: boolean;
+  execute(statement: InStatement, args?: InArgs): Promise<ResultSet>;
+  batch(statements: InStatement[]): Promise<ResultSet[]>;
+  commit(): Promise<void>;
+  /** Resolves also after a failed commit, an expiry or a lost connection. */
+  rollback(): Promise<void>;
+  close(): void;
+}
+
+export interface LeaseStats {
+  id: string;
+  operationId: string;
+  createdAt: number;
+  lastUsed: number;
+  ageMs: number;
+  idleMs: number;
+  isReleased: boolean;
+}
+
+export interface DatabaseLease<Client = LeasedConnection> {
+  readonly id: string;
+  readonly operationId: string;
+  readonly createdAt: number;
+  readonly lastUsed: number;
+  readonly isReleased: boolean;
+  readonly isHeld: boolean;
+  readonly connection: Client;
+  execute(statement: InStatement, args?: InArgs): Promise<ResultSet>;
+  /** All or nothing. */
+  batch(statements: InStatement[], mode?: TransactionMode): Promise<ResultSet[]>;
+  /** Inside a transaction: a savepoint. A number is a time-out in milliseconds. */
+  transaction(timeoutOrMode?: number | TransactionMode): Promise<Transaction>;
+  /** Whether it was still held. */
+  release(): boolean;
+  extend(ms: number): void;
+  getStats(): LeaseStats;
+}
+
+export interface LeasedConnection {
+  execute: DatabaseLease['execute'];
+  batch: DatabaseLease['batch'];
+  transaction: DatabaseLease['transaction'];
+}
+
+/** The settings of docs/settings.md by their JavaScript names, and what concerns JavaScript alone. */
+export interface ManagerOptions {
+  url?: string;
+  connectionString?: string;
+  authToken?: string;
+  maxConnections?: number;
+  minConnections?: number;
+  acquireTimeout?: number;
+  leaseTimeout?: number;
+  shutdownTimeout?: number;
+  healthCheckInterval?: number;
+  idleTimeout?: number;
+  connectTimeout?: number;
+  statementTimeout?: number;
+  /** What becomes of an integer: a number (an error where it would lose digits), a bigint, a text. */
+  intMode?: 'number' | 'bigint' | 'string';
+  /** A level, or where lines go. */
+  log?: 'error' | 'warning' | 'info' | 'debug' | ((level: string, line: string) => void);
+  audit?: (event: AuditEvent) => void;
+  [setting: string]: unknown;
+}
+
+export interface AuditEvent {
+  kind: 'opened' | 'closed' | 'leaseExpired' | 'loginFailed' | 'breakerMoved' | 'settingsChanged' | 'shutdown';
+  connection: number;
+  time: number;
+  reason: string;
+  operationId: string;
+}
+
+export interface PoolStatistics {
+  state: State;
+  config: Record<string, number | boolean | string>;
+  pool: {
+    totalConnections: number;
+    availableConnections: number;
+    activeLeases: number;
+    maxConnections: number;
+    [member: string]: unknown;
+  };
+  metrics: {
+    totalConnectionsCreated: number;
+    totalLeasesGranted: number;
+    totalLeasesReleased: number;
+    currentActiveLeases: number;
+    connectionCreationErrors: number;
+    leaseTimeouts: number;
+    healthCheckFailures: number;
+    [member: string]: unknown;
+  };
+  activeLeases: LeaseStats[];
+  healthCheck: { enabled: boolean; interval: number };
+  timestamp: string;
+  [member: string]: unknown;
+}
+
+export interface NotInitialized {
+  status: 'not_initialized';
+  message: string;
+}
+
+export interface HealthStatus {
+  status: 'healthy' | 'degraded' | 'unhealthy';
+  state: State;
+  poolStatistics: PoolStatistics;
+  issues: string[];
+  timestamp: string;
+  [member: string]: unknown;
+}
+
+export const ConnectionState: Readonly<{ IDLE: 'IDLE'; ACTIVE: 'ACTIVE'; DRAINING: 'DRAINING'; SHUTDOWN: 'SHUTDOWN' }>;
+export type State = keyof typeof ConnectionState;
+
+export class DatabaseConnectionManager {
+  constructor(options?: ManagerOptions);
+  readonly config: Record<string, number | boolean | string>;
+  readonly state: State;
+  readonly metrics: PoolStatistics['metrics'];
+  readonly connections: Map<number, { id: number; createdAt: number }>;
+  readonly leases: Map<string, DatabaseLease>;
+  readonly isShuttingDown: boolean;
+  acquireLease(operationId?: string, timeout?: number): Promise<DatabaseLease>;
+  releaseLease(leaseId: string): Promise<boolean>;
+  getPoolStatistics(): PoolStatistics;
+  getHealthStatus(): Promise<HealthStatus>;
+  /** false: leases were forced. */
+  gracefulShutdown(timeout?: number): Promise<boolean>;
+}
+
+export function getConnectionManager(options?: ManagerOptions): DatabaseConnectionManager;
+export function resetConnectionManager(): Promise<void>;
+export function acquireDbLease(operationId?: string, timeout?: number): Promise<DatabaseLease>;
+export function getPoolStatistics(): PoolStatistics | NotInitialized;
+export function getPoolHealthStatus(): Promise<HealthStatus | NotInitialized>;
+
+export class CenoteError extends Error {
+  readonly code: string;
+  readonly status: string;
+  readonly retryable: boolean;
+  readonly details?: string;
+  readonly sqlstate?: string;
+}
