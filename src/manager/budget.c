@@ -231,6 +231,19 @@ cenote_status budget_join(struct cenote_manager *manager, const struct cen_budge
   return CENOTE_OK;
 }
 
+/* One member less. */
+static void leave_group_locked(struct cen_budget *budget, uint32_t group)
+{
+  struct cen_budget_table *table = &budget->table;
+  if (--table->group[group].members == 0) {
+    free(budget->name[group]);
+    budget->name[group] = NULL;
+  }
+  while (table->groups > 0 && budget->name[table->groups - 1] == NULL) {
+    table->groups--;
+  }
+}
+
 static void strike_out_locked(struct cen_budget *budget, const struct budget_seat *seat)
 {
   struct cen_budget_table *table = &budget->table;
@@ -239,13 +252,32 @@ static void strike_out_locked(struct cen_budget *budget, const struct budget_sea
   table->member[place] = table->member[last];
   budget->seat[place] = budget->seat[last];
   budget->seat[place]->place = place;
-  if (--table->group[group].members == 0) {
-    free(budget->name[group]);
-    budget->name[group] = NULL;
+  leave_group_locked(budget, group);
+}
+
+bool cen_budget_regroup(cenote_manager *manager, const char *group)
+{
+  struct budget_seat *seat = manager->seat;
+  if (seat == NULL || manager_is_foreign(manager)) {
+    return true;
   }
-  while (table->groups > 0 && budget->name[table->groups - 1] == NULL) {
-    table->groups--;
+  int64_t found = -1;
+  pthread_mutex_lock(&seat->lock);
+  struct cen_budget *budget = seat->budget;
+  if (budget != NULL) {
+    pthread_mutex_lock(&budget->lock);
+    found = make_room_locked(budget) ? find_group_locked(budget, group) : -1;
+    struct cen_budget_member *member = &budget->table.member[seat->place];
+    if (found >= 0 && found != (int64_t)member->group) {
+      budget->table.group[found].members++;
+      leave_group_locked(budget, member->group);
+      member->group = (uint32_t)found;
+      decide_locked(budget, NULL, cen_now_ns());
+    }
+    pthread_mutex_unlock(&budget->lock);
   }
+  pthread_mutex_unlock(&seat->lock);
+  return budget == NULL || found >= 0;
 }
 
 void budget_leave(struct cenote_manager *manager)

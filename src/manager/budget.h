@@ -29,6 +29,10 @@ cenote_status cen_budget_open(struct cen_budget *budget, const char *group, cons
                               const cenote_options *options, cenote_manager **manager,
                               cenote_error *error);
 
+/* It counts with another group from now on; that one may be above its bound until something comes
+ * back. Any thread, also in a callback of the manager's. false: no memory, and it stays. */
+bool cen_budget_regroup(cenote_manager *manager, const char *group);
+
 struct cen_budget_figures {
   int64_t maximum, used; /* connections that are open or promised */
   int64_t members, hungry;

@@ -317,7 +317,10 @@ static enum neon_verdict try_join_locked(struct neon_logins *logins, struct logi
       return NEON_WAIT;
     }
   }
-  if (login->try_count == NEON_TRIES_OF_ONE || logins->tries == logins->most_tries) {
+  /* Who was right before finds a place: a crowd of guesses must not lock out who knows. */
+  const bool was_right = login->is_proven && same_digest(login->digest, digest);
+  if (!was_right &&
+      (login->try_count >= NEON_TRIES_OF_ONE || logins->tries >= logins->most_tries)) {
     return NEON_FULL;
   }
   struct neon_try *attempt = calloc(1, sizeof *attempt);

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "manager/budget.h"
 
 #include <inttypes.h>
 #include <libpq-fe.h>
@@ -215,7 +216,21 @@ static int64_t result_bytes(const struct gateway *gateway)
   return most > 0 && most < answer ? most : answer;
 }
 
-static cenote_status manager_open(struct neon_pool *pool, const char *url, cenote_error *error)
+/* Whose share of the connections it takes. Logins under way have one together: whoever invents names
+ * and passwords is one guest more, however many he sends, and takes no user's place. */
+static void group_put(const struct neon_pool *pool, bool is_login, struct cen_buf *group)
+{
+  cen_buf_init(group, 4 * CEN_MAX_URL);
+  if (is_login) {
+    cen_buf_text(group, "\nlogins"); /* no database has such a name */
+  } else {
+    cen_buf_format(group, "%zu/%zu/%s/%s", pool->choice.target, strlen(pool->database),
+                   pool->database, pool->user);
+  }
+}
+
+static cenote_status manager_open(struct neon_pool *pool, const char *url, bool is_login,
+                                  cenote_error *error)
 {
   struct gateway *gateway = pool->loop->neon->gateway;
   char bytes[24];
@@ -236,9 +251,7 @@ static cenote_status manager_open(struct neon_pool *pool, const char *url, cenot
   edit->audit = on_audit;
   edit->audit_context = pool;
   struct cen_buf group;
-  cen_buf_init(&group, 4 * CEN_MAX_URL);
-  cen_buf_format(&group, "%zu/%zu/%s/%s", pool->choice.target, strlen(pool->database),
-                 pool->database, pool->user);
+  group_put(pool, is_login, &group);
   cenote_status status = CENOTE_NO_MEMORY;
   if (!group.failed) {
     status = gateway_open(gateway, group.data, url, edit, &pool->manager, error);
@@ -251,7 +264,8 @@ static cenote_status manager_open(struct neon_pool *pool, const char *url, cenot
 }
 
 static cenote_status pool_open(struct neon_loop *loop, const struct neon_choice *choice,
-                               const char *user, struct neon_pool **out, cenote_error *error)
+                               const char *user, bool is_login, struct neon_pool **out,
+                               cenote_error *error)
 {
   *out = NULL;
   if (!room_make(loop)) {
@@ -262,7 +276,7 @@ static cenote_status pool_open(struct neon_loop *loop, const struct neon_choice 
   struct neon_pool *pool = pool_alloc(loop, choice, user);
   cenote_status status = CENOTE_NO_MEMORY;
   if (pool != NULL && neon_target_url(loop->neon->targets, choice, user, &url)) {
-    status = manager_open(pool, url.data, error);
+    status = manager_open(pool, url.data, is_login, error);
   } else {
     (void)cenote_error_set(error, status, "out of memory for a pool");
   }
@@ -289,8 +303,14 @@ static cenote_status pool_list(struct neon_pool *pool, cenote_error *error)
 {
   struct neon_loop *loop = pool->loop;
   struct neon *neon = loop->neon;
-  const cenote_status status = gateway_pools_add(
-      neon->gateway, neon->databases[pool->choice.target], pool->user, pool->manager);
+  struct cen_buf group;
+  group_put(pool, false, &group);
+  const bool fine = !group.failed && cen_budget_regroup(pool->manager, group.data);
+  cen_buf_deinit(&group);
+  const cenote_status status =
+      !fine ? CENOTE_NO_MEMORY
+            : gateway_pools_add(neon->gateway, neon->databases[pool->choice.target], pool->user,
+                                pool->manager);
   if (status != CENOTE_OK) {
     return cenote_error_set(error, status, "out of memory for a pool");
   }
@@ -312,7 +332,7 @@ cenote_status neon_pool_get(struct neon_loop *loop, const struct neon_choice *ch
     return CENOTE_OK;
   }
   struct neon_pool *made;
-  cenote_status status = pool_open(loop, choice, user, &made, error);
+  cenote_status status = pool_open(loop, choice, user, false, &made, error);
   if (status == CENOTE_OK) {
     status = pool_list(made, error);
     if (status != CENOTE_OK) {
@@ -418,7 +438,7 @@ void neon_prove(struct neon_loop *loop, const struct neon_choice *choice, const 
 {
   cenote_error *error = &loop->error;
   struct neon_pool *pool;
-  cenote_status status = pool_open(loop, choice, user, &pool, error);
+  cenote_status status = pool_open(loop, choice, user, true, &pool, error);
   if (status != CENOTE_OK) {
     prove_failed(loop, attempt, status, error);
     return;

@@ -184,6 +184,27 @@ static void a_group_has_its_own_maximum(void **state)
   town_close(&town);
 }
 
+static void a_member_takes_what_it_holds_to_another_group(void **state)
+{
+  (void)state;
+  struct town town;
+  town_init(&town, 10, 1);
+  place_set(&town.place, "min_connections", "0");
+  cenote_manager *a1 = add(&town, "a"), *a2 = add(&town, "a");
+  cenote_lease one = must_acquire(a1, "1"), none;
+  assert_int_equal(cenote_acquire(a2, "2", 100, &none, NULL), CENOTE_TIMEOUT);
+  assert_true(cen_budget_regroup(a1, "b"));
+  assert_true(cen_budget_regroup(a1, "b")); /* it is there already */
+  cenote_lease two = must_acquire(a2, "2");
+  cenote_manager *b = add(&town, "b");
+  assert_int_equal(cenote_acquire(b, "3", 100, &none, NULL), CENOTE_TIMEOUT);
+  must_release(one);
+  must_release(must_acquire(b, "3"));
+  assert_true(cen_budget_regroup(a2, "c")); /* the last of its group takes the group away */
+  must_release(two);
+  town_close(&town);
+}
+
 static void a_smaller_maximum_is_reached_as_leases_come_back(void **state)
 {
   (void)state;
@@ -601,6 +622,7 @@ int main(void)
       TEST(what_only_rests_on_the_simple_path_gives_way_too),
       TEST(the_minimum_is_kept_only_where_nobody_else_wants),
       TEST(a_group_has_its_own_maximum),
+      TEST(a_member_takes_what_it_holds_to_another_group),
       TEST(a_smaller_maximum_is_reached_as_leases_come_back),
       TEST(a_member_that_leaves_gives_its_share_back),
       TEST(a_forked_child_only_forgets_it),

@@ -284,6 +284,34 @@ static void tries_have_ceilings_for_one_login_and_for_all(void **state)
   close_desk(&d);
 }
 
+static void guesses_lock_out_nobody_who_was_right(void **state)
+{
+  (void)state;
+  struct desk d;
+  open_desk(&d, 8, NEON_TRIES_OF_ONE);
+  struct neon_waiter first, again, w[NEON_TRIES_OF_ONE], one_more;
+  char text[24];
+  assert_int_equal(ask(&d, &ann, "right", &first), NEON_TRY);
+  neon_login_verified(d.logins, first.attempt, d.now, TTL);
+  assert_ptr_equal(neon_mailbox_take(d.logins, &d.mailbox), &first);
+  d.now += (TTL + 1) * MS; /* and has to be tried again */
+  for (size_t i = 0; i < NEON_TRIES_OF_ONE; i++) {
+    (void)snprintf(text, sizeof text, "guess %zu", i);
+    assert_int_equal(ask(&d, &ann, text, &w[i]), NEON_TRY);
+  }
+  assert_int_equal(ask(&d, &ann, "one more", &one_more), NEON_FULL);
+  assert_int_equal(ask(&d, &ann, "right", &again), NEON_TRY);
+  assert_int_equal(ask(&d, &ann, "one more", &one_more), NEON_FULL);
+  neon_login_verified(d.logins, again.attempt, d.now, TTL);
+  assert_ptr_equal(neon_mailbox_take(d.logins, &d.mailbox), &again);
+  for (size_t i = 0; i < NEON_TRIES_OF_ONE; i++) {
+    refuse(&d, &w[i], CENOTE_AUTH, true);
+    assert_ptr_equal(neon_mailbox_take(d.logins, &d.mailbox), &w[i]);
+    (void)neon_login_leave(d.logins, &w[i]);
+  }
+  close_desk(&d);
+}
+
 static void a_flood_of_invented_names_forgets_none_that_was_verified(void **state)
 {
   (void)state;
@@ -411,6 +439,7 @@ int main(void)
       cmocka_unit_test(with_a_time_of_zero_every_request_is_checked),
       cmocka_unit_test(a_waiter_may_leave_at_any_time),
       cmocka_unit_test(tries_have_ceilings_for_one_login_and_for_all),
+      cmocka_unit_test(guesses_lock_out_nobody_who_was_right),
       cmocka_unit_test(a_flood_of_invented_names_forgets_none_that_was_verified),
       cmocka_unit_test(who_is_being_tried_is_not_forgotten),
       cmocka_unit_test(salts_differ_from_process_to_process),
