@@ -8,12 +8,16 @@
 #include "support/postgres.h"
 #include "support/served.h"
 
+#include <fcntl.h>
 #include <openssl/ssl.h>
+#include <spawn.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { IDLE = 5000, ACTIVE = 16, RUN_MS = 3000 };
@@ -128,6 +132,47 @@ static bench_served serve(const char *folder, bool tls)
   return bench_served_start(own);
 }
 
+/* A program of the system's, without a shell; what it complains about is nobody's business. */
+static bool run(const char *const *argv)
+{
+  posix_spawn_file_actions_t actions;
+  pid_t process = 0;
+  int status = -1;
+  if (posix_spawn_file_actions_init(&actions) != 0) {
+    return false;
+  }
+  const bool began =
+      posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0) == 0 &&
+      posix_spawnp(&process, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ) == 0;
+  (void)posix_spawn_file_actions_destroy(&actions);
+  return began && waitpid(process, &status, 0) == process && status == 0;
+}
+
+static bool certificate_make(const char *folder)
+{
+  char cert[512], key[512];
+  snprintf(cert, sizeof cert, "%.480s/cert.pem", folder);
+  snprintf(key, sizeof key, "%.480s/key.pem", folder);
+  const char *const openssl[] = {"openssl",
+                                 "req",
+                                 "-x509",
+                                 "-newkey",
+                                 "ec",
+                                 "-pkeyopt",
+                                 "ec_paramgen_curve:P-256",
+                                 "-nodes",
+                                 "-days",
+                                 "2",
+                                 "-subj",
+                                 "/CN=localhost",
+                                 "-keyout",
+                                 key,
+                                 "-out",
+                                 cert,
+                                 NULL};
+  return run(openssl);
+}
+
 int main(int argc, char **argv)
 {
   bench_start(argc, argv, "what idle HTTP connections cost the gateway");
@@ -141,7 +186,8 @@ int main(int argc, char **argv)
     bench_skip("idle connections", "too few descriptors are allowed here (ulimit -n)");
     return 77;
   }
-  char folder[] = "/tmp/cenote-bench-XXXXXX", command[1024];
+  char folder[] = "/tmp/cenote-bench-XXXXXX";
+  const char *const removal[] = {"rm", "-rf", folder, NULL};
   if (mkdtemp(folder) == NULL) {
     bench_die("no folder");
   }
@@ -150,12 +196,8 @@ int main(int argc, char **argv)
   measure("no TLS", &plain, NULL, idle);
   bench_served_stop(&plain);
 
-  snprintf(command, sizeof command,
-           "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "
-           "/CN=localhost -keyout %s/key.pem -out %s/cert.pem 2>/dev/null",
-           folder, folder);
   SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
-  if (system(command) != 0 || tls == NULL) {
+  if (tls == NULL || !certificate_make(folder)) {
     bench_skip("idle connections with TLS", "openssl makes no certificate");
   } else {
     bench_served secret = serve(folder, true);
@@ -163,6 +205,5 @@ int main(int argc, char **argv)
     bench_served_stop(&secret);
   }
   SSL_CTX_free(tls);
-  snprintf(command, sizeof command, "rm -rf %s", folder);
-  return system(command) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return run(removal) ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -45,7 +45,7 @@ static void failure_take(struct top *top)
     top->problem_since = now;
   }
   top->view.problem = gateway_client_problem(top->client);
-  top->view.problem_ms = (double)((now - top->problem_since) / CEN_NS_PER_MS);
+  top->view.problem_ms = (double)(now - top->problem_since) / (double)CEN_NS_PER_MS;
   top->dirty = true;
 }
 
