@@ -77,8 +77,8 @@ static void answer(void *context, const struct script_request *request,
   const bool there = strstr(request->body, wants) || strstr(request->head, wants);
   if (!turn->path || strcmp(turn->path, request->path) != 0 || there == negated) {
     if (!place->wrong[0]) {
-      snprintf(place->wrong, sizeof place->wrong, "turn %d: %s %.300s", place->at, request->path,
-               request->body);
+      snprintf(place->wrong, sizeof place->wrong, "turn %d: %.100s %.300s", place->at,
+               request->path, request->body);
     }
     script_say(answer, 500, "text/plain", "not in the script");
     return;
