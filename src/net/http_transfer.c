@@ -150,10 +150,8 @@ static void set_times(struct setting *s, const struct cen_http_call *call,
 {
   const int64_t connect_ms = call->client->options.connect_timeout_ms;
   set_long(s, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
-  if (ask->deadline_ns != CEN_NEVER) {
-    const int left = cen_poll_timeout_ms(cen_now_ns(), ask->deadline_ns);
-    set_long(s, CURLOPT_TIMEOUT_MS, left > 0 ? left : 1);
-  }
+  const int left = cen_poll_timeout_ms(cen_now_ns(), ask->deadline_ns);
+  set_long(s, CURLOPT_TIMEOUT_MS, left > 0 ? left : left < 0 ? 0 : 1); /* 0: none */
   set_long(s, CURLOPT_MAXAGE_CONN, REST_S);
   set_long(s, CURLOPT_TCP_KEEPALIVE, 1);
 }
@@ -181,9 +179,8 @@ static void set_answer(struct setting *s, struct cen_http_call *call)
   SET(s, CURLOPT_ERRORBUFFER, call->said);
   SET(s, CURLOPT_PRIVATE, call);
   set_long(s, CURLOPT_BUFFERSIZE, BUFFER);
-  if (call->ceiling <= (size_t)INT64_MAX) {
-    SET(s, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)call->ceiling);
-  }
+  SET(s, CURLOPT_MAXFILESIZE_LARGE,
+      (curl_off_t)(call->ceiling / 2 < INT64_MAX / 2 ? call->ceiling : 0));
 }
 
 /* "Name: value", or without a value "Name:", which keeps libcurl from sending its own. */
@@ -213,6 +210,8 @@ static bool lines_copy(struct cen_http_call *call, const struct cen_http_ask *as
   return fine;
 }
 
+/* All that ever differs is set each time: curl_easy_reset swallows a lack of memory, and leaves a
+ * handle that hangs. */
 cenote_status cen_http_transfer_set(struct cen_http_call *call, const struct cen_http_ask *ask,
                                     cenote_error *error)
 {
@@ -228,7 +227,6 @@ cenote_status cen_http_transfer_set(struct cen_http_call *call, const struct cen
   call->deadline_ns = ask->deadline_ns;
   cen_buf_init(&call->answer, ask->ceiling);
   cen_buf_init(&call->pieces, SIZE_MAX / 4);
-  curl_easy_reset(call->easy);
   set_text(&s, CURLOPT_URL, ask->url);
   set_text(&s, CURLOPT_USERAGENT, "cenote/" CENOTE_VERSION);
   set_long(&s, CURLOPT_NOSIGNAL, 1);
@@ -238,9 +236,7 @@ cenote_status cen_http_transfer_set(struct cen_http_call *call, const struct cen
            place.secure ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
   set_long(&s, CURLOPT_PIPEWAIT, place.secure ? 1 : 0);
   set_long(&s, CURLOPT_FRESH_CONNECT, ask->fresh ? 1 : 0);
-  if (place.loopback) {
-    set_text(&s, CURLOPT_PROXY, "");
-  }
+  set_text(&s, CURLOPT_PROXY, place.loopback ? "" : NULL); /* NULL: the environment's */
   set_tls(&s, &call->client->options);
   set_times(&s, call, ask);
   set_body(&s, call);
