@@ -57,10 +57,7 @@ void bench_report(const bench_figure *figure);
 void bench_skip(const char *what, const char *why);
 
 /* A benchmark that cannot measure ends with status 1 and a reason. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 1, 2)))
-#endif
-_Noreturn void
-bench_die(const char *format, ...);
+__attribute__((noreturn, format(printf, 1, 2))) /* cppcheck does not know _Noreturn */
+void bench_die(const char *format, ...);
 
 #endif

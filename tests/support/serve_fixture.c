@@ -17,7 +17,7 @@ static void run(int out, const char *const *args)
   const char *argv[MOST_ARGS + 8] = {command ? command : "build/cenote", "serve", "--listen",
                                      "127.0.0.1:0"};
   size_t count = 4;
-  for (size_t i = 0; args[i] && i < MOST_ARGS; i++) {
+  for (size_t i = 0; i < MOST_ARGS && args[i]; i++) {
     argv[count++] = args[i];
   }
   prctl(PR_SET_PDEATHSIG, SIGKILL); /* no test leaves one behind */

@@ -71,20 +71,46 @@ static void each_counter_of_the_statistics_is_added_up(void **state)
   struct cen_figures a = good_figures();
   cenote_statistics *from = &a.statistics;
 #define SET(name) from->name = 1;
-#define MEMBERS(X)                                                                               \
-  X(total_connections)                                                                           \
-  X(idle_connections)                                                                            \
-  X(active_leases)                                                                               \
-  X(waiters)                                                                                     \
-  X(opening) X(closing) X(min_connections) X(max_connections) X(connections_created)             \
-      X(connections_closed) X(connection_errors) X(login_failures) X(leases_granted)             \
-          X(leases_released) X(lease_timeouts) X(acquire_timeouts) X(acquire_cancelled)          \
-              X(acquire_refused) X(checks) X(check_failures) X(resets) X(reset_failures)         \
-                  X(statements) X(statement_errors) X(slow_statements) X(memory_pressure_events) \
-                      X(thaws) X(simple.statements) X(simple.errors) X(exclusive.statements)     \
-                          X(exclusive.errors) X(pipelines) X(in_flight) X(fallbacks) X(retries)  \
-                              X(reruns) X(transaction_retries) X(breaker_rejections)             \
-                                  X(breaker_opened)
+#define MEMBERS(X)          \
+  X(total_connections)      \
+  X(idle_connections)       \
+  X(active_leases)          \
+  X(waiters)                \
+  X(opening)                \
+  X(closing)                \
+  X(min_connections)        \
+  X(max_connections)        \
+  X(connections_created)    \
+  X(connections_closed)     \
+  X(connection_errors)      \
+  X(login_failures)         \
+  X(leases_granted)         \
+  X(leases_released)        \
+  X(lease_timeouts)         \
+  X(acquire_timeouts)       \
+  X(acquire_cancelled)      \
+  X(acquire_refused)        \
+  X(checks)                 \
+  X(check_failures)         \
+  X(resets)                 \
+  X(reset_failures)         \
+  X(statements)             \
+  X(statement_errors)       \
+  X(slow_statements)        \
+  X(memory_pressure_events) \
+  X(thaws)                  \
+  X(simple.statements)      \
+  X(simple.errors)          \
+  X(exclusive.statements)   \
+  X(exclusive.errors)       \
+  X(pipelines)              \
+  X(in_flight)              \
+  X(fallbacks)              \
+  X(retries)                \
+  X(reruns)                 \
+  X(transaction_retries)    \
+  X(breaker_rejections)     \
+  X(breaker_opened)
   MEMBERS(SET)
   struct cen_sum *total = merged(&a, &a);
 #define CHECK(name) assert_int_equal(total->figures.statistics.name, 2);
