@@ -4,6 +4,9 @@
 
 const CONTEXT = 3;
 
+/** Past so many differences the search costs more than a short diff is worth: everything out, everything in. */
+const MAX_DIFFERENCES = 1000;
+
 /** @returns {string[]} lines with their line breaks */
 function split(/** @type {string} */ text) {
   return text.match(/[^\n]*\n|[^\n]+$/g) ?? [];
@@ -18,7 +21,12 @@ function compare(/** @type {string[]} */ a, /** @type {string[]} */ b) {
   const trace = [];
   let reach = new Map([[1, 0]]);
   const limit = a.length + b.length;
+  const all = () => [
+    ...a.map((line) => ({ sign: /** @type {'-'} */ ('-'), line })),
+    ...b.map((line) => ({ sign: /** @type {'+'} */ ('+'), line })),
+  ];
   search: for (let d = 0; d <= limit; d++) {
+    if (d > MAX_DIFFERENCES) return all();
     trace.push(new Map(reach));
     for (let k = -d; k <= d; k += 2) {
       const down = k === -d || (k !== d && (reach.get(k - 1) ?? -1) < (reach.get(k + 1) ?? -1));

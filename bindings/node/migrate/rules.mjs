@@ -7,7 +7,7 @@ import { removeLine } from './edits.mjs';
 import { MANAGER, POOL } from './context.mjs';
 import { nameOf } from './origins.mjs';
 import { Unproven, proveUses, regionOf } from './proof.mjs';
-import { bare, functionOf, isConstant, isFunction, isInside, isWrite, nameIsFree, outerOf } from './scope.mjs';
+import { bare, functionOf, isConstant, isFunction, isInside, isWrite, nameIsFree, outerOf, walk } from './scope.mjs';
 import { isDatabaseUrl, judgeOptions } from './settings.mjs';
 import { releaseInFinally, wrapInTry } from './wrap.mjs';
 
@@ -42,7 +42,8 @@ export function rewritePool(/** @type {Context} */ ctx, /** @type {Node} */ made
   const what = 'new Pool()';
   const judged = judgeOptions(made.arguments);
   if (judged.why !== null) return ctx.leave(made, what, judged.why);
-  const local = functionOf(made).type !== 'Program';
+  const kept = keptIn(made);
+  const local = kept !== null && functionOf(kept.id).type !== 'Program';
   /** @type {Node[]} */
   const ends = [];
   for (const { ref, method, call } of methodsOf(made)) {
@@ -57,6 +58,7 @@ export function rewritePool(/** @type {Context} */ ctx, /** @type {Node} */ made
   }
   const name = ctx.nameFor(made.callee, POOL, 'getPgPool');
   if (!name) return ctx.leave(made, what, TAKEN('getPgPool'));
+  remarkMember(ctx, made);
   putPool(ctx, made, judged.plain, name(), '');
   for (const statement of ends) dropStatement(ctx, statement, '/* the shared pool stays open */');
   return true;
@@ -255,13 +257,32 @@ function leaseName(/** @type {Context} */ ctx, /** @type {Binding} */ binding, /
   return 'lease';
 }
 
-/** Calls of methods on what an expression makes, where it is kept in a plain constant. */
-function methodsOf(/** @type {Node} */ value) {
+/** `this.pool = new Pool(…)`: names where the file ends it. */
+function remarkMember(/** @type {Context} */ ctx, /** @type {Node} */ made) {
+  const { inner, parent } = outerOf(made);
+  if (parent.type !== 'AssignmentExpression' || parent.right !== inner || parent.left.type !== 'MemberExpression') return;
+  const target = ctx.slice(parent.left);
+  walk(ctx.module.ast, (node) => {
+    if (node.type === 'CallExpression' && node.callee.type === 'MemberExpression' && !node.callee.computed &&
+        node.callee.property.name === 'end' && ctx.slice(node.callee.object) === target) {
+      ctx.note(node, `${target}.end()`, 'ends the pool that the whole program shares');
+    }
+  });
+}
+
+/** The variable that keeps what an expression makes: `const x = …`, or `x = …` later. */
+function keptIn(/** @type {Node} */ value) {
   const { inner, parent } = outerOf(value);
+  if (parent.type === 'VariableDeclarator' && parent.init === inner && parent.id.type === 'Identifier') return parent.id.binding;
+  if (parent.type === 'AssignmentExpression' && parent.right === inner && parent.left.type === 'Identifier') return parent.left.binding ?? null;
+  return null;
+}
+
+/** Calls of methods on what an expression makes, where it is kept in a variable. */
+function methodsOf(/** @type {Node} */ value) {
   /** @type {{ ref: Node, method: string | null, call: Node | null }[]} */
   const found = [];
-  if (parent.type !== 'VariableDeclarator' || parent.init !== inner || parent.id.type !== 'Identifier') return found;
-  for (const ref of parent.id.binding.references) {
+  for (const ref of keptIn(value)?.references ?? []) {
     const at = outerOf(ref);
     if (at.parent.type !== 'MemberExpression' || at.parent.object !== at.inner) continue;
     const callee = outerOf(at.parent);
@@ -293,7 +314,7 @@ function dropStatement(/** @type {Context} */ ctx, /** @type {Node} */ statement
 }
 
 function semicolon(/** @type {Context} */ ctx, /** @type {Node} */ statement) {
-  return ctx.slice(statement).endsWith(';') ? ';' : '';
+  return /\S;$/.test(ctx.slice(statement)) ? ';' : ''; // a semicolon on the next line protects that line
 }
 
 /** A name for the lease: the function's, or the file's where the function has none worth reading. */

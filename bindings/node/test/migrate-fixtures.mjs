@@ -60,6 +60,24 @@ export const FIXTURES = [
     after: `const { getPgPool } = require('cenote/connection-pool');\nexports.handler = async () => {\n  const pool = getPgPool();\n  try {\n    const { rows } = await pool.query('SELECT 1');\n    return rows;\n  } catch (error) {\n    return null;\n  }\n};\n`,
   },
   {
+    name: 'a Pool made at the first use, and ended by a function',
+    before: `import { Pool } from 'pg';\nlet pool;\nexport function get() {\n  return (pool ??= new Pool({ connectionString: process.env.DATABASE_URL }));\n}\nexport async function stop() {\n  await pool.end();\n}\n`,
+    after: `import { getPgPool } from 'cenote/connection-pool';\nlet pool;\nexport function get() {\n  return (pool ??= getPgPool());\n}\nexport async function stop() {\n  await pool.end();\n}\n`,
+    notes: [/:7: pool\.end\(\): ends the pool that the whole program shares/],
+  },
+  {
+    name: 'a Pool of an object',
+    before: `import { Pool } from 'pg';\nexport class Db {\n  constructor() {\n    this.pool = new Pool({ connectionString: process.env.DATABASE_URL });\n  }\n  stop() {\n    return this.pool.end();\n  }\n}\n`,
+    after: `import { getPgPool } from 'cenote/connection-pool';\nexport class Db {\n  constructor() {\n    this.pool = getPgPool();\n  }\n  stop() {\n    return this.pool.end();\n  }\n}\n`,
+    notes: [/:7: this\.pool\.end\(\): ends the pool/],
+  },
+  {
+    name: 'without semicolons, before a line that begins with a bracket',
+    file: 'api/asi.js',
+    before: `import { getDatabaseClient } from '../lib/database.js'\nexport async function f() {\n  const c = await getDatabaseClient()\n  ;[1].forEach(String)\n  await c.execute('a')\n}\n`,
+    after: `import { acquireDbLease } from 'cenote/connection-manager'\nexport async function f() {\n  const lease = await acquireDbLease('f')\n  try {\n    ;[1].forEach(String)\n    await lease.execute('a')\n  } finally {\n    lease.release()\n  }\n}\n`,
+  },
+  {
     name: 'neon and a Pool of two packages share one import',
     before: `import { neon } from '@neondatabase/serverless';\nimport { Pool } from 'pg';\nexport const sql = neon(process.env.DATABASE_URL);\nexport const pool = new Pool({ connectionString: process.env.DATABASE_URL });\n`,
     after: `import { getNeonClient, getPgPool } from 'cenote/connection-pool';\nexport const sql = getNeonClient();\nexport const pool = getPgPool();\n`,
@@ -190,6 +208,7 @@ export const FIXTURES = [
     ['a mode of a transaction', `export async function f() {\n  const c = await getDatabaseClient();\n  const t = await c.transaction('write');\n  await t.commit();\n}`, /not a mode/],
     ['Promise.race', `export async function f() {\n  const c = await getDatabaseClient();\n  await Promise.race([c.execute('a'), c.execute('b')]);\n}`, /not awaited/],
     ['a name used before', `export async function f() {\n  g();\n  const c = await getDatabaseClient();\n  const x = await c.execute('a');\n  await c.execute('b', [x]);\n  function g() { return x; }\n}`, /used before/],
+    ['a second client while one is held', `export async function f() {\n  const a = { execute() {} };\n  const c = await getDatabaseClient({});\n  await a.execute(c);\n}`, /has arguments/],
     ['a second client in another alias', `export async function f() {\n  const { execute } = await getDatabaseClient();\n  await execute('a');\n}`, /plain constant/],
   ].map(([name, code, why]) => ({
     name: /** @type {string} */ (name),

@@ -140,6 +140,27 @@ test('migrate: a diff says what happened at both ends of a text', () => {
   assert.equal(unifiedDiff('a', '', '1\n'), '--- a/a\n+++ b/a\n@@ -0,0 +1,1 @@\n+1\n');
 });
 
+test('migrate: a long script that is wrapped as a whole is still compared quickly', (t) => {
+  const folder = tree(t, {
+    'lib/database.js': LIB,
+    'long.js': `import { getDatabaseClient } from './lib/database.js';\nconst client = await getDatabaseClient();\n${"await client.execute('a');\n".repeat(8000)}`,
+  });
+  const plan = migrate(folder);
+  assert.equal(plan.changed.length, 1);
+  assert.match(readFileSync(join(folder, 'long.js'), 'utf8'), /\n {2}await lease\.execute\('a'\);\n\} finally \{\n {2}lease\.release\(\);\n\}\n$/);
+});
+
+test('migrate: of two clients held at once the second is left', (t) => {
+  const folder = tree(t, {
+    'lib/database.js': LIB,
+    'a.js': `import { getDatabaseClient } from './lib/database.js';\nexport async function f() {\n  const a = await getDatabaseClient();\n  const b = await getDatabaseClient();\n  await a.execute('a');\n  await b.execute('b');\n}\n`,
+  });
+  assert.deepEqual(lines(migrate(folder).left), ['a.js:4: getDatabaseClient(): a lease is held here already; two at once may wait for each other for ever']);
+  const text = readFileSync(join(folder, 'a.js'), 'utf8');
+  assert.match(text, /import \{ getDatabaseClient \}[^]*import \{ acquireDbLease \}[^]*const b = await getDatabaseClient\(\);/);
+  parse(text, '.js');
+});
+
 test('migrate: keeps a file\'s mode, leaves no temporary file, and does not follow links or enter node_modules', (t) => {
   const { before, after } = FIXTURES[0];
   const folder = tree(t, { 'tool.mjs': `#!/usr/bin/env node\n${before}`, 'node_modules/x/a.js': before, '.hidden/a.js': before, 'x.min.js': before, 'x.d.ts': '' });
