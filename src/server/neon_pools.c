@@ -356,11 +356,14 @@ static bool showed_something(PGconn *connection)
 
 /* Both the gateway and the server on loopback: whoever reaches the one reaches the other, from the
  * same address, and is let in there without a password just the same. A socket in the file system
- * has no address: it may have looked at who the gateway is. */
+ * has no address: it may have looked at who the gateway is. A gateway that has a name, or serves
+ * pages of elsewhere, is reached from elsewhere, through a proxy or a browser. */
 static bool anybody_could_ask_it(const struct neon_pool *pool, PGconn *connection)
 {
+  const struct gateway *gateway = pool->loop->neon->gateway;
   const char *address = PQhostaddr(connection);
-  return gateway_is_local(pool->loop->neon->gateway) && address != NULL &&
+  return gateway_is_local(gateway) && gateway->settings.text[CEN_TEXT_HOST_NAMES] == NULL &&
+         gateway->settings.text[CEN_TEXT_ORIGINS] == NULL && address != NULL &&
          (strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0) &&
          !showed_something(connection);
 }

@@ -30,6 +30,7 @@ struct target {
   char *parameters; /* those that are kept, "" or "a=b&c=d" */
   struct place *places;
   size_t place_count;
+  bool is_malformed; /* a port that is none; otherwise what fails is memory */
 };
 
 struct neon_targets {
@@ -164,8 +165,8 @@ static bool authority_read(struct target *target, const char *text, size_t size)
     }
     uint16_t port = DEFAULT_PORT;
     const size_t digits = host < item ? host + 1 : item;
-    if (host > 0 &&
-        (!port_read(from + digits, item - digits, &port) || !place_add(target, from, host, port))) {
+    target->is_malformed = host > 0 && !port_read(from + digits, item - digits, &port);
+    if (target->is_malformed || (host > 0 && !place_add(target, from, host, port))) {
       return false;
     }
     at += item + 1;
@@ -186,8 +187,8 @@ static bool parameters_places(struct target *target, const char *hosts, const ch
     const size_t size = strcspn(hosts, ",");
     uint16_t port = DEFAULT_PORT;
     const size_t digits = ports != NULL ? strcspn(ports, ",") : 0;
-    if ((ports != NULL && !port_read(ports, digits, &port)) ||
-        !place_add(target, hosts, size, port)) {
+    target->is_malformed = ports != NULL && !port_read(ports, digits, &port);
+    if (target->is_malformed || !place_add(target, hosts, size, port)) {
       return false;
     }
     if (hosts[size] == '\0') {
@@ -336,6 +337,12 @@ cenote_status neon_targets_new(const struct neon_source *sources, size_t count, 
   bool fine = made != NULL && made->targets != NULL && names_read(made, names != NULL ? names : "");
   for (size_t i = 0; fine && i < count; i++) {
     fine = url_read(&made->targets[made->count++], sources[i].name, sources[i].url);
+    if (made->targets[i].is_malformed) {
+      neon_targets_free(made);
+      return cenote_error_set(error, CENOTE_CONFIG,
+                              "database %s: a port in its URL is no number up to 65535",
+                              sources[i].name);
+    }
   }
   if (fine) {
     made->configured = count;
@@ -348,6 +355,12 @@ cenote_status neon_targets_new(const struct neon_source *sources, size_t count, 
                               (int)size, item);
     }
     fine = host_read(&made->targets[made->count++], item, size);
+    if (made->targets[made->count - 1].is_malformed) {
+      neon_targets_free(made);
+      return cenote_error_set(error, CENOTE_CONFIG,
+                              "sql_hosts: the port of '%.*s' is no number up to 65535", (int)size,
+                              item);
+    }
   }
   if (!fine) {
     neon_targets_free(made);

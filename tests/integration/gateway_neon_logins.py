@@ -80,6 +80,9 @@ def a_server_that_asks_for_no_password_is_believed_on_loopback_alone():
     with start() as gateway:
         same(query(gateway, "select current_user::text as u", user="trusted", password="whatever")["rows"], [{"u": "trusted"}])
         gateway.wait_err("from anybody on this machine")
+    for named in ("host_names=gate.example", "origins=https://app.example"):  # somebody comes from elsewhere
+        with start("--set", named) as gateway:
+            same(fails(gateway, "select 1", 400, user="trusted", password="x"), refused("trusted"))
     socket_url = os.environ["CENOTE_TEST_POSTGRES_URL"]  # trust there may be peer elsewhere
     with start(url=socket_url) as gateway:
         same(fails(gateway, "select 1", 400, user="trusted", host="localhost", password="x"), refused("trusted"))

@@ -196,13 +196,30 @@ static void listed_hosts_are_dialled_with_verified_tls_unless_they_are_near(void
 static void a_list_that_could_write_into_the_url_is_refused(void **state)
 {
   (void)state;
-  static const char *const wrong[] = {"a@b", "host/db", "host?x=y", "host:port%20", "ho#st"};
+  static const char *const wrong[] = {"a@b",   "host/db",    "host?x=y", "host:port%20",
+                                      "ho#st", "host:99999", "[::1]:x"};
   for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
     struct neon_targets *targets;
     cenote_error error = CENOTE_ERROR_INIT;
     assert_int_equal(neon_targets_new(NULL, 0, NULL, wrong[i], &targets, &error), CENOTE_CONFIG);
     assert_null(targets);
     assert_non_null(strstr(error.message, "sql_hosts"));
+  }
+}
+
+static void a_port_that_is_none_is_told_with_the_name_of_its_database(void **state)
+{
+  (void)state;
+  static const char *const wrong[] = {"postgres://u:hidden@h:99999/x",
+                                      "postgres://u:hidden@/x?host=a&port=7x"};
+  for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+    const struct neon_source source = {"shop", wrong[i]};
+    struct neon_targets *targets;
+    cenote_error error = CENOTE_ERROR_INIT;
+    assert_int_equal(neon_targets_new(&source, 1, NULL, NULL, &targets, &error), CENOTE_CONFIG);
+    assert_null(targets);
+    assert_non_null(strstr(error.message, "database shop"));
+    assert_null(strstr(error.message, "hidden"));
   }
 }
 
@@ -219,6 +236,7 @@ int main(void)
       cmocka_unit_test(nothing_of_a_clients_user_or_database_escapes_its_place),
       cmocka_unit_test(listed_hosts_are_dialled_with_verified_tls_unless_they_are_near),
       cmocka_unit_test(a_list_that_could_write_into_the_url_is_refused),
+      cmocka_unit_test(a_port_that_is_none_is_told_with_the_name_of_its_database),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
