@@ -40,7 +40,11 @@ struct node_home {
   size_t values_size;
 };
 
-enum op_kind { OP_ACQUIRE, OP_RESULT, OP_AUDIT, OP_LOG };
+enum op_kind { OP_ACQUIRE, OP_RESULT, OP_AUDIT, OP_LOG, OP_OWN };
+
+/* What is asked of JavaScript for a client of its own, and what it marks one with. */
+enum own_ask { OWN_OPEN, OWN_CHECK, OWN_RESET, OWN_GONE };
+enum { OWN_BUSY = 1u << 0, OWN_IN_TRANSACTION = 1u << 1, OWN_BROKEN = 1u << 2 };
 
 /* One asynchronous call, from its start to its delivery; or something to tell. */
 struct node_op {
@@ -77,7 +81,11 @@ struct node_manager {
   uint32_t ops_size;
   pthread_mutex_t lock;
   struct node_op *first, *last; /* guarded by lock: done, not delivered */
-  napi_ref numbers;             /* a Float64Array, see encode.c */
+  pthread_mutex_t own_lock;
+  struct cenote_connection *own; /* guarded by own_lock: JavaScript's clients, see own.c */
+  double own_serial;             /* the same */
+  bool own_ended;                /* the same */
+  napi_ref numbers;              /* a Float64Array, see encode.c */
   size_t numbers_size;
 };
 
@@ -90,6 +98,18 @@ struct node_manager *manager_of(napi_env env, napi_value value);
 void manager_done(struct node_op *op);
 void manager_pending(struct node_manager *owner, struct node_op *op);
 void manager_settled(struct node_manager *owner, struct node_op *op);
+
+/* One more, or one less, that JavaScript waits for. */
+void manager_hold(struct node_manager *owner, bool hold);
+/* Any thread. */
+void manager_ask_own(struct node_manager *owner, enum own_ask ask, double serial);
+
+/* --------------------------------------------------------------------- own.c */
+
+extern const cenote_driver own_driver;
+/* JavaScript answers no more: what it was asked has failed, and so does what is asked from here on. */
+void own_end(struct node_manager *owner);
+void own_exports(napi_env env, napi_value exports);
 
 /* ------------------------------------------------------------------- calls.c */
 

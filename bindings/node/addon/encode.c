@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CODE_LEASE, CODE_RESULT, CODE_ERROR, CODE_AUDIT, CODE_LOG };
+enum { CODE_LEASE, CODE_RESULT, CODE_ERROR, CODE_AUDIT, CODE_LOG, CODE_OWN };
 enum { TAG_NULL, TAG_NUMBER, TAG_TEXT, TAG_PIECE, TAG_BOOLEAN, TAG_BIG, TAG_BLOB };
 enum { PIECE = 4096, FIRST_NUMBERS = 4096, KEPT_NUMBERS = 1 << 18 };
 
@@ -294,6 +294,12 @@ static bool put_op(struct encoder *to, struct node_op *op)
     put(to, (double)op->when);
     put_word(to, op->text);
     put_word(to, op->text + strlen(op->text) + 1);
+    return true;
+  case OP_OWN:
+    put(to, op->slot);
+    put(to, CODE_OWN);
+    put(to, (double)op->number);
+    put(to, (double)op->when);
     return true;
   case OP_LOG:
     put(to, op->slot);

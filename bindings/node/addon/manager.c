@@ -37,6 +37,21 @@ static struct node_op *take_done(struct node_manager *owner)
   return list;
 }
 
+void manager_hold(struct node_manager *owner, bool hold)
+{
+  owner->pending += hold ? 1u : UINT32_MAX;
+  if (owner->home->ending || owner->gone) {
+    return;
+  }
+  if (hold && owner->pending == 1) {
+    uv_ref((uv_handle_t *)&owner->poll);
+    uv_ref((uv_handle_t *)&owner->wake);
+  } else if (owner->pending == 0) {
+    uv_unref((uv_handle_t *)&owner->poll);
+    uv_unref((uv_handle_t *)&owner->wake);
+  }
+}
+
 void manager_pending(struct node_manager *owner, struct node_op *op)
 {
   if (op->slot >= owner->ops_size) {
@@ -51,10 +66,7 @@ void manager_pending(struct node_manager *owner, struct node_op *op)
   if (op->slot < owner->ops_size) {
     owner->ops[op->slot] = op;
   }
-  if (owner->pending++ == 0 && !owner->home->ending) {
-    uv_ref((uv_handle_t *)&owner->poll);
-    uv_ref((uv_handle_t *)&owner->wake);
-  }
+  manager_hold(owner, true);
 }
 
 void manager_settled(struct node_manager *owner, struct node_op *op)
@@ -65,10 +77,7 @@ void manager_settled(struct node_manager *owner, struct node_op *op)
   if (op->slot < owner->ops_size) {
     owner->ops[op->slot] = NULL;
   }
-  if (--owner->pending == 0 && !owner->home->ending) {
-    uv_unref((uv_handle_t *)&owner->poll);
-    uv_unref((uv_handle_t *)&owner->wake);
-  }
+  manager_hold(owner, false);
 }
 
 /* ------------------------------------------------------------------ the driving */
@@ -160,6 +169,16 @@ static struct node_op *told_new(struct node_manager *owner, enum op_kind kind, c
   return op;
 }
 
+void manager_ask_own(struct node_manager *owner, enum own_ask ask, double serial)
+{
+  struct node_op *op = told_new(owner, OP_OWN, "", "");
+  if (op != NULL) { /* else it runs into its time-out */
+    op->number = (int64_t)ask;
+    op->when = (int64_t)serial;
+    manager_done(op);
+  }
+}
+
 /* Any thread. */
 static void on_log(void *context, cenote_log_level level, const char *line)
 {
@@ -187,6 +206,7 @@ static void on_audit(void *context, const cenote_audit_event *event)
 static void owner_free(struct node_manager *owner)
 {
   pthread_mutex_destroy(&owner->lock);
+  pthread_mutex_destroy(&owner->own_lock);
   free(owner->ops);
   free(owner);
 }
@@ -227,6 +247,7 @@ static void owner_close(struct node_manager *owner)
   }
   uv_poll_stop(&owner->poll);
   uv_timer_stop(&owner->timer);
+  own_end(owner);
   if (cenote_pollfd(owner->manager) >= 0) {
     const cenote_status status = cenote_shutdown(owner->manager, 0, NULL);
     (void)status; /* forced leases have been told */
@@ -335,6 +356,11 @@ static cenote_status owner_open(struct node_manager *owner, napi_value *args, ce
   options.log_context = owner;
   options.audit = on_audit;
   options.audit_context = owner;
+  bool own = false;
+  if (napi_get_value_bool(home->env, args[3], &own) == napi_ok && own) {
+    options.driver = &own_driver;
+    options.driver_context = owner;
+  }
   owner->dispatching = true; /* nothing is woken yet: there is no handle */
   const cenote_status status = cenote_open(type == napi_string ? home->arena + url_at : NULL,
                                            &options, &owner->manager, error);
@@ -353,20 +379,21 @@ static void drop_queue(struct node_manager *owner)
   }
 }
 
-/* open(url | undefined, [setting, value, …], deliver): a handle, or what went wrong */
+/* open(url | undefined, [setting, value, …], deliver, own): a handle, or what went wrong */
 static napi_value js_open(napi_env env, napi_callback_info info)
 {
   struct node_home *home = home_of(env);
-  napi_value args[3], handle, name = text_of(env, "cenote");
+  napi_value args[4], handle, name = text_of(env, "cenote");
   cenote_error error = CENOTE_ERROR_INIT;
   struct node_manager *owner = calloc(1, sizeof *owner);
-  if (owner == NULL || !argument(env, info, 3, args) || home->ending) {
+  if (owner == NULL || !argument(env, info, 4, args) || home->ending) {
     free(owner);
     cenote_error_set(&error, CENOTE_NO_MEMORY, "out of memory: manager");
     return encode_error(env, &error);
   }
   owner->home = home;
   pthread_mutex_init(&owner->lock, NULL);
+  pthread_mutex_init(&owner->own_lock, NULL);
   if (owner_open(owner, args, &error) != CENOTE_OK) {
     drop_queue(owner);
     owner_free(owner);

@@ -24,6 +24,8 @@ static void environment_ends(napi_async_cleanup_hook_handle hook, void *data)
   }
 }
 
+NAPI_MODULE_EXPORT int32_t NODE_API_MODULE_GET_API_VERSION(void); /* the macro defines it */
+
 NAPI_MODULE_INIT()
 {
   struct node_home *home = calloc(1, sizeof *home);
@@ -44,5 +46,6 @@ NAPI_MODULE_INIT()
   napi_set_named_property(env, exports, "version", version);
   manager_exports(env, exports);
   calls_exports(env, exports);
+  own_exports(env, exports);
   return exports;
 }

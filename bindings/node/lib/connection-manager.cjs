@@ -3,12 +3,15 @@
 
 const { Core, CenoteError, HINTS, isDebugging } = require('./core.cjs');
 const { DatabaseLease } = require('./lease.cjs');
+const { OwnClients, runOn } = require('./own.cjs');
+const { OwnLease } = require('./own-lease.cjs');
 const { rowShape } = require('./values.cjs');
 
 const ConnectionState = Object.freeze({ IDLE: 'IDLE', ACTIVE: 'ACTIVE', DRAINING: 'DRAINING', SHUTDOWN: 'SHUTDOWN' });
 
 /** Options that are no settings of the pool's. */
-const OWN = new Set(['url', 'connectionString', 'intMode', 'log', 'audit']);
+const OWN = new Set(['url', 'connectionString', 'intMode', 'log', 'audit', 'createClient', 'destroyClient',
+  'validateClient']);
 const INT_MODES = new Set(['number', 'bigint', 'string']);
 
 const managers = new Set();
@@ -31,7 +34,10 @@ class DatabaseConnectionManager {
   #warm = 0;
   #waiting = 0;
 
-  /** @param {object} [options] the settings by their JavaScript names, and `url`, `intMode`, `log`, `audit` */
+  /**
+   * @param {object} [options] the settings by their JavaScript names, and `url`, `intMode`, `log`, `audit`;
+   *   `createClient` (with `destroyClient`, `validateClient`): pools clients of the caller's own
+   */
   constructor(options = {}) {
     const intMode = options.intMode ?? 'number';
     if (!INT_MODES.has(intMode)) {
@@ -50,16 +56,23 @@ class DatabaseConnectionManager {
     this.leases = new Map();
     this.connections = new Map();
     this.isShuttingDown = false;
-    const core = new Core(options.url ?? options.connectionString, settings, {
+    const clients = options.createClient === undefined ? undefined : new OwnClients(options);
+    const url = clients === undefined ? options.url ?? options.connectionString : 'own:client';
+    const core = new Core(url, settings, {
+      own: clients === undefined ? undefined : (kind, serial) => clients.asked(kind, serial),
       audit: (event) => {
         this.#note(event);
         options.audit?.(event);
       },
       log: typeof options.log === 'function' ? options.log : undefined,
     });
+    if (clients !== undefined) {
+      clients.handle = core.handle;
+      clients.kick = () => core.kick();
+    }
     const first = core.statistics();
     this.config = { ...first.config };
-    for (const [name, value] of Object.entries({ core, driver: first.driver, shape: rowShape(intMode) })) {
+    for (const [name, value] of Object.entries({ core, driver: first.driver, shape: rowShape(intMode), clients })) {
       Object.defineProperty(this, name, { value, enumerable: false });
     }
     if (managers.size === 0) {
@@ -113,13 +126,23 @@ class DatabaseConnectionManager {
       this.#waiting++;
       try {
         handle = await this.core.acquire(operation, timeout);
+      } catch (error) {
+        throw this.#asThrown(error);
       } finally {
         this.#waiting--;
       }
     }
-    const lease = new DatabaseLease(this, handle, operation);
+    const lease = this.clients === undefined ? new DatabaseLease(this, handle, operation)
+      : new OwnLease(this, handle, operation);
     this.leases.set(lease.id, lease);
     return lease;
+  }
+
+  /** A factory's own error, as it was thrown. */
+  #asThrown(error) {
+    const thrown = this.clients?.lastError;
+    return error.status === 'CENOTE_CONNECT' && thrown !== undefined &&
+      error.message === String(thrown?.message ?? thrown).slice(0, error.message.length) ? thrown : error;
   }
 
   /** Called by a lease that is over. */
@@ -141,7 +164,11 @@ class DatabaseConnectionManager {
   // ---------------------------------------------------------------- looking
 
   getPoolStatistics() {
-    return this.core.statistics();
+    const statistics = this.core.statistics();
+    if (this.clients !== undefined) {
+      statistics.sharedClient = this.clients.shared;
+    }
+    return statistics;
   }
 
   /** Asks the database when a connection is free for that; a pool that is all leased is proof enough. */
@@ -151,6 +178,11 @@ class DatabaseConnectionManager {
       return undefined;
     }
     try {
+      if (this.clients !== undefined) {
+        const lease = await this.acquireLease('health-check', this.config.connectTimeout);
+        await lease.onClient((client) => runOn(client, 'SELECT 1')).finally(() => lease.release());
+        return undefined;
+      }
       await this.core.query('SELECT 1', undefined, undefined, {
         shape: this.shape, hint: HINTS.simple, retries: 0, timeout: this.config.connectTimeout ?? 5000,
         operation: 'health-check',
@@ -189,6 +221,7 @@ class DatabaseConnectionManager {
     for (const lease of [...this.leases.values()]) {
       lease.ended();
     }
+    await this.clients?.closed();
     this.connections.clear();
     managers.delete(this);
     return outcome === true;

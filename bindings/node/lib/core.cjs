@@ -36,7 +36,8 @@ class Core {
   /**
    * @param {string|undefined} url
    * @param {Record<string, unknown>} settings by their names; undefined ones count as not given
-   * @param {{audit?: (event: object) => void, log?: (level: string, line: string) => void}} [listeners]
+   * @param {{audit?: (event: object) => void, log?: (level: string, line: string) => void,
+   *          own?: (kind: number, serial: number) => void}} [listeners] own: the connections are JavaScript's, see own.cjs
    */
   constructor(url, settings = {}, listeners = {}) {
     const flat = [];
@@ -55,7 +56,7 @@ class Core {
       addon.dispatch(this.handle);
     };
     const deliver = (numbers, count, pieces, others) => readAll(numbers, count, pieces, others, this);
-    const handle = addon.open(url, flat, deliver);
+    const handle = addon.open(url, flat, deliver, listeners.own !== undefined);
     if (typeof handle.status === 'string') {
       throw fromAddon(handle);
     }
@@ -95,6 +96,10 @@ class Core {
 
   audit(event) {
     this.listeners.audit?.({ ...event, kind: AUDIT_KINDS[event.kind] });
+  }
+
+  own(kind, serial) {
+    this.listeners.own(kind, serial);
   }
 
   log(level, line) {

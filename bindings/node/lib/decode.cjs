@@ -4,7 +4,7 @@
  */
 'use strict';
 
-const [LEASE, RESULT, ERROR, AUDIT, LOG] = [0, 1, 2, 3, 4];
+const [LEASE, RESULT, ERROR, AUDIT, LOG, OWN] = [0, 1, 2, 3, 4, 5];
 const [NULL, NUMBER, TEXT, PIECE, BOOLEAN, BIG, BLOB] = [0, 1, 2, 3, 4, 5, 6];
 
 class Reader {
@@ -129,6 +129,9 @@ function readAll(numbers, count, pieces, others, to) {
         break;
       case LOG:
         to.log(reader.next(), reader.cell());
+        break;
+      case OWN:
+        to.own(reader.next(), reader.next());
         break;
       default:
         throw new Error('cenote: the addon and its JavaScript are of different versions');

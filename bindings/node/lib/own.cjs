@@ -1,0 +1,252 @@
+/**
+ * own.cjs - clients that the caller brings, pooled by the same core: the pool says when one is opened, checked, cleaned
+ * and closed, and who has it; statements go to the client itself.
+ *
+ * A client is anything with execute (libSQL's), or with query (node-postgres'). One that is still at work when its lease
+ * ends is closed, never handed on: nobody can cancel it.
+ */
+'use strict';
+
+const addon = require('./addon.cjs');
+const { CenoteError } = require('./errors.cjs');
+const { toStatement } = require('./values.cjs');
+
+const [OPEN, CHECK, RESET, GONE] = [0, 1, 2, 3];
+const [BUSY, IN_TRANSACTION, BROKEN] = [1, 2, 4];
+
+const runOn = (client, sql, args) => {
+  const method = typeof client.execute === 'function' ? 'execute' : 'query';
+  return args === undefined ? client[method](sql) : client[method](sql, args);
+};
+
+/** A client in the pool. */
+class Own {
+  constructor(clients, serial) {
+    this.clients = clients;
+    this.serial = serial;
+    this.client = undefined;
+    this.working = 0;
+    this.broken = false;
+    /** What stands between begin and its end: a function that ends it. */
+    this.rollback = undefined;
+  }
+
+  mark() {
+    const marks = (this.working > 0 ? BUSY : 0) | (this.rollback !== undefined ? IN_TRANSACTION : 0) |
+      (this.broken ? BROKEN : 0);
+    addon.ownMark(this.clients.handle, this.serial, marks);
+  }
+
+  /** Runs something on the client; while it does, the client is nobody else's. */
+  async work(call) {
+    this.working++;
+    this.mark();
+    try {
+      return await call(this.client);
+    } finally {
+      this.working--;
+      this.mark();
+    }
+  }
+}
+
+class OwnClients {
+  #create;
+  #destroy;
+  #validate;
+  #live = new Map();
+  #uses = new Map();
+  #ends = new Set();
+  #warned = false;
+
+  constructor(options) {
+    this.#create = options.createClient;
+    this.#destroy = options.destroyClient ?? ((client) => (client.close ?? client.end)?.call(client));
+    this.#validate = options.validateClient ?? ((client) => runOn(client, 'SELECT 1'));
+    this.shared = false;
+    this.lastError = undefined;
+  }
+
+  /** What the addon asks for. */
+  asked(kind, serial) {
+    switch (kind) {
+      case OPEN:
+        this.#answer(serial, () => this.#open(serial));
+        break;
+      case CHECK:
+        this.#answer(serial, () => this.#validate(this.#live.get(serial).client));
+        break;
+      case RESET:
+        this.#answer(serial, () => this.#live.get(serial).rollback?.());
+        break;
+      case GONE:
+      default:
+        this.#gone(serial);
+    }
+  }
+
+  async #answer(serial, work) {
+    let message;
+    try {
+      await work();
+    } catch (error) {
+      this.lastError = error;
+      message = String(error?.message ?? error) || 'the client failed';
+    }
+    addon.ownDone(this.handle, serial, message);
+    this.kick();
+  }
+
+  async #open(serial) {
+    const own = new Own(this, serial);
+    this.#live.set(serial, own);
+    const client = await this.#create();
+    if (client === null || typeof client !== 'object' ||
+        (typeof client.execute !== 'function' && typeof client.query !== 'function')) {
+      throw new CenoteError('createClient answered no client: it needs execute or query', { status: 'CENOTE_CONFIG' });
+    }
+    const uses = (this.#uses.get(client) ?? 0) + 1;
+    this.#uses.set(client, uses);
+    if (this.#live.get(serial) !== own) { // given up meanwhile
+      this.#drop(client);
+      return;
+    }
+    own.client = client;
+    if (uses > 1) {
+      this.shared = true;
+      if (!this.#warned) {
+        this.#warned = true;
+        process.emitWarning('createClient answers the same client again: leases share it, so a transaction of one holds ' +
+          'what others send, and none can be cut off alone', { code: 'CENOTE_SHARED_CLIENT' });
+      }
+    }
+  }
+
+  #gone(serial) {
+    const own = this.#live.get(serial);
+    this.#live.delete(serial);
+    if (own?.client !== undefined) {
+      this.#drop(own.client);
+    }
+  }
+
+  /** Closed when the last one that has it is gone. */
+  #drop(client) {
+    const uses = this.#uses.get(client) - 1;
+    if (uses > 0) {
+      this.#uses.set(client, uses);
+      return;
+    }
+    this.#uses.delete(client);
+    const end = Promise.resolve().then(() => this.#destroy(client)).catch(() => {});
+    this.#ends.add(end);
+    end.then(() => this.#ends.delete(end));
+  }
+
+  /** Resolves when all that are being closed are, within a second: who hangs is left behind. */
+  async closed() {
+    let timer;
+    await Promise.race([Promise.all(this.#ends), new Promise((resolve) => { timer = setTimeout(resolve, 1000); })]);
+    clearTimeout(timer);
+  }
+
+  /** Nothing but the client may be keeping the loop alive, and time-outs must come. */
+  hold(on) {
+    addon.ownHold(this.handle, on);
+  }
+
+  of(handle) {
+    return this.#live.get(addon.ownOf(handle.manager, handle.place, handle.generation));
+  }
+}
+
+/** A transaction of the client's own, or of BEGIN and COMMIT where it has none. */
+class OwnTransaction {
+  #lease;
+  #own;
+  #inner;
+  #timer;
+  #timeout;
+  #expired = false;
+
+  constructor(lease, own, inner, timeout) {
+    this.#lease = lease;
+    this.#own = own;
+    this.#inner = inner;
+    this.closed = false;
+    own.rollback = () => this.rollback();
+    own.mark();
+    lease.touch();
+    if (timeout > 0) {
+      this.#timeout = timeout;
+      this.#timer = setTimeout(() => {
+        this.#expired = true;
+        this.rollback();
+      }, timeout);
+      this.#timer.unref();
+    }
+  }
+
+  #check() {
+    if (this.#expired) {
+      throw new CenoteError(`Transaction timeout after ${this.#timeout} ms: it was rolled back`,
+        { status: 'CENOTE_STATEMENT_TIMEOUT' });
+    }
+    if (this.closed) {
+      throw new CenoteError('The transaction is closed', { code: 'TRANSACTION_CLOSED' });
+    }
+  }
+
+  async #end(how) {
+    this.closed = true;
+    clearTimeout(this.#timer);
+    try {
+      await this.#own.work(async (client) => {
+        if (this.#inner !== undefined) {
+          await this.#inner[how]();
+        } else {
+          await runOn(client, how === 'commit' ? 'COMMIT' : 'ROLLBACK');
+        }
+      });
+    } finally {
+      this.#own.rollback = undefined;
+      this.#own.mark();
+    }
+  }
+
+  async execute(statement, args) {
+    this.#check();
+    const [sql, given] = toStatement(statement, args);
+    return this.#lease.onClient((client) => (this.#inner === undefined ? runOn(client, sql, given)
+      : this.#inner.execute(given === undefined ? sql : { sql, args: given })));
+  }
+
+  async batch(statements) {
+    const results = [];
+    for (const statement of statements) {
+      results.push(await this.execute(statement));
+    }
+    return results;
+  }
+
+  async commit() {
+    this.#check();
+    await this.#end('commit');
+  }
+
+  async rollback() {
+    if (!this.closed) {
+      await this.#end('rollback').catch(() => {
+        this.#own.broken = true; // nobody knows what it stands in
+        this.#own.mark();
+        this.#lease.touch();
+      });
+    }
+  }
+
+  close() {
+    this.rollback();
+  }
+}
+
+module.exports = { OwnClients, OwnTransaction, runOn };
