@@ -448,6 +448,8 @@ static const struct {
     {"PRAGMA incremental_vacuum", true},
     {"ANALYZE", true},
     {"REINDEX", true},
+    {"PRAGMA optimize", true}, /* it may run ANALYZE */
+    {"/* */ pragma main.\"Optimize\" (3)", true},
 };
 
 static void writes_are_refused_before_they_run(void **state)

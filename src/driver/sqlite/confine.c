@@ -156,7 +156,8 @@ static int judge_pragma(struct cen_sq_handle *handle, const char *name, const ch
 
 static int judge_function(struct cen_sq_handle *handle, const char *name)
 {
-  static const char *const functions[] = {"load_extension", "fts3_tokenizer"};
+  static const char *const functions[] = {"load_extension", "fts3_tokenizer",
+                                          "optimize" /* of FTS3 and 4: a SELECT that writes */};
   size_t i;
   for (i = 0; i < sizeof(functions) / sizeof(*functions); i++) {
     if (strcasecmp(functions[i], name) == 0) {
@@ -166,11 +167,18 @@ static int judge_function(struct cen_sq_handle *handle, const char *name)
   return SQLITE_OK;
 }
 
-/* The statements that this connection has prepared are other people's too, as they wrote them. */
+/* The statements that this connection has prepared are other people's too, as they wrote them. And a
+ * SELECT that runs ANALYZE looks like one that reads. */
 static int judge_table(struct cen_sq_handle *handle, const char *name)
 {
-  return strcasecmp(name, "sqlite_stmt") == 0 ? refuse(handle, "the table ", "sqlite_stmt")
-                                              : SQLITE_OK;
+  static const char *const tables[] = {"sqlite_stmt", "pragma_optimize"};
+  size_t i;
+  for (i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
+    if (strcasecmp(tables[i], name) == 0) {
+      return refuse(handle, "the table ", tables[i]);
+    }
+  }
+  return SQLITE_OK;
 }
 
 /* SQLite asks while it prepares. The statements that VACUUM makes come here too. */

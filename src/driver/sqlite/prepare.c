@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 cenote_status cen_sq_check_text(const cenote_request *request, cenote_error *error)
 {
@@ -53,7 +54,7 @@ static bool is_insert(const char *sql, size_t size)
   return false;
 }
 
-static bool is_vacuum(const char *sql, size_t size)
+static bool begins_with(const char *sql, size_t size, const char *word)
 {
   struct cen_scanner scanner;
   struct cen_token token;
@@ -61,7 +62,24 @@ static bool is_vacuum(const char *sql, size_t size)
   while (cen_scan_next(&scanner, &token) != CEN_TOKEN_END) {
     if (token.kind != CEN_TOKEN_SPACE && token.kind != CEN_TOKEN_COMMENT &&
         token.kind != CEN_TOKEN_SEMICOLON) {
-      return cen_token_is(&token, "vacuum");
+      return cen_token_is(&token, word);
+    }
+  }
+  return false;
+}
+
+/* PRAGMA optimize runs ANALYZE where that is due, and sqlite3_stmt_readonly does not know. However the
+ * name is quoted; another PRAGMA that has the word in it waits for its turn, that is all. */
+static bool is_optimize(const char *sql, size_t size)
+{
+  static const char word[] = "optimize";
+  size_t i;
+  if (!begins_with(sql, size, "pragma")) {
+    return false;
+  }
+  for (i = 0; i + sizeof(word) - 1 <= size; i++) {
+    if (strncasecmp(sql + i, word, sizeof(word) - 1) == 0) {
+      return true;
     }
   }
   return false;
@@ -73,10 +91,11 @@ static void classify(struct cen_sq_statement *statement, const char *sql, size_t
   statement->verb = cen_statement_verb(sql, size, CEN_DIALECT_SQLITE);
   statement->may_dirty = cen_statement_may_dirty(sql, size, CEN_DIALECT_SQLITE);
   statement->inserts = statement->verb == CEN_VERB_WRITE && is_insert(sql, size);
-  statement->vacuums = is_vacuum(sql, size);
+  statement->vacuums = begins_with(sql, size, "vacuum");
   /* EXPLAIN of a write only tells of it */
   statement->writes =
-      !sqlite3_stmt_readonly(statement->stmt) && !sqlite3_stmt_isexplain(statement->stmt);
+      (!sqlite3_stmt_readonly(statement->stmt) && !sqlite3_stmt_isexplain(statement->stmt)) ||
+      is_optimize(sql, size);
 }
 
 cenote_status cen_sq_prepare_next(cenote_connection *connection, const char *text, size_t size,
