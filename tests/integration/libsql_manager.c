@@ -1,0 +1,136 @@
+/* A manager on a libsql URL: streams that rest for too long, transactions by all their doors, and a
+ * gateway that goes away and comes back. */
+#include "driver/scratch.h"
+#include "fault/pool_rig.h"
+#include "support/fault_proxy.h"
+#include "support/serve_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct serve_fixture serve;
+
+static cenote_status run(cenote_lease lease, const char *sql, cenote_error *error)
+{
+  cenote_result *result = NULL;
+  const cenote_status status = cenote_execute(lease, sql, NULL, 0, &result, error);
+  cenote_result_free(result);
+  return status;
+}
+
+static void outside_a_transaction_a_lease_may_rest_for_long(void **state)
+{
+  static struct rig rig;
+  cenote_error error = CENOTE_ERROR_INIT;
+  (void)state;
+  rig_open(&rig, serve.url, NULL);
+  const cenote_lease lease = rig_acquire(rig.manager, "rests");
+  rig_must_run(lease, "CREATE TABLE IF NOT EXISTS t (a)");
+  rig_nap_ms(1500);
+  rig_must_run(lease, "INSERT INTO t VALUES (1)");
+  rig_must_run(lease, "BEGIN");
+  rig_must_run(lease, "INSERT INTO t VALUES (2)");
+  rig_nap_ms(4000);
+  assert_int_equal(run(lease, "INSERT INTO t VALUES (3)", &error), CENOTE_CONNECTION_LOST);
+  assert_string_equal(cenote_error_field(&error, 'X'), "STREAM_EXPIRED");
+  rig_release(lease);
+  const cenote_lease again = rig_acquire(rig.manager, "looks");
+  cenote_result *result = NULL;
+  assert_int_equal(cenote_execute(again, "SELECT count(*) FROM t", NULL, 0, &result, &error),
+                   CENOTE_OK);
+  assert_int_equal(cenote_result_integer(result, 0, 0), 1);
+  cenote_result_free(result);
+  rig_release(again);
+  rig_close(&rig);
+}
+
+static void batches_are_all_or_nothing_in_each_mode(void **state)
+{
+  static struct rig rig;
+  static const cenote_batch_mode modes[] = {CENOTE_BATCH_DEFERRED, CENOTE_BATCH_WRITE,
+                                            CENOTE_BATCH_READ};
+  (void)state;
+  rig_open(&rig, serve.url, NULL);
+  const cenote_lease lease = rig_acquire(rig.manager, "batch");
+  rig_must_run(lease, "CREATE TABLE IF NOT EXISTS u (a integer PRIMARY KEY)");
+  rig_must_run(lease, "DELETE FROM u");
+  for (size_t i = 0; i < 3; i++) {
+    const cenote_value one = cenote_integer((int64_t)i + 10);
+    const cenote_statement fine[] = {{"INSERT INTO u VALUES (?)", &one, 1},
+                                     {"SELECT max(a) FROM u", NULL, 0}};
+    const cenote_statement wrong[] = {{"INSERT INTO u VALUES (99)", NULL, 0},
+                                      {"INSERT INTO u VALUES (?)", &one, 1},
+                                      {"INSERT INTO u VALUES (?)", &one, 1}};
+    cenote_result **results = NULL;
+    cenote_error error = CENOTE_ERROR_INIT;
+    const cenote_status status = cenote_batch(lease, fine, 2, modes[i], &results, &error);
+    assert_int_equal(status, modes[i] == CENOTE_BATCH_READ ? CENOTE_DATABASE : CENOTE_OK);
+    if (status == CENOTE_OK) {
+      assert_int_equal(cenote_result_integer(results[1], 0, 0), (int64_t)i + 10);
+    } else {
+      assert_string_equal(error.sqlstate, "25006");
+    }
+    cenote_results_free(results, status == CENOTE_OK ? 2 : 0);
+    assert_int_not_equal(cenote_batch(lease, wrong, 3, modes[i], &results, &error), CENOTE_OK);
+  }
+  cenote_result *result = NULL;
+  assert_int_equal(cenote_execute(lease, "SELECT count(*) FROM u", NULL, 0, &result, NULL),
+                   CENOTE_OK);
+  assert_int_equal(cenote_result_integer(result, 0, 0), 2);
+  cenote_result_free(result);
+  rig_release(lease);
+  rig_close(&rig);
+}
+
+static void an_endpoint_that_comes_back_is_used_again(void **state)
+{
+  static struct rig rig;
+  char url[64];
+  struct fault_proxy *proxy = fault_proxy_start("127.0.0.1", atoi(strrchr(serve.url, ':') + 1));
+  cenote_result *result = NULL;
+  cenote_error error = CENOTE_ERROR_INIT;
+  (void)state;
+  assert_non_null(proxy);
+  snprintf(url, sizeof url, "http://127.0.0.1:%d", fault_proxy_port(proxy));
+  rig_open(&rig, url, NULL);
+  assert_int_equal(cenote_query(rig.manager, "SELECT 1", NULL, 0, NULL, &result, &error),
+                   CENOTE_OK);
+  cenote_result_free(result);
+  fault_proxy_refuse(proxy);
+  fault_proxy_reset(proxy);
+  assert_int_not_equal(cenote_query(rig.manager, "SELECT 2", NULL, 0, NULL, &result, &error),
+                       CENOTE_OK);
+  fault_proxy_heal(proxy);
+  cenote_status status = CENOTE_IO;
+  for (int i = 0; i < 600 && status != CENOTE_OK; i++) {
+    status = cenote_query(rig.manager, "SELECT 3", NULL, 0, NULL, &result, &error);
+    rig_nap_ms(status == CENOTE_OK ? 0 : 50);
+  }
+  assert_int_equal(status, CENOTE_OK);
+  assert_int_equal(cenote_result_integer(result, 0, 0), 3);
+  cenote_result_free(result);
+  rig_close(&rig);
+  fault_proxy_stop(proxy);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(outside_a_transaction_a_lease_may_rest_for_long),
+      cmocka_unit_test(batches_are_all_or_nothing_in_each_mode),
+      cmocka_unit_test(an_endpoint_that_comes_back_is_used_again),
+  };
+  int failed = 1;
+  if (!scratch_open()) {
+    return 1;
+  }
+  const char *const args[] = {"--url", scratch_url(), NULL};
+  setenv("CENOTE_STREAM_TIMEOUT_MS", "1000", 1);
+  if (serve_fixture_start(&serve, args)) {
+    failed = cmocka_run_group_tests_name("libsql_manager", tests, NULL, NULL);
+    failed = serve_fixture_stop(&serve) ? failed : 1;
+  }
+  scratch_close();
+  return failed;
+}
