@@ -71,6 +71,11 @@ typedef struct cenote_statistics {
   uint64_t breaker_rejections;
   uint64_t breaker_opened;                     /* transitions to open, both breakers */
   cenote_breaker_state breaker, login_breaker; /* now */
+  /* SQL over HTTP beside the pool; zeros where there is none */
+  cenote_path_statistics http;
+  int64_t http_in_flight;            /* now */
+  uint64_t http_fallbacks;           /* statements for it that went to the pool */
+  cenote_breaker_state http_breaker; /* now; breaker_opened does not count it */
 } cenote_statistics;
 
 #define CENOTE_STATISTICS_INIT        \

@@ -19,7 +19,12 @@ struct check {
 /* -------------------------------------------------------------------- output */
 
 enum { PATH, STATUS, STATE, BREAKER, OPEN, USED, MAXIMUM, COLUMNS };
-enum { POOL }; /* the first row; the second are the shared connections */
+enum { POOL, SHARED, OVER_HTTP, ROWS };
+
+struct rows { /* which of them there are */
+  const json_t *document;
+  size_t count, of[ROWS];
+};
 
 static const json_t *inside(const json_t *object, const char *first, const char *second)
 {
@@ -55,6 +60,14 @@ static void number_add(struct cen_buf *buf, const json_t *statistics, size_t row
 {
   const json_t *pool = json_object_get(statistics, "pool");
   const json_t *simple = inside(statistics, "paths", "simple");
+  if (row == OVER_HTTP) { /* its sockets are the client's; how many there are it does not tell */
+    if (column == USED) {
+      count_add(buf, whole(inside(statistics, "paths", "http"), "inFlight"));
+    } else {
+      cen_buf_text(buf, "-");
+    }
+    return;
+  }
   switch (column) {
   case OPEN:
     count_add(buf, row == POOL ? whole(pool, "totalConnections") : whole(simple, "connections"));
@@ -68,23 +81,35 @@ static void number_add(struct cen_buf *buf, const json_t *statistics, size_t row
   }
 }
 
-/* One row for each path to the database. */
-static void cell(void *context, size_t row, size_t column, struct cen_buf *buf)
+static void status_add(struct cen_buf *buf, const json_t *document, size_t row)
 {
-  const json_t *document = context;
+  if (row == OVER_HTTP) {
+    const bool well = json_is_true(inside(document, "neon", "healthy"));
+    cen_buf_text(buf, well ? "healthy" : "unhealthy");
+  } else {
+    text_add(buf, document, "status");
+  }
+}
+
+/* One row for each path to the database. */
+static void cell(void *context, size_t at, size_t column, struct cen_buf *buf)
+{
+  const struct rows *rows = context;
+  const json_t *document = rows->document;
+  const size_t row = rows->of[at];
   const json_t *statistics = json_object_get(document, "poolStatistics");
   switch (column) {
   case PATH:
-    cen_buf_text(buf, row == POOL ? "pool" : "shared");
+    cen_buf_text(buf, row == POOL ? "pool" : row == SHARED ? "shared" : "http");
     break;
   case STATUS:
-    text_add(buf, document, "status");
+    status_add(buf, document, row);
     break;
   case STATE:
     text_add(buf, document, "state");
     break;
   case BREAKER:
-    text_add(buf, inside(statistics, "breakers", "endpoint"), "state");
+    text_add(buf, inside(statistics, "breakers", row == OVER_HTTP ? "http" : "endpoint"), "state");
     break;
   default:
     number_add(buf, statistics, row, column);
@@ -131,13 +156,20 @@ static void table_print(struct cli_output *output, json_t *document)
   static const char *const headers[COLUMNS] = {"path", "status", "state",  "breaker",
                                                "open", "in use", "maximum"};
   static const bool right[COLUMNS] = {[OPEN] = true, [USED] = true, [MAXIMUM] = true};
-  const json_t *simple = inside(json_object_get(document, "poolStatistics"), "paths", "simple");
+  const json_t *statistics = json_object_get(document, "poolStatistics");
+  struct rows rows = {.document = document, .count = 1, .of = {POOL}};
+  if (json_is_true(json_object_get(inside(statistics, "paths", "simple"), "available"))) {
+    rows.of[rows.count++] = SHARED;
+  }
+  if (inside(statistics, "paths", "http") != NULL) {
+    rows.of[rows.count++] = OVER_HTTP;
+  }
   struct cli_table table = {.columns = COLUMNS,
-                            .rows = json_is_true(json_object_get(simple, "available")) ? 2 : 1,
+                            .rows = rows.count,
                             .headers = headers,
                             .right = right,
                             .cell = cell,
-                            .context = document};
+                            .context = &rows};
   cli_table_print(&table, output);
   remarks_print(output, document);
 }
@@ -209,7 +241,9 @@ const struct cli_command cli_check = {
     .help =
         "Connects, asks the database for a sign of life and prints how the pool is: healthy, degraded\n"
         "or unhealthy, with issues and recommendations. Exit status 1 when it is unhealthy.\n"
-        "Where single statements may share connections these have a row of their own.\n"
+        "Where single statements may share connections these have a row of their own, and so has\n"
+        "SQL over HTTP where there is an endpoint for it; with both, --json has also \"neon\",\n"
+        "\"pgPool\" (each {\"healthy\", \"error\"}) and \"stats\".\n"
         "--connect-timeout-ms bounds the wait. It speaks of a pool of its own: what another process\n"
         "does with its pool is not seen here.\n\n"
         "--json prints {\"status\", \"state\", \"poolStatistics\", \"issues\", \"recommendations\",\n"

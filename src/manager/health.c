@@ -88,6 +88,11 @@ static void judge_connecting(const struct cen_figures *figures, struct cen_healt
   if (figures->login_breaker.state != CENOTE_BREAKER_CLOSED) {
     add_issue(health, CEN_ISSUE_LOGIN_BREAKER_OPEN, figures->login_breaker.why);
   }
+  if (figures->http_path &&
+      (figures->http_error != NULL || figures->http_breaker.state != CENOTE_BREAKER_CLOSED)) {
+    add_issue(health, CEN_ISSUE_HTTP_AWAY,
+              figures->http_error != NULL ? figures->http_error : figures->http_breaker.why);
+  }
   if (figures->probe == CEN_PROBE_FAILED) {
     add_issue(health, CEN_ISSUE_PROBE_FAILED, figures->probe_error);
   }

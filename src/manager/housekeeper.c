@@ -6,6 +6,7 @@
 #include "manager/manager.h"
 
 #include "manager/budget_member.h"
+#include "manager/http_path.h"
 #include "manager/pressure.h"
 #include "manager/simple.h"
 
@@ -84,7 +85,7 @@ static void notice_pressure(struct cenote_manager *manager, int64_t now_ns)
 
 static void notice_end(struct cenote_manager *manager)
 {
-  if (!pool_finished(&manager->pool)) {
+  if (http_path_in_flight(manager) > 0 || !pool_finished(&manager->pool)) { /* said once */
     return;
   }
   pthread_mutex_lock(&manager->life_lock);
@@ -102,6 +103,7 @@ static void work(struct cenote_manager *manager)
   int64_t next = pool_tick(&manager->pool, now, &wakes);
   manager_wake(manager, &wakes);
   const int64_t probe = breaking_turn(manager, now);
+  const int64_t http = http_path_turn(manager, now);
   const int64_t budget = budget_turn(manager, now);
   perform_actions(manager);
   const int64_t asked = async_turn(manager, cen_now_ns());
@@ -113,6 +115,7 @@ static void work(struct cenote_manager *manager)
   next = asked < next ? asked : next;
   next = shared < next ? shared : next;
   next = budget < next ? budget : next;
+  next = http < next ? http : next;
   if (cen_timer_set(manager->loop, &manager->tick, next) != CENOTE_OK) {
     housekeeper_kick(manager); /* no memory for a timer: come back at once rather than never */
   }

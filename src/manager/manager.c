@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "driver/registry.h"
 #include "manager/budget_member.h"
+#include "manager/http_path.h"
 #include "manager/pressure.h"
 #include "manager/simple.h"
 #include "manager/query.h"
@@ -94,6 +95,7 @@ static void free_parts(struct cenote_manager *manager)
   }
   budget_free(manager);
   observer_free(manager);
+  http_path_free(manager);
   simple_free(manager);
   query_free(manager);
   transact_free(manager);
@@ -161,6 +163,10 @@ static cenote_status assemble(struct cenote_manager *manager, const char *url,
     status = simple_new(manager);
   }
   if (status == CENOTE_OK) {
+    status = http_path_new(manager, error);
+    if (status != CENOTE_OK) {
+      return status;
+    }
     status = query_new(manager, error);
     if (status != CENOTE_OK) {
       return status;
@@ -293,10 +299,14 @@ static char *name_holders(struct cenote_manager *manager, uint32_t *forced)
     cen_buf_format(&text, "forced: %" PRId64 " statements on shared connections\n",
                    simple.in_flight);
   }
+  const int64_t over_http = http_path_in_flight(manager);
+  if (over_http > 0) {
+    cen_buf_format(&text, "forced: %" PRId64 " statements over HTTP\n", over_http);
+  }
   char *names = text.data != NULL ? cen_text_copy(text.data) : NULL;
   cen_buf_deinit(&text);
   free(views);
-  *forced = (uint32_t)count + (uint32_t)simple.in_flight;
+  *forced = (uint32_t)count + (uint32_t)simple.in_flight + (uint32_t)over_http;
   return names;
 }
 
@@ -367,6 +377,7 @@ static int64_t begin_shutdown(struct cenote_manager *manager, int64_t timeout_ms
     cen_log_write(&manager->log, CENOTE_LOG_INFO, "shutting down");
     observer_audit(manager, CENOTE_AUDIT_SHUTDOWN, 0, "", "");
     simple_drain(manager);
+    http_path_drain(manager);
     pool_drain(&manager->pool, cen_now_ns(), &wakes);
     manager_wake(manager, &wakes);
     query_drain(manager);
@@ -384,6 +395,7 @@ static bool force(struct cenote_manager *manager)
   note_holders(manager);
   while (!finished && cen_now_ns() < end) {
     struct pool_wakes wakes = {0};
+    http_path_stop(manager);
     pool_force(&manager->pool, cen_now_ns(), &wakes);
     manager_wake(manager, &wakes);
     finished = wait_finished(manager, cen_deadline_ns(cen_now_ns(), 50));

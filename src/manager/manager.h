@@ -119,6 +119,7 @@ struct cenote_manager {
   _Atomic bool told_begin;     /* transact_steps.c: the warning was given */
   struct cen_paths *paths;     /* what each path did, paths.c */
 
+  struct http_path *http;   /* SQL over HTTP beside the pool, http_path.c; NULL: there is none */
   struct budget_seat *seat; /* budget.c; NULL: a member of none */
   struct simple *simple;    /* the shared connections, simple_loop.c; NULL: there are none */
 

@@ -50,7 +50,10 @@ void cen_sum_settle(struct cen_sum *sum)
   cen_hist_read(&times->exclusive_statement, &all->exclusive.statement);
   all->exclusive.wait = all->acquire_wait;
   cen_hist_add(&both, &times->simple_statement);
+  cen_hist_read(&times->http_wait, &all->http.wait);
+  cen_hist_read(&times->http_statement, &all->http.statement);
   cen_hist_add(&both, &times->exclusive_statement);
+  cen_hist_add(&both, &times->http_statement);
   cen_hist_read(&both, &all->statement);
   cen_plain_read(&times->depth, &all->depth);
   cen_plain_read(&times->batch, &all->batch);
@@ -68,7 +71,8 @@ void cen_sum_settle(struct cen_sum *sum)
   X(min_connections)   \
   X(max_connections)   \
   X(pipelines)         \
-  X(in_flight)
+  X(in_flight)         \
+  X(http_in_flight)
 
 #define COUNTERS(X)         \
   X(connections_created)    \
@@ -94,6 +98,9 @@ void cen_sum_settle(struct cen_sum *sum)
   X(simple.errors)          \
   X(exclusive.statements)   \
   X(exclusive.errors)       \
+  X(http.statements)        \
+  X(http.errors)            \
+  X(http_fallbacks)         \
   X(fallbacks)              \
   X(retries)                \
   X(reruns)                 \

@@ -99,6 +99,10 @@ struct cen_figures {
 
   bool simple_path; /* single statements may share connections */
   struct cen_breaker_figure breaker, login_breaker;
+
+  bool http_path; /* there is SQL over HTTP beside the pool; else the next mean nothing */
+  struct cen_breaker_figure http_breaker;
+  const char *http_error; /* what a probe of it met, or NULL */
 };
 
 void cen_figures_settings(struct cen_figures *figures, const struct cen_settings *settings);
@@ -127,6 +131,8 @@ void cen_figures_derive(const struct cen_figures *figures, struct cen_derived *d
   X(simple_wait)              \
   X(simple_statement)         \
   X(exclusive_statement)      \
+  X(http_wait)                \
+  X(http_statement)           \
   X(depth) /* plain counts */ \
   X(batch)
 
@@ -215,7 +221,8 @@ enum {
   X(LOGIN_REFUSED, false, "The database refuses the login")                 \
   X(ACQUIRE_TIMEOUTS, false, "Callers timed out waiting for a connection")  \
   X(QUEUE, false, "The waiting queue is nearly full")                       \
-  X(OVERDUE, false, "Leases past their deadline are still in a call")
+  X(OVERDUE, false, "Leases past their deadline are still in a call")       \
+  X(HTTP_AWAY, false, "SQL over HTTP does not work, the pool serves all")
 
 enum cen_issue {
 #define CEN_ISSUE_ENUM(name, unhealthy, text) CEN_ISSUE_##name,

@@ -2,6 +2,7 @@
 #include "manager/manager.h"
 
 #include "manager/observe.h"
+#include "manager/http_path.h"
 #include "manager/simple.h"
 
 #include <inttypes.h>
@@ -118,6 +119,13 @@ static void read_counts(struct cenote_manager *manager, const struct pool_pictur
   };
   paths_read_counts(manager, out);
   breaking_read(manager, out);
+  out->http_in_flight = http_path_in_flight(manager);
+  out->http_breaker = CENOTE_BREAKER_CLOSED;
+  if (http_path_breaker(manager) != NULL) {
+    struct cen_breaker_view view;
+    cen_breaker_look(http_path_breaker(manager), &view);
+    out->http_breaker = view.state;
+  }
   set_shared_aside(manager, out);
 }
 
@@ -228,8 +236,8 @@ struct observation {
   struct cen_figures figures;
   struct pool_failure failure;
   uint64_t closed_by[POOL_REASON_COUNT];
-  struct cen_breaker_view breaker, login_breaker;
-  struct probe probe;
+  struct cen_breaker_view breaker, login_breaker, http_breaker;
+  struct probe probe, http_probe;
   cenote_lease_info *leases;
 };
 
@@ -257,6 +265,14 @@ static void probe_now(struct cenote_manager *manager, struct probe *probe)
   }
   /* All connections busy is not a database that does not answer. */
   const bool busy = status == CENOTE_TIMEOUT || status == CENOTE_QUEUE_FULL;
+  probe->outcome = status == CENOTE_OK ? CEN_PROBE_GOOD : busy ? CEN_PROBE_NONE : CEN_PROBE_FAILED;
+}
+
+static void probe_http(struct cenote_manager *manager, struct probe *probe)
+{
+  probe->error = (cenote_error)CENOTE_ERROR_INIT;
+  const cenote_status status = http_path_check(manager, &probe->error);
+  const bool busy = status == CENOTE_QUEUE_FULL || status == CENOTE_SHUTTING_DOWN;
   probe->outcome = status == CENOTE_OK ? CEN_PROBE_GOOD : busy ? CEN_PROBE_NONE : CEN_PROBE_FAILED;
 }
 
@@ -322,6 +338,12 @@ static void observe_counts(struct cenote_manager *manager, struct observation *s
   figures->simple_path = simple_is_there(manager, false);
   read_breaker(&manager->breaker, now, &seen->breaker, &figures->breaker);
   read_breaker(&manager->login_breaker, now, &seen->login_breaker, &figures->login_breaker);
+  figures->http_path = http_path_breaker(manager) != NULL;
+  if (figures->http_path) {
+    read_breaker(http_path_breaker(manager), now, &seen->http_breaker, &figures->http_breaker);
+    figures->http_error =
+        seen->http_probe.outcome == CEN_PROBE_FAILED ? seen->http_probe.error.message : NULL;
+  }
   figures->probe = seen->probe.outcome;
   figures->probe_error = seen->probe.error.message[0] != '\0' ? seen->probe.error.message : NULL;
 }
@@ -331,6 +353,9 @@ static void observe(struct cenote_manager *manager, bool probe, struct observati
   memset(seen, 0, sizeof *seen);
   if (probe && !manager_must_not_block(manager)) { /* it waits for the loop */
     probe_now(manager, &seen->probe);
+    if (manager->http != NULL) {
+      probe_http(manager, &seen->http_probe);
+    }
   }
   observe_counts(manager, seen);
   read_latencies(manager, &seen->figures.statistics);

@@ -15,7 +15,7 @@ struct path {
 
 struct cen_paths {
   struct path path[CEN_PATHS];
-  _Atomic uint64_t fallbacks, retries, reruns, transaction_retries;
+  _Atomic uint64_t fallbacks, http_fallbacks, retries, reruns, transaction_retries;
   struct cen_hist depth, batch; /* plain counts */
 };
 
@@ -74,6 +74,11 @@ void paths_fallback(struct cenote_manager *manager)
   count(&manager->paths->fallbacks);
 }
 
+void paths_http_fallback(struct cenote_manager *manager)
+{
+  count(&manager->paths->http_fallbacks);
+}
+
 void paths_retry(struct cenote_manager *manager)
 {
   count(&manager->paths->retries);
@@ -96,13 +101,17 @@ void paths_read_counts(struct cenote_manager *manager, cenote_statistics *out)
   const struct cen_paths *paths = manager->paths;
   const struct path *simple = &paths->path[CEN_PATH_SIMPLE];
   const struct path *exclusive = &paths->path[CEN_PATH_EXCLUSIVE];
+  const struct path *http = &paths->path[CEN_PATH_HTTP];
   /* Errors first: a statement counts before its error does, so there are never more of them. */
   out->simple.errors = read(&simple->errors);
   out->simple.statements = read(&simple->statements);
   out->exclusive.errors = read(&exclusive->errors);
   out->exclusive.statements = read(&exclusive->statements);
-  out->statements = out->simple.statements + out->exclusive.statements;
-  out->statement_errors = out->simple.errors + out->exclusive.errors;
+  out->http.errors = read(&http->errors);
+  out->http.statements = read(&http->statements);
+  out->http_fallbacks = read(&paths->http_fallbacks);
+  out->statements = out->simple.statements + out->exclusive.statements + out->http.statements;
+  out->statement_errors = out->simple.errors + out->exclusive.errors + out->http.errors;
   out->fallbacks = read(&paths->fallbacks);
   out->retries = read(&paths->retries);
   out->reruns = read(&paths->reruns);
@@ -114,13 +123,17 @@ void paths_read(struct cenote_manager *manager, cenote_statistics *out)
   const struct cen_paths *paths = manager->paths;
   const struct path *simple = &paths->path[CEN_PATH_SIMPLE];
   const struct path *exclusive = &paths->path[CEN_PATH_EXCLUSIVE];
+  const struct path *http = &paths->path[CEN_PATH_HTTP];
   struct cen_hist both = {0};
   paths_read_counts(manager, out);
   cen_hist_read(&simple->wait, &out->simple.wait);
   cen_hist_read(&simple->statement, &out->simple.statement);
   cen_hist_read(&exclusive->statement, &out->exclusive.statement);
   cen_hist_add(&both, &simple->statement);
+  cen_hist_read(&http->wait, &out->http.wait);
+  cen_hist_read(&http->statement, &out->http.statement);
   cen_hist_add(&both, &exclusive->statement);
+  cen_hist_add(&both, &http->statement);
   cen_hist_read(&both, &out->statement);
   cen_plain_read(&paths->depth, &out->depth);
   cen_plain_read(&paths->batch, &out->batch);
@@ -132,6 +145,8 @@ void paths_add_times(struct cenote_manager *manager, struct cen_times *times)
   cen_hist_add(&times->simple_wait, &paths->path[CEN_PATH_SIMPLE].wait);
   cen_hist_add(&times->simple_statement, &paths->path[CEN_PATH_SIMPLE].statement);
   cen_hist_add(&times->exclusive_statement, &paths->path[CEN_PATH_EXCLUSIVE].statement);
+  cen_hist_add(&times->http_wait, &paths->path[CEN_PATH_HTTP].wait);
+  cen_hist_add(&times->http_statement, &paths->path[CEN_PATH_HTTP].statement);
   cen_hist_add(&times->depth, &paths->depth);
   cen_hist_add(&times->batch, &paths->batch);
 }

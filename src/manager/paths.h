@@ -15,7 +15,7 @@
 struct cen_times; /* observe.h */
 struct cenote_manager;
 
-enum cen_path { CEN_PATH_SIMPLE, CEN_PATH_EXCLUSIVE, CEN_PATHS };
+enum cen_path { CEN_PATH_SIMPLE, CEN_PATH_EXCLUSIVE, CEN_PATH_HTTP, CEN_PATHS };
 
 cenote_status paths_new(struct cenote_manager *manager); /* cenote_open */
 void paths_free(struct cenote_manager *manager);
@@ -29,6 +29,8 @@ void paths_depth(struct cenote_manager *manager, uint64_t in_flight);
 void paths_batch(struct cenote_manager *manager, uint64_t answers);
 /* A statement moved from the simple path to a connection of its own. */
 void paths_fallback(struct cenote_manager *manager);
+/* A statement that HTTP could have served went to the pool. */
+void paths_http_fallback(struct cenote_manager *manager);
 /* A statement is tried again after a transient failure. */
 void paths_retry(struct cenote_manager *manager);
 /* Run again because a neighbour's cancel hit it. */

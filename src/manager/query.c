@@ -23,7 +23,7 @@ static struct outcome try_simple(const struct query_plan *plan, cenote_result **
                                  cenote_error *error)
 {
   struct simple_outcome simple = {0};
-  const cenote_status admitted = manager_admit(plan->manager, error);
+  const cenote_status admitted = plan->http ? CENOTE_OK : manager_admit(plan->manager, error);
   if (admitted != CENOTE_OK) {
     return not_run(admitted);
   }

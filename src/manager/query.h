@@ -23,7 +23,9 @@ struct query_plan {
   const char *operation; /* borrowed, never NULL */
   unsigned flags;        /* CENOTE_QUERY_ */
   struct cen_verdict verdict;
-  bool simple; /* the path of the next try */
+  bool simple; /* the path of the next try … */
+  bool http;   /* … and over HTTP rather than on a shared connection */
+  bool unsure; /* a try may have been executed: from here on only where writes are refused */
   bool turn;   /* the next try takes its turn to write (SQLite) */
   bool named_deadline;
   int64_t start_ns, deadline_ns; /* for all of it; CEN_NEVER: none */

@@ -224,7 +224,7 @@ static void ask(struct query *query)
 static cenote_status ask_simple(struct query *query, cenote_error *error)
 {
   struct cenote_manager *manager = query->plan.manager;
-  const cenote_status status = manager_admit(manager, error);
+  const cenote_status status = query->plan.http ? CENOTE_OK : manager_admit(manager, error);
   if (status != CENOTE_OK) {
     return status;
   }

@@ -2,6 +2,7 @@
 #include "manager/query.h"
 
 #include "base/error.h"
+#include "manager/http_path.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -64,7 +65,13 @@ static bool takes_turn(const struct query_plan *plan)
 static void choose(struct query_plan *plan)
 {
   const struct cen_verdict *verdict = &plan->verdict;
-  plan->simple = verdict->shareable && simple_is_there(plan->manager, verdict->read_only);
+  const enum http_choice http = verdict->shareable ? http_path_choose(plan->manager) : HTTP_NONE;
+  plan->http = http == HTTP_TAKES;
+  plan->simple =
+      plan->http || (verdict->shareable && simple_is_there(plan->manager, verdict->read_only));
+  if (http == HTTP_REFUSES) {
+    paths_http_fallback(plan->manager);
+  }
   plan->turn = !plan->simple && takes_turn(plan);
 }
 
@@ -143,6 +150,7 @@ struct simple_request query_plan_simple(const struct query_plan *plan)
                                  .args = plan->statement.args,
                                  .count = plan->statement.count,
                                  .read_only = plan->verdict.read_only,
+                                 .http = plan->http,
                                  .flags = plan->flags,
                                  .deadline_ns = plan->deadline_ns,
                                  .patience_ns = simple_patience(plan),
@@ -172,7 +180,8 @@ static bool is_misjudged(const struct query_plan *plan, bool refused, const ceno
  * what hides behind a view. */
 static bool may_run_twice(const struct query_plan *plan)
 {
-  return plan->verdict.read_only && (plan->simple || plan->manager->queries->takes_turns);
+  return plan->verdict.read_only &&
+         ((plan->simple && !plan->http) || plan->manager->queries->takes_turns);
 }
 
 static enum query_next move(struct query_plan *plan)
@@ -183,6 +192,35 @@ static enum query_next move(struct query_plan *plan)
   plan->simple = false;
   plan->turn = takes_turn(plan);
   return QUERY_AGAIN;
+}
+
+/* From HTTP to the pool: to a shared connection where there is one. */
+static enum query_next leave_http(struct query_plan *plan)
+{
+  const struct cen_verdict *verdict = &plan->verdict;
+  paths_http_fallback(plan->manager);
+  plan->http = false;
+  plan->simple = simple_is_there(plan->manager, verdict->read_only);
+  return QUERY_AGAIN;
+}
+
+/* It was sent over HTTP, and no answer came. A read may go on, but only where the session refuses
+ * to write: then nothing that hides in it runs twice. */
+static bool may_leave_http(const struct query_plan *plan, enum cen_fate fate,
+                           const cenote_error *error)
+{
+  return fate == CEN_FATE_UNKNOWN && plan->verdict.read_only && cen_failure_is_transient(error) &&
+         simple_is_there(plan->manager, true);
+}
+
+/* The second try, on a shared connection, has shown that it writes, or found no session that
+ * refuses to: nobody knows about the first. */
+static enum query_next stay_unsure(cenote_error *error)
+{
+  (void)!cenote_error_set(error, CENOTE_CONNECTION_LOST,
+                          "the connection was lost, and the statement may have been executed: it "
+                          "cannot be repeated");
+  return QUERY_OVER;
 }
 
 static enum query_next retry(struct query_plan *plan, cenote_error *error)
@@ -211,14 +249,24 @@ enum query_next query_plan_judge(struct query_plan *plan, cenote_status status, 
   if (status == CENOTE_OK) {
     return QUERY_OVER;
   }
+  if (plan->http && fate == CEN_FATE_NOT_RUN && http_path_failed(status)) {
+    return leave_http(plan);
+  }
+  if (plan->http && may_leave_http(plan, fate, error)) {
+    plan->unsure = true;
+    return leave_http(plan);
+  }
   if (is_misjudged(plan, refused, error)) {
     cen_route_not_read_only_as(plan->manager->queries->route, plan->statement.sql, plan->sql_size,
                                is_native(plan));
     plan->verdict.read_only = false;
+    if (plan->unsure) {
+      return stay_unsure(error);
+    }
     return (plan->flags & CENOTE_QUERY_READ_ONLY) != 0 ? QUERY_OVER : move(plan);
   }
   if (plan->simple && status == CENOTE_UNSUPPORTED && fate == CEN_FATE_NOT_RUN) {
-    return move(plan);
+    return plan->unsure ? stay_unsure(error) : move(plan);
   }
   if (fate == CEN_FATE_NOT_RUN && (status == CENOTE_TIMEOUT || status == CENOTE_QUEUE_FULL)) {
     return QUERY_OVER; /* it has waited as long as it may */
@@ -229,15 +277,19 @@ enum query_next query_plan_judge(struct query_plan *plan, cenote_status status, 
 void query_note_simple(const struct query_plan *plan, cenote_status status,
                        const struct simple_outcome *outcome, const cenote_error *error)
 {
+  if (plan->http && !outcome->cut_off) {
+    http_path_note(plan->manager, status, error);
+  }
   if (status != CENOTE_OK && outcome->fate == CEN_FATE_NOT_RUN) {
     return;
   }
-  statement_note(plan->manager, &(struct statement_outcome){.path = CEN_PATH_SIMPLE,
-                                                            .sql = plan->statement.sql,
-                                                            .operation = plan->operation,
-                                                            .status = status,
-                                                            .error = error,
-                                                            .cut_off = outcome->cut_off,
-                                                            .waited_ns = outcome->waited_ns,
-                                                            .took_ns = outcome->took_ns});
+  statement_note(plan->manager,
+                 &(struct statement_outcome){.path = plan->http ? CEN_PATH_HTTP : CEN_PATH_SIMPLE,
+                                             .sql = plan->statement.sql,
+                                             .operation = plan->operation,
+                                             .status = status,
+                                             .error = error,
+                                             .cut_off = outcome->cut_off,
+                                             .waited_ns = outcome->waited_ns,
+                                             .took_ns = outcome->took_ns});
 }

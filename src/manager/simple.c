@@ -1,5 +1,6 @@
 /* simple.c - the simple path's doors: a statement of a caller that blocks, of one that does not. */
 #include "manager/budget_member.h"
+#include "manager/http_path.h"
 #include "manager/simple_inside.h"
 
 #include "base/error.h"
@@ -54,6 +55,9 @@ cenote_status simple_query(struct cenote_manager *manager, const struct simple_r
   if (status != CENOTE_OK) {
     return status;
   }
+  if (request->http) {
+    return http_path_query(manager, request, result, outcome, error);
+  }
   manager_visit(manager);
   struct simple *simple = manager->simple;
   call_begin(&call, request, NULL);
@@ -72,6 +76,9 @@ cenote_status simple_start(struct cenote_manager *manager, struct simple_async *
 {
   struct pipeline_todo todo;
   struct pipeline_wakes wakes;
+  if (async->request.http) {
+    return http_path_start(manager, async, error);
+  }
   struct simple_call *call = malloc(sizeof *call);
   if (call == NULL) {
     return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: statement");
@@ -92,6 +99,10 @@ void simple_cancel(struct cenote_manager *manager, struct simple_async *async)
 {
   struct simple *simple = manager->simple;
   struct pipeline_wakes wakes;
+  if (async->request.http) {
+    http_path_cancel(manager, async);
+    return;
+  }
   wakes_begin(&wakes);
   pipeline_cancel(&simple->set, &async->call->core, cen_now_ns(), &wakes);
   simple_wake(simple, &wakes, false);

@@ -20,6 +20,7 @@ struct simple_request {
   bool read_only;      /* goes to a session that refuses to write */
   unsigned flags;      /* CENOTE_QUERY_ */
   int64_t deadline_ns; /* for all of it; the statement's own time-out comes on top */
+  bool http;           /* over HTTP (http_path.h), not on a shared connection */
   int64_t patience_ns; /* how long it may wait until it is sent; 0: until the deadline */
   const char *operation_id;
 };
@@ -49,7 +50,8 @@ struct simple_async {
   struct simple_request request;
   void (*done)(struct simple_async *async, cenote_status status, cenote_result *result,
                const struct simple_outcome *outcome, const cenote_error *error);
-  struct simple_call *call; /* private */
+  struct simple_call *call; /* private, as the next */
+  struct place *place;
 };
 cenote_status simple_start(struct cenote_manager *manager, struct simple_async *async,
                            cenote_error *error);

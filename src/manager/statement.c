@@ -171,7 +171,7 @@ void statement_note(struct cenote_manager *manager, const struct statement_outco
 {
   const int64_t slow = cen_setting(&manager->settings, CEN_SET_SLOW_STATEMENT);
   const bool is_slow = slow > 0 && outcome->took_ns >= slow * CEN_NS_PER_MS;
-  if (!was_cut_off(manager, outcome)) {
+  if (outcome->path != CEN_PATH_HTTP && !was_cut_off(manager, outcome)) {
     manager_note(manager, outcome->status, outcome->error);
   }
   paths_note(manager, outcome->path, outcome->status, outcome->waited_ns, outcome->took_ns);

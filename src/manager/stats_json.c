@@ -271,6 +271,15 @@ static void write_paths(struct cen_json *json, const struct cen_figures *figures
   cen_json_object(json);
   put_path(json, &all->exclusive);
   cen_json_object_end(json);
+  if (figures->http_path) {
+    cen_json_key(json, "http");
+    cen_json_object(json);
+    put_bool(json, "available", all->http_breaker == CENOTE_BREAKER_CLOSED);
+    put_path(json, &all->http);
+    put_int(json, "inFlight", all->http_in_flight);
+    put_count(json, "fallbacks", all->http_fallbacks);
+    cen_json_object_end(json);
+  }
   put_count(json, "fallbacks", all->fallbacks);
   put_count(json, "retries", all->retries);
   put_count(json, "reruns", all->reruns);
@@ -297,6 +306,10 @@ static void write_breakers(struct cen_json *json, const struct cen_figures *figu
   write_breaker(json, &figures->breaker);
   cen_json_key(json, "login");
   write_breaker(json, &figures->login_breaker);
+  if (figures->http_path) {
+    cen_json_key(json, "http");
+    write_breaker(json, &figures->http_breaker);
+  }
   cen_json_object_end(json);
 }
 
@@ -425,6 +438,46 @@ static void put_verdict(struct cen_json *json, const struct cen_figures *figures
   cen_write_derived(json, figures);
 }
 
+/* The shape of getStats(), as members of an object that is open. */
+static void put_stats(struct cen_json *json, const struct cen_figures *figures)
+{
+  const cenote_statistics *now = &figures->statistics;
+  const bool open = now->state == CENOTE_STATE_IDLE || now->state == CENOTE_STATE_ACTIVE;
+  const bool neon = figures->http_path || figures->simple_path;
+  put_int(json, "totalConnections", now->total_connections);
+  put_int(json, "activeConnections", now->active_leases);
+  put_int(json, "idleConnections", now->idle_connections);
+  put_int(json, "waitingClients", now->waiters);
+  put_text(json, "neonClient", neon ? "initialized" : "not_initialized");
+  put_text(json, "pgPool", open ? "initialized" : "not_initialized");
+  put_time(json, figures);
+}
+
+static void put_well(struct cen_json *json, const char *key, const char *problem)
+{
+  cen_json_key(json, key);
+  cen_json_object(json);
+  put_bool(json, "healthy", problem == NULL);
+  put_text(json, "error", problem);
+  cen_json_object_end(json);
+}
+
+/* The shape of healthCheck(): one verdict for each of the two paths. */
+static void put_both(struct cen_json *json, const struct cen_figures *figures,
+                     const struct cen_health *health)
+{
+  const struct cen_breaker_figure *breaker = &figures->http_breaker;
+  const char *refused = breaker->state == CENOTE_BREAKER_CLOSED ? NULL
+                        : breaker->why != NULL                  ? breaker->why
+                                                                : "";
+  put_well(json, "neon", figures->http_error != NULL ? figures->http_error : refused);
+  put_well(json, "pgPool", health->status == CENOTE_UNHEALTHY ? health->text[health->worst] : NULL);
+  cen_json_key(json, "stats");
+  cen_json_object(json);
+  put_stats(json, figures);
+  cen_json_object_end(json);
+}
+
 char *cen_health_json(const struct cen_figures *figures)
 {
   struct cen_buf buf;
@@ -434,6 +487,9 @@ char *cen_health_json(const struct cen_figures *figures)
   start(&buf, &json);
   cen_json_object(&json);
   put_verdict(&json, figures, &health, "status", "poolStatistics");
+  if (figures->http_path) {
+    put_both(&json, figures, &health);
+  }
   put_time(&json, figures);
   cen_json_object_end(&json);
   return take_text(&buf);
@@ -447,19 +503,11 @@ void cen_write_pool_members(struct cen_json *json, const struct cen_figures *fig
 
 char *cen_stats_json(const struct cen_figures *figures)
 {
-  const cenote_statistics *now = &figures->statistics;
-  bool open = now->state == CENOTE_STATE_IDLE || now->state == CENOTE_STATE_ACTIVE;
   struct cen_buf buf;
   struct cen_json json;
   start(&buf, &json);
   cen_json_object(&json);
-  put_int(&json, "totalConnections", now->total_connections);
-  put_int(&json, "activeConnections", now->active_leases);
-  put_int(&json, "idleConnections", now->idle_connections);
-  put_int(&json, "waitingClients", now->waiters);
-  put_text(&json, "neonClient", figures->simple_path ? "initialized" : "not_initialized");
-  put_text(&json, "pgPool", open ? "initialized" : "not_initialized");
-  put_time(&json, figures);
+  put_stats(&json, figures);
   cen_json_object_end(&json);
   return take_text(&buf);
 }

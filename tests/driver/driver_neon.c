@@ -276,55 +276,54 @@ static void every_field_of_an_error_comes_along(void **state)
   scene_end(&scene);
 }
 
+static const struct {
+  struct said said;
+  cenote_status read, write;
+} odd[] = {
+    {{200, "text/plain", "{\"rows\":[],\"command\":\"DELETE\",\"new\":{}}", SCRIPT_KEEP},
+     CENOTE_OK,
+     CENOTE_OK},
+    {{200, NULL, "{\"fields\":[{\"name\":\"n\",\"dataTypeID\":23}],\"rows\":[[42],[null]]}",
+      SCRIPT_KEEP},
+     CENOTE_OK,
+     CENOTE_OK},
+    /* below 500 it was refused for what it is */
+    {{400, "text/html", "<html>", SCRIPT_KEEP}, CENOTE_IO, CENOTE_IO},
+    {{404, "text/html", "<html>", SCRIPT_KEEP}, CENOTE_IO, CENOTE_IO},
+    {{302, NULL, "", SCRIPT_KEEP}, CENOTE_IO, CENOTE_IO},
+    {{401, NULL, "", SCRIPT_KEEP}, CENOTE_AUTH, CENOTE_AUTH},
+    {{400, NULL, "{\"message\":\"password authentication failed for user 'u'\"}", SCRIPT_KEEP},
+     CENOTE_AUTH,
+     CENOTE_AUTH},
+    {{413, NULL, "{\"message\":\"large\"}", SCRIPT_KEEP}, CENOTE_TOO_LARGE, CENOTE_TOO_LARGE},
+    {{507, NULL, "{\"message\":\"large\"}", SCRIPT_KEEP}, CENOTE_TOO_LARGE, CENOTE_TOO_LARGE},
+    {{400, NULL, "{\"message\":\"slow\",\"code\":\"57014\"}", SCRIPT_KEEP},
+     CENOTE_STATEMENT_TIMEOUT,
+     CENOTE_STATEMENT_TIMEOUT},
+    /* refused unread: nothing remains */
+    {{429, NULL, "{\"msg\":\"slow down\"}", SCRIPT_KEEP},
+     CENOTE_CONNECTION_LOST,
+     CENOTE_CONNECTION_LOST},
+    {{503, NULL, "{\"msg\":\"overload\"}", SCRIPT_KEEP},
+     CENOTE_CONNECTION_LOST,
+     CENOTE_CONNECTION_LOST},
+    /* nobody knows */
+    {{502, "text/html", "<html>bad</html>", SCRIPT_KEEP},
+     CENOTE_CONNECTION_LOST,
+     CENOTE_OUTCOME_UNKNOWN},
+    {{500, NULL, "{\"message\":\"backend\",\"code\":\"\"}", SCRIPT_KEEP},
+     CENOTE_CONNECTION_LOST,
+     CENOTE_OUTCOME_UNKNOWN},
+    {{200, NULL, "", SCRIPT_KEEP}, CENOTE_CONNECTION_LOST, CENOTE_OUTCOME_UNKNOWN},
+    {{200, NULL, "{\"rows\":[[", SCRIPT_KEEP}, CENOTE_CONNECTION_LOST, CENOTE_OUTCOME_UNKNOWN},
+    {{200, NULL, "{\"results\":[]}", SCRIPT_KEEP}, CENOTE_CONNECTION_LOST, CENOTE_OUTCOME_UNKNOWN},
+    {{200, NULL, "[]", SCRIPT_KEEP}, CENOTE_CONNECTION_LOST, CENOTE_OUTCOME_UNKNOWN},
+    {{0, NULL, NULL, SCRIPT_CLOSE}, CENOTE_CONNECTION_LOST, CENOTE_OUTCOME_UNKNOWN},
+    {{0, NULL, NULL, SCRIPT_RESET}, CENOTE_CONNECTION_LOST, CENOTE_OUTCOME_UNKNOWN},
+};
+
 static void odd_answers_are_told_for_what_is_known(void **state)
 {
-  static const struct {
-    struct said said;
-    cenote_status read, write;
-  } odd[] = {
-      {{200, "text/plain", "{\"rows\":[],\"command\":\"DELETE\",\"new\":{}}", SCRIPT_KEEP},
-       CENOTE_OK,
-       CENOTE_OK},
-      {{200, NULL, "{\"fields\":[{\"name\":\"n\",\"dataTypeID\":23}],\"rows\":[[42],[null]]}",
-        SCRIPT_KEEP},
-       CENOTE_OK,
-       CENOTE_OK},
-      /* below 500 it was refused for what it is */
-      {{400, "text/html", "<html>", SCRIPT_KEEP}, CENOTE_IO, CENOTE_IO},
-      {{404, "text/html", "<html>", SCRIPT_KEEP}, CENOTE_IO, CENOTE_IO},
-      {{302, NULL, "", SCRIPT_KEEP}, CENOTE_IO, CENOTE_IO},
-      {{401, NULL, "", SCRIPT_KEEP}, CENOTE_AUTH, CENOTE_AUTH},
-      {{400, NULL, "{\"message\":\"password authentication failed for user 'u'\"}", SCRIPT_KEEP},
-       CENOTE_AUTH,
-       CENOTE_AUTH},
-      {{413, NULL, "{\"message\":\"large\"}", SCRIPT_KEEP}, CENOTE_TOO_LARGE, CENOTE_TOO_LARGE},
-      {{507, NULL, "{\"message\":\"large\"}", SCRIPT_KEEP}, CENOTE_TOO_LARGE, CENOTE_TOO_LARGE},
-      {{400, NULL, "{\"message\":\"slow\",\"code\":\"57014\"}", SCRIPT_KEEP},
-       CENOTE_STATEMENT_TIMEOUT,
-       CENOTE_STATEMENT_TIMEOUT},
-      /* refused unread: nothing remains */
-      {{429, NULL, "{\"msg\":\"slow down\"}", SCRIPT_KEEP},
-       CENOTE_CONNECTION_LOST,
-       CENOTE_CONNECTION_LOST},
-      {{503, NULL, "{\"msg\":\"overload\"}", SCRIPT_KEEP},
-       CENOTE_CONNECTION_LOST,
-       CENOTE_CONNECTION_LOST},
-      /* nobody knows */
-      {{502, "text/html", "<html>bad</html>", SCRIPT_KEEP},
-       CENOTE_CONNECTION_LOST,
-       CENOTE_OUTCOME_UNKNOWN},
-      {{500, NULL, "{\"message\":\"backend\",\"code\":\"\"}", SCRIPT_KEEP},
-       CENOTE_CONNECTION_LOST,
-       CENOTE_OUTCOME_UNKNOWN},
-      {{200, NULL, "", SCRIPT_KEEP}, CENOTE_CONNECTION_LOST, CENOTE_OUTCOME_UNKNOWN},
-      {{200, NULL, "{\"rows\":[[", SCRIPT_KEEP}, CENOTE_CONNECTION_LOST, CENOTE_OUTCOME_UNKNOWN},
-      {{200, NULL, "{\"results\":[]}", SCRIPT_KEEP},
-       CENOTE_CONNECTION_LOST,
-       CENOTE_OUTCOME_UNKNOWN},
-      {{200, NULL, "[]", SCRIPT_KEEP}, CENOTE_CONNECTION_LOST, CENOTE_OUTCOME_UNKNOWN},
-      {{0, NULL, NULL, SCRIPT_CLOSE}, CENOTE_CONNECTION_LOST, CENOTE_OUTCOME_UNKNOWN},
-      {{0, NULL, NULL, SCRIPT_RESET}, CENOTE_CONNECTION_LOST, CENOTE_OUTCOME_UNKNOWN},
-  };
   (void)state;
   for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
     struct scene scene;

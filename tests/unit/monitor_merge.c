@@ -110,15 +110,19 @@ static void each_counter_of_the_statistics_is_added_up(void **state)
   X(reruns)                 \
   X(transaction_retries)    \
   X(breaker_rejections)     \
-  X(breaker_opened)
+  X(breaker_opened)         \
+  X(http.statements)        \
+  X(http.errors)            \
+  X(http_in_flight)         \
+  X(http_fallbacks)
   MEMBERS(SET)
   struct cen_sum *total = merged(&a, &a);
 #define CHECK(name) assert_int_equal(total->figures.statistics.name, 2);
   MEMBERS(CHECK)
-  /* size, state and the two breakers are not added; percentiles are computed */
-  const size_t known = sizeof(size_t) + 4 /* state */ + 4 /* hole */ + 39 * 8 + 2 * 4 +
-                       4 * sizeof(cenote_percentiles) + 2 * 2 * sizeof(cenote_percentiles) +
-                       2 * sizeof(cenote_percentiles);
+  /* size, state and the three breakers are not added; percentiles are computed */
+  const size_t known = sizeof(size_t) + 4 /* state */ + 4 /* hole */ + 43 * 8 + 3 * 4 +
+                       4 /* hole */ + 4 * sizeof(cenote_percentiles) +
+                       3 * 2 * sizeof(cenote_percentiles) + 2 * sizeof(cenote_percentiles);
   assert_int_equal(sizeof(cenote_statistics), known);
   sum_free(total);
 }

@@ -243,6 +243,8 @@ static void every_issue_fits_at_once(void **state)
   figures.probe_error = text;
   figures.breaker.state = figures.login_breaker.state = CENOTE_BREAKER_IS_OPEN;
   figures.breaker.why = figures.login_breaker.why = text;
+  figures.http_path = true;
+  figures.http_error = text;
   figures.statistics.state = CENOTE_STATE_DRAINING;
   cen_health_judge(&figures, &health);
   assert_int_equal(health.count, CEN_ISSUE_COUNT - 1); /* LOST and CANNOT_CONNECT exclude */

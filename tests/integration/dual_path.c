@@ -1,0 +1,465 @@
+/* One manager, two ways to one PostgreSQL: simple statements over HTTP (our own gateway), the rest
+ * over the pool; either may fail. */
+#include "base/error.h"
+#include "net/clock.h"
+#include "support/fault_proxy.h"
+#include "support/gateway_fixture.h"
+#include "support/pg_fixture.h"
+
+#include <cenote/cenote.h>
+#include <cenote/loop.h>
+#include <cenote/observe.h>
+
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+static struct pg_fixture pg;
+static struct gateway_fixture gateway;
+
+struct logged {
+  _Atomic int away, back;
+};
+
+static void take_line(void *context, cenote_log_level level, const char *line)
+{
+  struct logged *logged = context;
+  (void)level;
+  assert_null(strstr(line, pg_fixture_get(&pg, "POSTGRES_PASSWORD")));
+  atomic_fetch_add(&logged->away, strstr(line, "SQL over HTTP does not work") != NULL);
+  atomic_fetch_add(&logged->back, strstr(line, "SQL over HTTP works again") != NULL);
+}
+
+static cenote_manager *open_at(const char *url, const char *endpoint, bool external,
+                               struct logged *logged)
+{
+  const cenote_setting settings[] = {{"http_endpoint", endpoint},   {"max_connections", "4"},
+                                     {"min_connections", "0"},      {"retry_delay_ms", "20"},
+                                     {"breaker_failures", "2"},     {"breaker_open_ms", "50"},
+                                     {"breaker_open_max_ms", "50"}, {"breaker_window_ms", "1000"}};
+  cenote_options options = {.size = sizeof options,
+                            .settings = settings,
+                            .settings_count = sizeof settings / sizeof settings[0],
+                            .external_loop = external,
+                            .log = logged ? take_line : NULL,
+                            .log_context = logged};
+  cenote_manager *manager = NULL;
+  cenote_error error = CENOTE_ERROR_INIT;
+  if (cenote_open(url, &options, &manager, &error)) {
+    fail_msg("%s", error.message);
+  }
+  return manager;
+}
+
+static cenote_manager *open_both(struct logged *logged)
+{
+  char endpoint[128];
+  (void)snprintf(endpoint, sizeof endpoint, "%s/sql", gateway.url);
+  return open_at(pg_fixture_get(&pg, "POSTGRES_TCP_URL"), endpoint, false, logged);
+}
+
+static cenote_statistics look(cenote_manager *manager)
+{
+  cenote_statistics now = CENOTE_STATISTICS_INIT;
+  assert_int_equal(cenote_pool_statistics(manager, &now), CENOTE_OK);
+  return now;
+}
+
+static void must(cenote_manager *manager, const char *sql)
+{
+  cenote_error error = CENOTE_ERROR_INIT;
+  if (cenote_query(manager, sql, NULL, 0, NULL, NULL, &error)) {
+    fail_msg("%s: %s (%s) %s", sql, error.message, error.sqlstate, error.details);
+  }
+}
+
+static int64_t number(cenote_manager *manager, const char *sql)
+{
+  cenote_result *result = NULL;
+  cenote_error error = CENOTE_ERROR_INIT;
+  if (cenote_query(manager, sql, NULL, 0, NULL, &result, &error)) {
+    fail_msg("%s: %s (%s) %s", sql, error.message, error.sqlstate, error.details);
+  }
+  const int64_t value = cenote_result_integer(result, 0, 0);
+  cenote_result_free(result);
+  return value;
+}
+
+static void nap_ms(int ms)
+{
+  const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000L};
+  (void)nanosleep(&time, NULL);
+}
+
+static bool soon(int64_t *until_ns)
+{
+  if (*until_ns == 0) {
+    *until_ns = cen_deadline_ns(cen_now_ns(), 30000);
+  }
+  nap_ms(5);
+  return cen_now_ns() < *until_ns;
+}
+
+/* ---------------------------------------------------------------- both are well */
+
+static void simple_statements_go_over_http_and_the_rest_over_the_pool(void **state)
+{
+  cenote_manager *manager = open_both(NULL);
+  cenote_transaction *transaction;
+  cenote_lease lease;
+  (void)state;
+  must(manager, "drop table if exists dual");
+  must(manager, "create table dual (id bigint primary key, n int)");
+  cenote_statistics before = look(manager);
+  assert_int_equal(before.http.statements, 0);
+  must(manager, "insert into dual values (1, 1)");
+  assert_int_equal(number(manager, "select n from dual where id = 1"), 1);
+  const cenote_value args[] = {cenote_integer(7)};
+  cenote_result *result;
+  assert_int_equal(cenote_query(manager, "select ?::bigint + 1", args, 1, NULL, &result, NULL),
+                   CENOTE_OK);
+  assert_int_equal(cenote_result_integer(result, 0, 0), 8);
+  cenote_result_free(result);
+  cenote_error error = CENOTE_ERROR_INIT;
+  assert_int_equal(
+      cenote_query(manager, "insert into dual values (1, 1)", NULL, 0, NULL, NULL, &error),
+      CENOTE_DATABASE);
+  assert_string_equal(error.sqlstate, "23505");
+  assert_string_equal(cenote_error_field(&error, 't'), "dual");
+  cenote_statistics now = look(manager);
+  assert_int_equal(now.http.statements, 4);
+  assert_int_equal(now.http.errors, 1);
+  assert_int_equal(now.simple.statements, 0);
+  assert_int_equal(now.exclusive.statements, before.exclusive.statements);
+  /* a transaction, a setting: the pool's */
+  assert_int_equal(cenote_acquire(manager, "t", 20000, &lease, NULL), CENOTE_OK);
+  assert_int_equal(cenote_begin(lease, 0, &transaction, NULL), CENOTE_OK);
+  assert_int_equal(cenote_tx_execute(transaction, "update dual set n = 2", NULL, 0, NULL, NULL),
+                   CENOTE_OK);
+  assert_int_equal(cenote_commit(transaction, NULL), CENOTE_OK);
+  assert_int_equal(cenote_release(lease), CENOTE_OK);
+  must(manager, "set application_name = 'x'");
+  assert_int_equal(look(manager).http.statements, 4);
+  assert_int_equal(look(manager).http_fallbacks, 0);
+  cenote_close(manager);
+}
+
+static void health_has_a_verdict_for_each_path(void **state)
+{
+  cenote_manager *manager = open_both(NULL);
+  char *json;
+  (void)state;
+  assert_int_equal(cenote_health_json(manager, true, &json, NULL), CENOTE_OK);
+  assert_non_null(strstr(json, "\"neon\":{\"healthy\":true,\"error\":null}"));
+  assert_non_null(strstr(json, "\"pgPool\":{\"healthy\":true,\"error\":null}"));
+  assert_non_null(strstr(json, "\"stats\":{\"totalConnections\":"));
+  assert_non_null(strstr(json, "\"neonClient\":\"initialized\""));
+  cenote_string_free(json);
+  cenote_close(manager);
+}
+
+/* ---------------------------------------------------------------- one is not */
+
+static void without_http_the_pool_serves_and_http_comes_back_by_itself(void **state)
+{
+  struct logged logged = {0};
+  cenote_manager *manager = open_both(&logged);
+  const int port = gateway.port;
+  int64_t until = 0;
+  char *json;
+  (void)state;
+  assert_int_equal(number(manager, "select 1"), 1);
+  assert_int_equal(gateway_fixture_stop(&gateway), 0);
+  for (int i = 0; i < 200 && look(manager).http_breaker == CENOTE_BREAKER_CLOSED; i++) {
+    assert_int_equal(number(manager, "select 2"), 2);
+    nap_ms(20);
+  }
+  assert_int_not_equal(look(manager).http_breaker, CENOTE_BREAKER_CLOSED);
+  const cenote_statistics away = look(manager);
+  for (int i = 0; i < 10; i++) {
+    assert_int_equal(number(manager, "select 3"), 3);
+  }
+  assert_int_equal(look(manager).http_fallbacks, away.http_fallbacks + 10);
+  assert_int_equal(look(manager).http.statements, away.http.statements);
+  assert_int_equal(look(manager).breaker, CENOTE_BREAKER_CLOSED); /* the pool's own */
+  assert_int_equal(cenote_health_json(manager, true, &json, NULL), CENOTE_OK);
+  assert_non_null(strstr(json, "\"status\":\"degraded\""));
+  assert_non_null(strstr(json, "\"neon\":{\"healthy\":false,\"error\":\"cannot connect"));
+  assert_non_null(strstr(json, "\"pgPool\":{\"healthy\":true,\"error\":null}"));
+  cenote_string_free(json);
+  assert_int_equal(atomic_load(&logged.away), 1);
+  assert_int_equal(atomic_load(&logged.back), 0);
+  assert_true(gateway_fixture_start(&gateway, pg_fixture_get(&pg, "POSTGRES_TCP_URL"), port));
+  while (look(manager).http_breaker != CENOTE_BREAKER_CLOSED && soon(&until)) {
+  }
+  const cenote_statistics back = look(manager);
+  assert_int_equal(back.http_breaker, CENOTE_BREAKER_CLOSED);
+  assert_int_equal(number(manager, "select 4"), 4);
+  assert_int_equal(look(manager).http.statements, back.http.statements + 1);
+  assert_int_equal(atomic_load(&logged.away), 1);
+  assert_int_equal(atomic_load(&logged.back), 1);
+  cenote_close(manager);
+}
+
+static void without_the_pool_simple_statements_still_work(void **state)
+{
+  char url[256], endpoint[128];
+  cenote_lease lease;
+  (void)state;
+  /* nobody listens at the port of the pool; over HTTP the gateway's own database is meant */
+  (void)snprintf(endpoint, sizeof endpoint, "%s/sql", gateway.url);
+  (void)snprintf(url, sizeof url, "postgres://app:%s@localhost/cenote?hostaddr=127.0.0.1",
+                 pg_fixture_get(&pg, "POSTGRES_PASSWORD"));
+  assert_int_equal(setenv("PGPORT", "1", 1), 0);
+  cenote_manager *manager = open_at(url, endpoint, false, NULL);
+  assert_int_equal(number(manager, "select 1"), 1);
+  assert_int_not_equal(cenote_acquire(manager, "t", 300, &lease, NULL), CENOTE_OK);
+  for (int i = 0; i < 20; i++) {
+    assert_int_equal(number(manager, "select 2"), 2);
+  }
+  assert_int_equal(look(manager).http.statements, 21);
+  assert_int_equal(unsetenv("PGPORT"), 0);
+  cenote_close(manager);
+}
+
+/* ---------------------------------------------------------------- nobody waits */
+
+struct told {
+  _Atomic int calls;
+  cenote_status status;
+  int64_t value;
+};
+
+static void tell(void *context, cenote_status status, cenote_result *result,
+                 const cenote_error *error)
+{
+  struct told *told = context;
+  (void)error;
+  told->status = status;
+  told->value = result ? cenote_result_integer(result, 0, 0) : 0;
+  cenote_result_free(result);
+  atomic_fetch_add(&told->calls, 1);
+}
+
+static void asynchronous_statements_go_over_http_and_can_be_cancelled(void **state)
+{
+  struct told told[20] = {0}, slow = {0};
+  cenote_ticket ticket;
+  int64_t until = 0;
+  (void)state;
+  for (int external = 0; external < 2; external++) {
+    char endpoint[128];
+    (void)snprintf(endpoint, sizeof endpoint, "%s/sql", gateway.url);
+    cenote_manager *manager =
+        open_at(pg_fixture_get(&pg, "POSTGRES_TCP_URL"), endpoint, external, NULL);
+    memset(told, 0, sizeof told);
+    memset(&slow, 0, sizeof slow);
+    until = 0;
+    for (int i = 0; i < 20; i++) {
+      const cenote_value arg = cenote_integer(i);
+      assert_int_equal(cenote_query_async(manager, "select ?::bigint", &arg, 1, NULL, tell,
+                                          &told[i], NULL, NULL),
+                       CENOTE_OK);
+    }
+    assert_int_equal(cenote_query_async(manager, "select pg_sleep(30)", NULL, 0, NULL, tell, &slow,
+                                        &ticket, NULL),
+                     CENOTE_OK);
+    bool asked = false;
+    for (bool all = false; !all && soon(&until);) {
+      if (external) {
+        assert_int_equal(cenote_dispatch(manager, NULL), CENOTE_OK);
+      }
+      all = atomic_load(&slow.calls) == 1;
+      int done = 0;
+      for (int i = 0; i < 20; i++) {
+        done += atomic_load(&told[i].calls);
+      }
+      if (done == 20 && !asked) {
+        asked = true;
+        assert_int_equal(cenote_cancel_query(ticket), CENOTE_OK);
+      }
+      all = all && done == 20;
+    }
+    for (int i = 0; i < 20; i++) {
+      assert_int_equal(atomic_load(&told[i].calls), 1);
+      assert_int_equal(told[i].status, CENOTE_OK);
+      assert_int_equal(told[i].value, i);
+    }
+    assert_int_equal(slow.status, CENOTE_CANCELLED);
+    assert_int_equal(look(manager).http.statements, 21);
+    cenote_close(manager);
+  }
+}
+
+/* ---------------------------------------------------------------- times and ends */
+
+static void *sleeper(void *context)
+{
+  cenote_error error = CENOTE_ERROR_INIT;
+  const cenote_status status =
+      cenote_query(context, "select pg_sleep(30)", NULL, 0, NULL, NULL, &error);
+  return (void *)(intptr_t)status;
+}
+
+static void a_deadline_and_a_shutdown_end_what_runs_over_http(void **state)
+{
+  cenote_manager *manager = open_both(NULL);
+  cenote_query_options options = CENOTE_QUERY_OPTIONS_INIT;
+  cenote_error error = CENOTE_ERROR_INIT;
+  pthread_t thread;
+  void *answer;
+  int64_t until = 0;
+  (void)state;
+  options.timeout_ms = 200;
+  assert_int_equal(cenote_query(manager, "select pg_sleep(30)", NULL, 0, &options, NULL, &error),
+                   CENOTE_STATEMENT_TIMEOUT);
+  assert_int_equal(look(manager).http_breaker, CENOTE_BREAKER_CLOSED);
+  assert_int_equal(pthread_create(&thread, NULL, sleeper, manager), 0);
+  while (look(manager).http_in_flight == 0 && soon(&until)) {
+  }
+  assert_int_equal(cenote_shutdown(manager, 50, &error), CENOTE_TIMEOUT);
+  assert_non_null(strstr(error.message, "1 leases and statements were forced"));
+  assert_null(strstr(error.message, "inside a call"));
+  assert_null(strstr(error.message, "not closed yet"));
+  assert_int_equal(look(manager).state, CENOTE_STATE_SHUTDOWN);
+  pthread_join(thread, &answer);
+  assert_int_not_equal((intptr_t)answer, CENOTE_OK);
+  cenote_close(manager);
+}
+
+/* ---------------------------------------------------------------- no write runs twice */
+
+struct writer {
+  cenote_manager *manager;
+  int number;
+  _Atomic bool *stop;
+  int64_t fine, lost, unknown, other;
+};
+
+enum { WRITERS = 6, EACH = 1000000 };
+
+static void *write_on(void *context)
+{
+  struct writer *writer = context;
+  for (int64_t i = 0; !atomic_load(writer->stop); i++) {
+    cenote_error error = CENOTE_ERROR_INIT;
+    const cenote_value id = cenote_integer(writer->number * (int64_t)EACH + i);
+    cenote_result *result = NULL;
+    const cenote_status status =
+        cenote_query(writer->manager, "insert into tagged values (?) returning id", &id, 1, NULL,
+                     &result, &error);
+    const bool own = status != CENOTE_OK || cenote_result_integer(result, 0, 0) == id.as.integer;
+    writer->fine += status == CENOTE_OK && own;
+    writer->unknown += status == CENOTE_OUTCOME_UNKNOWN;
+    writer->other += !own || (status != CENOTE_OK && status != CENOTE_OUTCOME_UNKNOWN);
+    cenote_result_free(result);
+    result = NULL;
+    if (cenote_query(writer->manager, "select id from tagged where id = ?", &id, 1, NULL, &result,
+                     &error) == CENOTE_OK) {
+      writer->other += cenote_result_rows(result) > 1 ||
+                       (cenote_result_rows(result) == 1 &&
+                        cenote_result_integer(result, 0, 0) != id.as.integer) ||
+                       (status == CENOTE_OK && cenote_result_rows(result) != 1);
+    }
+    cenote_result_free(result);
+  }
+  return NULL;
+}
+
+static void under_faults_no_write_runs_twice_and_every_row_is_its_callers(void **state)
+{
+  struct fault_proxy *proxy = fault_proxy_start("127.0.0.1", gateway.port);
+  struct writer writers[WRITERS];
+  pthread_t threads[WRITERS];
+  _Atomic bool stop = false;
+  char endpoint[128];
+  const char *wanted = getenv("SECONDS");
+  const int seconds = wanted && atoll(wanted) > 0 ? (int)atoll(wanted) : 5;
+  (void)state;
+  assert_non_null(proxy);
+  (void)snprintf(endpoint, sizeof endpoint, "http://127.0.0.1:%d/sql", fault_proxy_port(proxy));
+  cenote_manager *manager = open_at(pg_fixture_get(&pg, "POSTGRES_TCP_URL"), endpoint, false, NULL);
+  must(manager, "drop table if exists tagged");
+  must(manager, "create table tagged (id bigint)"); /* no key: a second row would be seen */
+  for (int i = 0; i < WRITERS; i++) {
+    writers[i] = (struct writer){.manager = manager, .number = i, .stop = &stop};
+    assert_int_equal(pthread_create(&threads[i], NULL, write_on, &writers[i]), 0);
+  }
+  const int64_t end = cen_deadline_ns(cen_now_ns(), seconds * 1000);
+  for (unsigned round = 0; cen_now_ns() < end; round++) {
+    nap_ms(40);
+    switch (round % 5) {
+    case 0:
+      fault_proxy_reset(proxy);
+      break;
+    case 1:
+      fault_proxy_cut_after(proxy, FAULT_TO_CLIENT, 700, true);
+      break;
+    case 2:
+      fault_proxy_cut_after(proxy, FAULT_TO_SERVER, 300, false);
+      break;
+    case 3:
+      fault_proxy_refuse(proxy);
+      break;
+    default:
+      fault_proxy_heal(proxy);
+      nap_ms(120);
+      break;
+    }
+  }
+  fault_proxy_heal(proxy);
+  atomic_store(&stop, true);
+  struct writer all = {0};
+  for (int i = 0; i < WRITERS; i++) {
+    pthread_join(threads[i], NULL);
+    all.fine += writers[i].fine;
+    all.unknown += writers[i].unknown;
+    all.other += writers[i].other;
+  }
+  const cenote_statistics now = look(manager);
+  print_message("# %lld written, %lld unknown; %llu over HTTP, %llu went to the pool\n",
+                (long long)all.fine, (long long)all.unknown,
+                (unsigned long long)now.http.statements, (unsigned long long)now.http_fallbacks);
+  assert_int_equal(all.other, 0);
+  assert_true(all.fine > 0 && now.http.statements > 0);
+  assert_int_equal(
+      number(manager,
+             "select count(*) from (select id from tagged group by id having count(*) > 1) d"),
+      0);
+  const int64_t rows = number(manager, "select count(*) from tagged");
+  assert_true(rows >= all.fine && rows <= all.fine + all.unknown);
+  cenote_close(manager);
+  fault_proxy_stop(proxy);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(simple_statements_go_over_http_and_the_rest_over_the_pool),
+      cmocka_unit_test(health_has_a_verdict_for_each_path),
+      cmocka_unit_test(without_http_the_pool_serves_and_http_comes_back_by_itself),
+      cmocka_unit_test(without_the_pool_simple_statements_still_work),
+      cmocka_unit_test(asynchronous_statements_go_over_http_and_can_be_cancelled),
+      cmocka_unit_test(a_deadline_and_a_shutdown_end_what_runs_over_http),
+      cmocka_unit_test(under_faults_no_write_runs_twice_and_every_row_is_its_callers),
+  };
+  if (!pg_fixture_start(&pg, NULL)) {
+    return pg_fixture_skip(&pg);
+  }
+  int failed = 1;
+  if (gateway_fixture_start(&gateway, pg_fixture_get(&pg, "POSTGRES_TCP_URL"), 0)) {
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    failed += gateway_fixture_stop(&gateway) != 0;
+  }
+  pg_fixture_stop(&pg);
+  return failed;
+}
