@@ -397,8 +397,3 @@ bool cen_http_read_only(const struct cen_http_request *request)
 {
   return request->read_only;
 }
-
-bool cen_http_is_tls(const struct cen_http_request *request)
-{
-  return request->conn->ssl != NULL;
-}

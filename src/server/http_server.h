@@ -151,7 +151,6 @@ bool cen_http_field_at(const struct cen_http_request *request, unsigned index, c
                        const char **value);
 const char *cen_http_body(const struct cen_http_request *request, size_t *size);
 struct cen_http_loop *cen_http_loop_of(const struct cen_http_request *request);
-bool cen_http_is_tls(const struct cen_http_request *request);
 /* Its token allows reading only. */
 bool cen_http_read_only(const struct cen_http_request *request);
 enum { CEN_HTTP_PEER_TEXT = 48 };
