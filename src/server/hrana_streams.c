@@ -101,33 +101,6 @@ void hrana_streams_free(struct hrana_streams *streams)
   free(streams);
 }
 
-struct hrana_stream *hrana_streams_open(struct hrana_streams *streams, bool *full)
-{
-  struct hrana_stream *stream = calloc(1, sizeof *stream);
-  *full = false;
-  if (stream == NULL || getentropy(&stream->sequence, sizeof stream->sequence) != 0) {
-    free(stream);
-    return NULL;
-  }
-  stream->state = HRANA_RUNNING;
-  stream->texts.total = &streams->text_bytes;
-  cen_link_init(&stream->link);
-  pthread_mutex_lock(&streams->lock);
-  *full = streams->open >= streams->most;
-  if (!*full) {
-    stream->id = streams->next_id++;
-    stream->next = *bucket_of(streams, stream->id);
-    *bucket_of(streams, stream->id) = stream;
-    streams->open++;
-  }
-  pthread_mutex_unlock(&streams->lock);
-  if (*full) {
-    free(stream);
-    return NULL;
-  }
-  return stream;
-}
-
 /* A tombstone instead of the stream; locked. The oldest makes room. */
 static struct hrana_stream *entomb(struct hrana_streams *streams, struct hrana_stream *stream,
                                    int64_t now_ns)
@@ -148,6 +121,51 @@ static struct hrana_stream *entomb(struct hrana_streams *streams, struct hrana_s
     forget(streams, oldest);
   }
   return oldest;
+}
+
+/* Opening streams costs nothing: whoever opens thousands keeps nobody out. The longest resting one
+ * that has no lease and keeps nothing but stored SQL expires before its time; locked. Free what it
+ * answers. */
+static struct hrana_stream *room_make(struct hrana_streams *streams)
+{
+  for (struct cen_link *at = streams->resting.next; at != &streams->resting; at = at->next) {
+    struct hrana_stream *stream = CEN_CONTAINER(at, struct hrana_stream, link);
+    if (stream->lease.generation == 0 && !stream->keeps) {
+      hrana_texts_clear(&stream->texts);
+      return entomb(streams, stream, stream->until_ns);
+    }
+  }
+  return NULL;
+}
+
+struct hrana_stream *hrana_streams_open(struct hrana_streams *streams, bool *full)
+{
+  struct hrana_stream *stream = calloc(1, sizeof *stream);
+  *full = false;
+  if (stream == NULL || getentropy(&stream->sequence, sizeof stream->sequence) != 0) {
+    free(stream);
+    return NULL;
+  }
+  stream->state = HRANA_RUNNING;
+  stream->texts.total = &streams->text_bytes;
+  cen_link_init(&stream->link);
+  pthread_mutex_lock(&streams->lock);
+  if (streams->open >= streams->most) {
+    free(room_make(streams));
+  }
+  *full = streams->open >= streams->most;
+  if (!*full) {
+    stream->id = streams->next_id++;
+    stream->next = *bucket_of(streams, stream->id);
+    *bucket_of(streams, stream->id) = stream;
+    streams->open++;
+  }
+  pthread_mutex_unlock(&streams->lock);
+  if (*full) {
+    free(stream);
+    return NULL;
+  }
+  return stream;
 }
 
 static enum hrana_taking take_locked(struct hrana_streams *streams, const struct cen_baton *baton,

@@ -80,7 +80,8 @@ struct hrana_streams *hrana_streams_new(unsigned most, unsigned most_expired);
 /* Those that still rest are dropped; nobody runs any more. */
 void hrana_streams_free(struct hrana_streams *streams);
 
-/* A new one, taken. NULL: too many (*full) or no memory. */
+/* A new one, taken. NULL: too many (*full) or no memory. Where there are too many, the longest
+ * resting one without a lease and without a state expires for it. */
 struct hrana_stream *hrana_streams_open(struct hrana_streams *streams, bool *full);
 
 enum hrana_taking {

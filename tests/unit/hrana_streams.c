@@ -308,6 +308,34 @@ static void threads_share_the_table(void **state)
   assert_int_equal(counts.open, counts.resting);
 }
 
+static void streams_that_keep_nothing_make_room(void **state)
+{
+  (void)state;
+  struct hrana_streams *streams = hrana_streams_new(3, 8);
+  char batons[3][CEN_BATON_TEXT + 1];
+  struct hrana_stream *open[3], *found;
+  bool full;
+  assert_non_null(streams);
+  for (size_t i = 0; i < 3; i++) {
+    open[i] = open_one(streams, i + 1);
+  }
+  open[0]->lease = (cenote_lease){0};
+  open[0]->keeps = true;              /* its lease is on its way back, its end has to be told */
+  open[1]->lease = (cenote_lease){0}; /* opened, and nothing more */
+  for (size_t i = 0; i < 3; i++) {
+    rest(streams, open[i], SECOND, batons[i]);
+  }
+  struct hrana_stream *fresh = hrana_streams_open(streams, &full);
+  assert_non_null(fresh);
+  assert_int_equal(take(streams, batons[1], 0, &found), HRANA_GONE);
+  assert_null(hrana_streams_open(streams, &full));
+  assert_true(full);
+  assert_int_equal(take(streams, batons[0], 0, &found), HRANA_TAKEN);
+  hrana_streams_end(streams, found);
+  hrana_streams_end(streams, fresh);
+  hrana_streams_free(streams);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -322,6 +350,7 @@ int main(void)
       TEST(at_the_end_nothing_rests_any_more),
       TEST(stored_sql_has_its_ceilings),
       TEST(all_texts_together_have_a_ceiling),
+      TEST(streams_that_keep_nothing_make_room),
       TEST(threads_share_the_table),
   };
 #undef TEST
