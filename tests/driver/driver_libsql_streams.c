@@ -150,7 +150,7 @@ static void a_base_url_is_followed_for_its_stream_and_forgotten_with_it(void **s
   };
   struct place place;
   (void)state;
-  strcpy(moved, BEGUN);
+  snprintf(moved, sizeof moved, "%s", BEGUN);
   place_open(&place, turns);
   snprintf(moved, sizeof moved, "{\"baton\":\"b1\",\"base_url\":\"%s/other/\",\"results\":[%s]}",
            http_script_url(place.script), EXECUTED("[]"));

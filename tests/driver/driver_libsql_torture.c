@@ -43,7 +43,7 @@ extern const cenote_driver cen_driver_libsql;
 static void answer(void *context, const struct script_request *request,
                    struct script_answer *answer)
 {
-  char body[2048] = "{\"baton\":";
+  char body[2048];
   const bool batch = strstr(request->body, "\"type\":\"batch\"") != NULL;
   const bool execute = strstr(request->body, "\"type\":\"execute\"") != NULL;
   const bool state = strstr(request->body, "get_autocommit") != NULL;
@@ -53,12 +53,12 @@ static void answer(void *context, const struct script_request *request,
     script_say(answer, 200, "text/plain", CURSOR);
     return;
   }
-  strcat(body, closes ? "null,\"results\":[" : "\"baton\",\"results\":[");
-  strcat(body, batch ? BATCH : execute ? EXECUTED : "");
-  strcat(body, state ? "," STATE : "");
-  strcat(body, closes && (batch || execute) ? "," : "");
-  strcat(body, closes ? CLOSE_OK : "");
-  strcat(body, "]}");
+  snprintf(body, sizeof body, "{\"baton\":%s,\"results\":[%s%s%s%s]}",
+           closes ? "null" : "\"baton\"",
+           batch     ? BATCH
+           : execute ? EXECUTED
+                     : "",
+           state ? "," STATE : "", closes && (batch || execute) ? "," : "", closes ? CLOSE_OK : "");
   script_say(answer, 200, "application/json", body);
 }
 

@@ -22,7 +22,8 @@ static cenote_status shared_new(const cenote_driver_params *params, void **share
 {
   const cenote_status status = cen_driver_libsql.shared_new(params, shared, error);
   if (status == CENOTE_OK && getenv("CENOTE_TEST_HRANA")) {
-    atomic_store(&((struct ls_shared *)*shared)->version, atoi(getenv("CENOTE_TEST_HRANA")));
+    atomic_store(&((struct ls_shared *)*shared)->version,
+                 (int)strtol(getenv("CENOTE_TEST_HRANA"), NULL, 10));
   }
   return status;
 }

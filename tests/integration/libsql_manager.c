@@ -87,7 +87,8 @@ static void an_endpoint_that_comes_back_is_used_again(void **state)
 {
   static struct rig rig;
   char url[64];
-  struct fault_proxy *proxy = fault_proxy_start("127.0.0.1", atoi(strrchr(serve.url, ':') + 1));
+  struct fault_proxy *proxy =
+      fault_proxy_start("127.0.0.1", (int)strtol(strrchr(serve.url, ':') + 1, NULL, 10));
   cenote_result *result = NULL;
   cenote_error error = CENOTE_ERROR_INIT;
   (void)state;

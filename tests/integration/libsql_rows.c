@@ -17,7 +17,7 @@ static char proxy_url[64];
 static bool proxy_start(void)
 {
   const char *port = strrchr(serve.url, ':');
-  proxy = port != NULL ? fault_proxy_start("127.0.0.1", atoi(port + 1)) : NULL;
+  proxy = port != NULL ? fault_proxy_start("127.0.0.1", (int)strtol(port + 1, NULL, 10)) : NULL;
   if (proxy != NULL) {
     snprintf(proxy_url, sizeof proxy_url, "http://127.0.0.1:%d", fault_proxy_port(proxy));
   }

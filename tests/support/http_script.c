@@ -76,7 +76,7 @@ static bool tls_prepare(struct http_script *script, enum script_tls tls)
   X509 *ca = new_certificate(ca_key, "Test CA", NULL, NULL, -2 * day, 2 * day);
   X509 *own = new_certificate(key, tls == SCRIPT_WRONG_NAME ? "elsewhere.example" : "localhost", ca,
                               ca_key, -2 * day, tls == SCRIPT_EXPIRED ? -day : day);
-  strcpy(script->ca, "/tmp/cenote-ca.XXXXXX");
+  snprintf(script->ca, sizeof script->ca, "/tmp/cenote-ca.XXXXXX");
   const int fd = mkstemp(script->ca);
   FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
   bool fine = file && PEM_write_X509(file, ca) == 1;

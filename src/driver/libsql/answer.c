@@ -203,7 +203,7 @@ cenote_status ls_verdict(const cenote_connection *c, cenote_status status, cenot
 static cenote_status describe(struct cen_hrana_answer *answer, cenote_sink *sink,
                               cenote_error *error)
 {
-  struct cen_hrana_description description;
+  struct cen_hrana_description description = {0};
   cenote_status status = cen_hrana_answer_next(answer, CEN_HRANA_DESCRIBE, NULL, NULL, error);
   if (status == CENOTE_OK) {
     status = cen_hrana_answer_describe(answer, &description, error);

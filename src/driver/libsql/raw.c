@@ -25,11 +25,12 @@ static bool room_make(struct ls_raw *raw, size_t count)
   if (count <= raw->room) {
     return true;
   }
-  cenote_value *values = realloc(raw->values, count * sizeof *values);
-  raw->values = values != NULL ? values : raw->values;
-  char(*texts)[CEN_REAL_TEXT] = realloc(raw->texts, count * sizeof *texts);
-  raw->texts = texts != NULL ? texts : raw->texts;
-  if (values == NULL || texts == NULL) {
+  free(raw->values);
+  free(raw->texts);
+  raw->room = 0;
+  raw->values = malloc(count * sizeof *raw->values);
+  raw->texts = malloc(count * sizeof *raw->texts);
+  if (raw->values == NULL || raw->texts == NULL) {
     raw->status = cenote_error_set(&raw->error, CENOTE_NO_MEMORY, "out of memory for a row");
     return false;
   }

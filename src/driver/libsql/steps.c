@@ -293,13 +293,9 @@ static cenote_step close_begin(cenote_connection *c)
 bool ls_say_goodbye(cenote_connection *c)
 {
   cenote_error ignored = CENOTE_ERROR_INIT;
-  const cenote_request request = {.size = sizeof request, .kind = CENOTE_REQUEST_CLOSE};
-  c->request = &request;
   c->plan = (struct ls_plan){.close = true};
   c->stop.serial++;
-  const cenote_status status = ls_send_pipeline(c, &ignored);
-  c->request = NULL;
-  return status == CENOTE_OK;
+  return ls_send_pipeline(c, &ignored) == CENOTE_OK; /* which asks for nothing of a request */
 }
 
 cenote_step ls_begin(cenote_connection *c)
