@@ -56,7 +56,7 @@ static void what_cannot_listen_says_why(void **state)
   config.port = 0;
   config.tls_cert = "/nonexistent.crt";
   config.tls_key = "/nonexistent.key";
-  assert_int_equal(cen_http_server_new(&config, &second, &error), CENOTE_INVALID);
+  assert_int_equal(cen_http_server_new(&config, &second, &error), CENOTE_CONFIG);
   assert_non_null(strstr(error.message, "/nonexistent.crt"));
   config.tls_key = NULL;
   assert_int_equal(cen_http_server_new(&config, &second, &error), CENOTE_INVALID);
