@@ -118,11 +118,12 @@ static cenote_status files_read(struct change *change, cenote_error *error)
   if (status == CENOTE_OK) {
     status = gateway_rules_check(gateway, keys, error);
   }
-  if (status == CENOTE_OK) {
-    status = cen_http_server_reload_tls(gateway->http, error);
-  }
+  /* opening the same file anew changes nothing, so it is the one that may have happened alone */
   if (status == CENOTE_OK) {
     status = gateway_audit_reopen(gateway->audit, error);
+  }
+  if (status == CENOTE_OK) {
+    status = cen_http_server_reload_tls(gateway->http, error);
   }
   if (status == CENOTE_OK) {
     gateway_keys_swap(gateway->house->keys, keys);

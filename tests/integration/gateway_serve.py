@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -327,6 +328,19 @@ def a_reload_cannot_take_the_tokens_from_an_open_gateway():
             same(hrana(gateway).status, 401)
 
 
+def a_reload_that_fails_leaves_the_certificate():
+    with Folder() as folder:
+        cert, key = certificate(folder, "first")
+        os.mkdir(f"{folder}/log")
+        with Gateway("--tls-cert", cert, "--tls-key", key, "--audit-log", f"{folder}/log/audit", tls=cert) as gateway:
+            before = ssl.get_server_certificate((gateway.host, gateway.port))
+            certificate(folder, "second")
+            os.rename(f"{folder}/log", f"{folder}/moved")
+            gateway.send(signal.SIGHUP)
+            gateway.wait_err("nothing was reloaded: audit_log")
+            same(ssl.get_server_certificate((gateway.host, gateway.port)), before)
+
+
 def the_certificate_is_read_anew():
     with Folder() as folder:
         cert, key = certificate(folder)
@@ -541,6 +555,7 @@ if __name__ == "__main__":
         a_hang_up_reloads_settings_tokens_and_the_audit_file,
         a_hang_up_reloads_also_under_nohup,
         a_reload_cannot_take_the_tokens_from_an_open_gateway,
+        a_reload_that_fails_leaves_the_certificate,
         the_certificate_is_read_anew,
         draining_says_so_first_and_finishes_what_runs,
         what_takes_too_long_is_cut_off_at_the_end,
