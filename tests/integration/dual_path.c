@@ -231,6 +231,47 @@ static void without_the_pool_simple_statements_still_work(void **state)
   cenote_close(manager);
 }
 
+/* ---------------------------------------------------------------- HTTP alone */
+
+static void a_batch_over_http_is_all_or_nothing(void **state)
+{
+  char url[256], endpoint[128];
+  cenote_lease lease;
+  cenote_transaction *transaction;
+  cenote_result **results;
+  cenote_error error = CENOTE_ERROR_INIT;
+  const cenote_value one = cenote_integer(1);
+  const cenote_statement fine[] = {
+      {.sql = "insert into whole values (?)", .args = &one, .count = 1},
+      {.sql = "select count(*) from whole"}};
+  const cenote_statement wrong[] = {{.sql = "insert into whole values (2)"},
+                                    {.sql = "insert into whole values (1)"}};
+  (void)state;
+  (void)snprintf(endpoint, sizeof endpoint, "%s/sql", gateway.url);
+  (void)snprintf(url, sizeof url, "neon://app:%s@127.0.0.1/cenote",
+                 pg_fixture_get(&pg, "POSTGRES_PASSWORD"));
+  cenote_manager *manager = open_at(url, endpoint, false, NULL);
+  must(manager, "drop table if exists whole");
+  must(manager, "create table whole (id int primary key)");
+  assert_int_equal(cenote_acquire(manager, "t", 20000, &lease, &error), CENOTE_OK);
+  assert_int_equal(cenote_batch(lease, fine, 2, CENOTE_BATCH_WRITE, &results, &error), CENOTE_OK);
+  assert_int_equal(cenote_result_integer(results[1], 0, 0), 1);
+  cenote_results_free(results, 2);
+  assert_int_equal(cenote_batch(lease, wrong, 2, CENOTE_BATCH_WRITE, &results, &error),
+                   CENOTE_DATABASE);
+  assert_string_equal(error.sqlstate, "23505");
+  assert_null(results);
+  assert_int_equal(cenote_batch(lease, wrong, 1, CENOTE_BATCH_READ, &results, &error),
+                   CENOTE_DATABASE);
+  assert_string_equal(error.sqlstate, "25006");
+  assert_int_equal(cenote_begin(lease, 0, &transaction, &error), CENOTE_UNSUPPORTED);
+  assert_non_null(strstr(error.message, "cenote_batch"));
+  assert_int_equal(cenote_release(lease), CENOTE_OK);
+  assert_int_equal(number(manager, "select count(*) from whole"), 1);
+  assert_int_equal(look(manager).http.statements, 0); /* its leases are HTTP already */
+  cenote_close(manager);
+}
+
 /* ---------------------------------------------------------------- nobody waits */
 
 struct told {
@@ -448,6 +489,7 @@ int main(void)
       cmocka_unit_test(health_has_a_verdict_for_each_path),
       cmocka_unit_test(without_http_the_pool_serves_and_http_comes_back_by_itself),
       cmocka_unit_test(without_the_pool_simple_statements_still_work),
+      cmocka_unit_test(a_batch_over_http_is_all_or_nothing),
       cmocka_unit_test(asynchronous_statements_go_over_http_and_can_be_cancelled),
       cmocka_unit_test(a_deadline_and_a_shutdown_end_what_runs_over_http),
       cmocka_unit_test(under_faults_no_write_runs_twice_and_every_row_is_its_callers),
