@@ -2,6 +2,7 @@
  * how it ends. */
 #include "manager/http_path_inside.h"
 
+#include "base/error.h"
 #include "driver/registry.h"
 
 #include <stdio.h>
@@ -227,8 +228,24 @@ cenote_status http_path_new(struct cenote_manager *manager, cenote_error *error)
   cen_link_init(&path->running);
   cen_link_init(&path->posted);
   cen_task_init(&path->task, http_path_posted);
-  manager->http = path;
-  return path_make(path, error); /* http_path_free has it, if that fails */
+  manager->http = path; /* http_path_free has it, if the next fails */
+  const cenote_status status = path_make(path, error);
+  if (status == CENOTE_CONFIG && error != NULL) {
+    cenote_error why;
+    cen_error_begin(&why);
+    cen_error_copy(&why, error);
+    (void)!cenote_error_set(error, status, "SQL over HTTP: %s", why.message);
+  }
+  if (status != CENOTE_CONFIG || cen_settings_text(&manager->settings, "http_endpoint") != NULL) {
+    return status;
+  }
+  /* Nobody asked for it: a URL that is enough for the pool stays so. */
+  cen_log_write(&manager->log, CENOTE_LOG_WARNING,
+                "no SQL over HTTP for %s: that needs a user, a host and a database in the URL",
+                manager->url);
+  http_path_free(manager);
+  cen_error_clear(error);
+  return CENOTE_OK;
 }
 
 void http_path_free(struct cenote_manager *manager)

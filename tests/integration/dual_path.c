@@ -272,6 +272,30 @@ static void a_batch_over_http_is_all_or_nothing(void **state)
   cenote_close(manager);
 }
 
+static void a_host_of_neons_has_both_and_a_short_url_the_pool_alone(void **state)
+{
+  static const char *const urls[] = {"postgres://u:p@ep-1.eu.aws.neon.tech/d",
+                                     "postgres://u:p@ep-1-pooler.eu.aws.neon.tech:5432/d?a=b@c",
+                                     "postgres://u:p@ep-1.eu.aws.neon.tech",
+                                     "postgres://u:p@neon.tech.example/d"};
+  (void)state;
+  for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+    cenote_manager *manager = open_at(urls[i], "", false, NULL);
+    char *json;
+    assert_int_equal(cenote_pool_statistics_json(manager, &json, NULL), CENOTE_OK);
+    assert_int_equal(strstr(json, "\"http\":{\"available\":true") != NULL, i < 2);
+    cenote_string_free(json);
+    cenote_close(manager);
+  }
+  cenote_manager *manager;
+  cenote_error error = CENOTE_ERROR_INIT;
+  const cenote_setting endpoint = {"http_endpoint", "https://h.x/sql"};
+  const cenote_options options = {
+      .size = sizeof options, .settings = &endpoint, .settings_count = 1};
+  assert_int_equal(cenote_open("postgres://u:p@h.x", &options, &manager, &error), CENOTE_CONFIG);
+  assert_non_null(strstr(error.message, "SQL over HTTP: missing database"));
+}
+
 /* ---------------------------------------------------------------- nobody waits */
 
 struct told {
@@ -490,6 +514,7 @@ int main(void)
       cmocka_unit_test(without_http_the_pool_serves_and_http_comes_back_by_itself),
       cmocka_unit_test(without_the_pool_simple_statements_still_work),
       cmocka_unit_test(a_batch_over_http_is_all_or_nothing),
+      cmocka_unit_test(a_host_of_neons_has_both_and_a_short_url_the_pool_alone),
       cmocka_unit_test(asynchronous_statements_go_over_http_and_can_be_cancelled),
       cmocka_unit_test(a_deadline_and_a_shutdown_end_what_runs_over_http),
       cmocka_unit_test(under_faults_no_write_runs_twice_and_every_row_is_its_callers),
