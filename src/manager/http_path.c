@@ -77,10 +77,11 @@ cenote_status http_place_take(struct http_path *path, struct place **out, cenote
   }
   pthread_mutex_unlock(&path->lock);
   if (status != CENOTE_OK) {
-    return cenote_error_set(error, status,
-                            status == CENOTE_QUEUE_FULL ? "%d statements run over HTTP already"
-                                                        : "the manager is shutting down",
-                            (int)PLACES);
+    (void)cenote_error_set(error, status,
+                           status == CENOTE_QUEUE_FULL ? "%d statements run over HTTP already"
+                                                       : "the manager is shutting down",
+                           (int)PLACES);
+    return status;
   }
   if (place == NULL) {
     status = place_new(path, &place, error);
@@ -245,7 +246,7 @@ cenote_status http_path_query(struct cenote_manager *manager, const struct simpl
                               cenote_result **result, struct simple_outcome *outcome,
                               cenote_error *error)
 {
-  struct place *place;
+  struct place *place = NULL;
   *result = NULL;
   *outcome = (struct simple_outcome){.fate = CEN_FATE_NOT_RUN};
   manager_visit(manager);
@@ -263,7 +264,7 @@ cenote_status http_path_query(struct cenote_manager *manager, const struct simpl
 
 cenote_status http_path_check(struct cenote_manager *manager, cenote_error *error)
 {
-  struct place *place;
+  struct place *place = NULL;
   struct simple_outcome outcome;
   cenote_result *nothing = NULL;
   manager_visit(manager);
@@ -407,7 +408,7 @@ void http_place_begin(struct place *place, struct simple_async *async)
 cenote_status http_path_start(struct cenote_manager *manager, struct simple_async *async,
                               cenote_error *error)
 {
-  struct place *place;
+  struct place *place = NULL;
   manager_visit(manager);
   cenote_status status = http_place_take(manager->http, &place, error);
   if (status == CENOTE_OK) {

@@ -448,7 +448,8 @@ static void under_faults_no_write_runs_twice_and_every_row_is_its_callers(void *
   _Atomic bool stop = false;
   char endpoint[128];
   const char *wanted = getenv("SECONDS");
-  const int seconds = wanted && atoll(wanted) > 0 ? (int)atoll(wanted) : 5;
+  const long asked = wanted ? strtol(wanted, NULL, 10) : 0;
+  const int seconds = asked > 0 && asked < 100000 ? (int)asked : 5;
   (void)state;
   assert_non_null(proxy);
   (void)snprintf(endpoint, sizeof endpoint, "http://127.0.0.1:%d/sql", fault_proxy_port(proxy));
