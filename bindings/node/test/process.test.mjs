@@ -143,7 +143,7 @@ postgres('PostgreSQL: a lost connection is told, a rollback resolves, and the po
   const { rows } = await transaction.execute('SELECT pg_backend_pid() AS pid');
   const other = await manager.acquireLease('killer');
   await promisify(execFile)('psql', ['-X', '-q', '-d', process.env.CENOTE_TEST_POSTGRES_ADMIN_URL, '-c',
-    `SELECT pg_terminate_backend(${rows[0].pid})`]);
+    `SELECT pg_terminate_backend(${rows[0].pid})`], { timeout: 20000, env: { ...process.env, LD_PRELOAD: '' } });
   await assert.rejects(transaction.execute('SELECT 1'), { name: 'CenoteError' });
   await assert.rejects(transaction.commit(), { name: 'CenoteError' });
   await transaction.rollback();
