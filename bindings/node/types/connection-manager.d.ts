@@ -91,6 +91,10 @@ export interface ManagerOptions {
   /** A level, or where lines go. */
   log?: 'error' | 'warning' | 'info' | 'debug' | ((level: string, line: string) => void);
   audit?: (event: AuditEvent) => void;
+  /** Pools clients of one's own: anything with execute (libSQL's) or query (node-postgres'). */
+  createClient?: () => object | Promise<object>;
+  destroyClient?: (client: any) => unknown;
+  validateClient?: (client: any) => unknown;
   [setting: string]: unknown;
 }
 
