@@ -118,7 +118,7 @@ class DatabaseConnectionManager {
     }
     const operation = String(operationId);
     let handle;
-    if (this.#warm > 0 && this.#waiting === 0) {
+    if (this.#warm > 0 && this.#waiting === 0 && this.connections.size > this.leases.size) {
       handle = this.core.take(operation);
       this.#warm = handle === undefined ? 0 : this.#warm - 1;
     }
@@ -147,7 +147,8 @@ class DatabaseConnectionManager {
 
   /** Called by a lease that is over. */
   leaseEnded(lease, clean) {
-    if (this.leases.delete(lease.id) && clean) {
+    // Where somebody waits, it is his already. A take in vain would count as a time-out.
+    if (this.leases.delete(lease.id) && clean && this.#waiting === 0) {
       this.#warm++;
     }
     if (!this.core.closed) {
@@ -183,6 +184,7 @@ class DatabaseConnectionManager {
         await lease.onClient((client) => runOn(client, 'SELECT 1')).finally(() => lease.release());
         return undefined;
       }
+      this.#warm = 0; // it may take the one that rests
       await this.core.query('SELECT 1', undefined, undefined, {
         shape: this.shape, hint: HINTS.simple, retries: 0, timeout: this.config.connectTimeout ?? 5000,
         operation: 'health-check',

@@ -200,6 +200,19 @@ for (const [database, url] of databases(folder)) {
     (await next).release();
   });
 
+  test(`${database}: bursts above the maximum count no time-outs`, async () => {
+    const small = open({ url: url(), maxConnections: 2 });
+    for (let round = 0; round < 20; round++) {
+      await Promise.all(Array.from({ length: 1 + (round % 7) }, async () => {
+        const lease = await small.acquireLease('burst');
+        await lease.execute('SELECT 1');
+        lease.release();
+      }));
+    }
+    assert.equal(small.metrics.acquireTimeouts, 0);
+    assert.deepEqual((await small.getHealthStatus()).issues, []);
+  });
+
   test(`${database}: a released lease refuses everything, and is released once`, async () => {
     const lease = await manager.acquireLease('once');
     assert.equal(lease.release(), true);
