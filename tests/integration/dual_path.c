@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "net/clock.h"
 #include "support/fault_proxy.h"
-#include "support/gateway_fixture.h"
+#include "support/serve_fixture.h"
 #include "support/pg_fixture.h"
 
 #include <cenote/cenote.h>
@@ -24,7 +24,7 @@
 #include <cmocka.h>
 
 static struct pg_fixture pg;
-static struct gateway_fixture gateway;
+static struct serve_fixture gateway;
 
 struct logged {
   _Atomic int away, back;
@@ -178,7 +178,7 @@ static void without_http_the_pool_serves_and_http_comes_back_by_itself(void **st
   char *json;
   (void)state;
   assert_int_equal(number(manager, "select 1"), 1);
-  assert_int_equal(gateway_fixture_stop(&gateway), 0);
+  assert_true(serve_fixture_stop(&gateway));
   for (int i = 0; i < 200 && look(manager).http_breaker == CENOTE_BREAKER_CLOSED; i++) {
     assert_int_equal(number(manager, "select 2"), 2);
     nap_ms(20);
@@ -198,7 +198,7 @@ static void without_http_the_pool_serves_and_http_comes_back_by_itself(void **st
   cenote_string_free(json);
   assert_int_equal(atomic_load(&logged.away), 1);
   assert_int_equal(atomic_load(&logged.back), 0);
-  assert_true(gateway_fixture_start(&gateway, pg_fixture_get(&pg, "POSTGRES_TCP_URL"), port));
+  assert_true(serve_fixture_start_at(&gateway, pg_fixture_get(&pg, "POSTGRES_TCP_URL"), port));
   while (look(manager).http_breaker != CENOTE_BREAKER_CLOSED && soon(&until)) {
   }
   const cenote_statistics back = look(manager);
@@ -524,9 +524,9 @@ int main(void)
     return pg_fixture_skip(&pg);
   }
   int failed = 1;
-  if (gateway_fixture_start(&gateway, pg_fixture_get(&pg, "POSTGRES_TCP_URL"), 0)) {
+  if (serve_fixture_start_at(&gateway, pg_fixture_get(&pg, "POSTGRES_TCP_URL"), 0)) {
     failed = cmocka_run_group_tests(tests, NULL, NULL);
-    failed += gateway_fixture_stop(&gateway) != 0;
+    failed += !serve_fixture_stop(&gateway);
   }
   pg_fixture_stop(&pg);
   return failed;

@@ -1,7 +1,7 @@
 /* The conformance suite over SQL over HTTP: our own gateway in front of a real PostgreSQL. */
 #include "driver/conformance.h"
 
-#include "support/gateway_fixture.h"
+#include "support/serve_fixture.h"
 #include "support/pg_fixture.h"
 
 #include <stdio.h>
@@ -9,7 +9,7 @@
 extern const cenote_driver cen_driver_neon;
 
 static struct pg_fixture pg;
-static struct gateway_fixture gateway;
+static struct serve_fixture gateway;
 
 static const char *neon_url(void)
 {
@@ -39,9 +39,9 @@ int main(void)
     return pg_fixture_skip(&pg);
   }
   int failed = 1;
-  if (gateway_fixture_start(&gateway, pg_fixture_get(&pg, "POSTGRES_TCP_URL"), 0)) {
+  if (serve_fixture_start_at(&gateway, pg_fixture_get(&pg, "POSTGRES_TCP_URL"), 0)) {
     failed = conformance_run(&subject);
-    failed += gateway_fixture_stop(&gateway) != 0;
+    failed += !serve_fixture_stop(&gateway);
   }
   pg_fixture_stop(&pg);
   return failed;

@@ -11,11 +11,11 @@
 
 enum { MOST_ARGS = 32 };
 
-static void run(int out, const char *const *args)
+static void run(int out, const char *listen, const char *const *args)
 {
   const char *command = getenv("CENOTE");
   const char *argv[MOST_ARGS + 8] = {command ? command : "build/cenote", "serve", "--listen",
-                                     "127.0.0.1:0"};
+                                     listen};
   size_t count = 4;
   for (size_t i = 0; i < MOST_ARGS && args[i]; i++) {
     argv[count++] = args[i];
@@ -26,7 +26,7 @@ static void run(int out, const char *const *args)
   _exit(127);
 }
 
-bool serve_fixture_start(struct serve_fixture *serve, const char *const *args)
+static bool start(struct serve_fixture *serve, const char *listen, const char *const *args)
 {
   static const char begin[] = "cenote: listening on ";
   int ends[2];
@@ -35,10 +35,11 @@ bool serve_fixture_start(struct serve_fixture *serve, const char *const *args)
   if (pipe(ends) != 0) {
     return false;
   }
+  fflush(NULL); /* or the child says it again */
   serve->pid = fork();
   if (serve->pid == 0) {
     close(ends[0]);
-    run(ends[1], args);
+    run(ends[1], listen, args);
   }
   close(ends[1]);
   FILE *out = fdopen(ends[0], "r");
@@ -53,7 +54,21 @@ bool serve_fixture_start(struct serve_fixture *serve, const char *const *args)
     return false;
   }
   snprintf(serve->url, sizeof serve->url, "%.63s", line + strlen(begin));
+  serve->port = (int)strtol(strrchr(line, ':') + 1, NULL, 10);
   return true;
+}
+
+bool serve_fixture_start(struct serve_fixture *serve, const char *const *args)
+{
+  return start(serve, "127.0.0.1:0", args);
+}
+
+bool serve_fixture_start_at(struct serve_fixture *serve, const char *database, int port)
+{
+  const char *const args[] = {"--url", database, NULL};
+  char listen[32];
+  snprintf(listen, sizeof listen, "127.0.0.1:%d", port);
+  return start(serve, listen, args);
 }
 
 bool serve_fixture_stop(struct serve_fixture *serve)
