@@ -244,6 +244,10 @@ CENOTE_API cenote_status cenote_sink_parameters(cenote_sink *sink, const char *c
 CENOTE_API void cenote_sink_complete(cenote_sink *sink, int64_t affected_rows,
                                      int64_t last_insert_id, const char *command);
 
+/* What the driver told of a result's column; its texts are the result's. False: no such column. */
+CENOTE_API bool cenote_result_column(const cenote_result *result, size_t column,
+                                     cenote_column *out);
+
 /* Fills *error: status, "message" by printf's rules, retryable by the status's
  * own row. NULL error is fine. Answers `status`. */
 CENOTE_API cenote_status cenote_error_set(cenote_error *error, cenote_status status,

@@ -107,7 +107,7 @@ uint32_t cenote_result_column_oid(const cenote_result *result, size_t column)
   return has_column(result, column) ? result->facts[column].oid : 0;
 }
 
-bool cen_result_column(const cenote_result *result, size_t column, cenote_column *out)
+bool cenote_result_column(const cenote_result *result, size_t column, cenote_column *out)
 {
   *out = (cenote_column){.modifier = -1};
   if (!has_column(result, column)) {

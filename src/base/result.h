@@ -35,8 +35,6 @@ void cen_sink_deinit(struct cenote_sink *sink);
 /* Forget what was collected, for a statement that runs again. CENOTE_INVALID when a callback has
  * seen rows already: what was delivered cannot be forgotten. */
 cenote_status cen_sink_restart(struct cenote_sink *sink, cenote_error *error);
-/* A column with all that the driver told of it; its texts are the result's. false: no such column. */
-bool cen_result_column(const cenote_result *result, size_t column, cenote_column *out);
 uint64_t cen_sink_rows(const struct cenote_sink *sink); /* collected or delivered */
 
 #endif

@@ -50,7 +50,7 @@ static bool result_put(struct neon_call *call, const cenote_result *result)
   }
   for (size_t i = 0; i < count; i++) {
     cenote_column column;
-    if (!cen_result_column(result, i, &column)) {
+    if (!cenote_result_column(result, i, &column)) {
       column = (cenote_column){.type_size = -1, .modifier = -1};
     }
     facts[i] = (struct cen_neon_column){.table_oid = column.table_oid,

@@ -261,7 +261,7 @@ static void columns(struct pg_bed *bed, bool pipelined)
   assert_int_equal(cenote_result_rows(asked.result), 0);
   for (size_t i = 0; i < 5; i++) {
     cenote_column column;
-    assert_true(cen_result_column(asked.result, i, &column));
+    assert_true(cenote_result_column(asked.result, i, &column));
     assert_int_equal(column.oid, told[i].oid);
     assert_int_equal(column.attribute, told[i].attribute);
     assert_int_equal(column.type_size, told[i].size);

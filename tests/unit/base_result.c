@@ -557,7 +557,7 @@ static void a_column_keeps_all_that_was_told_of_it(void **state)
   cenote_column column = told[0];
   assert_int_equal(cenote_sink_columns(&sink, told, 3, &error), CENOTE_OK);
   cenote_result *result = cen_sink_take(&sink);
-  assert_true(cen_result_column(result, 0, &column));
+  assert_true(cenote_result_column(result, 0, &column));
   assert_string_equal(column.name, "id");
   assert_string_equal(column.type, "integer");
   assert_int_equal(column.oid, 23);
@@ -565,17 +565,17 @@ static void a_column_keeps_all_that_was_told_of_it(void **state)
   assert_int_equal(column.attribute, 7);
   assert_int_equal(column.type_size, 4);
   assert_int_equal(column.modifier, 0);
-  assert_true(cen_result_column(result, 1, &column));
+  assert_true(cenote_result_column(result, 1, &column));
   assert_null(column.type);
   assert_int_equal(column.table_oid, 0);
   assert_int_equal(column.type_size, -1);
   assert_int_equal(column.modifier, 24);
-  assert_true(cen_result_column(result, 2, &column));
+  assert_true(cenote_result_column(result, 2, &column));
   assert_int_equal(column.oid, 0);
   assert_int_equal(column.modifier, -1);
-  assert_false(cen_result_column(result, 3, &column));
+  assert_false(cenote_result_column(result, 3, &column));
   assert_null(column.name);
-  assert_false(cen_result_column(NULL, 0, &column));
+  assert_false(cenote_result_column(NULL, 0, &column));
   cenote_result_free(result);
 }
 

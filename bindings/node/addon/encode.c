@@ -203,15 +203,16 @@ static void put_word(struct encoder *to, const char *text)
   put_text(to, TAG_TEXT, text, strlen(text));
 }
 
-/* [slot, RESULT, columns, rows, affected, {last id}, {command}, ({name}, {type}, oid)…, cells…] */
+/* [slot, RESULT, columns, rows, affected, {last id}, {command}, ({name}, {type}, oid, table, attribute,
+ * size, modifier)…, cells…] */
 static bool put_result(struct encoder *to, uint32_t slot, const cenote_result *result)
 {
   const size_t columns = cenote_result_columns(result);
   const size_t rows = cenote_result_rows(result);
-  if (columns > 0 && rows > (SIZE_MAX / 64 - 16) / columns - 5) {
+  if (columns > 0 && rows > (SIZE_MAX / 64 - 16) / columns - 9) {
     return false;
   }
-  if (!numbers_room(to, 16 + 5 * columns + 2 * columns * rows)) {
+  if (!numbers_room(to, 16 + 9 * columns + 2 * columns * rows)) {
     return false;
   }
   put(to, slot);
@@ -222,9 +223,16 @@ static bool put_result(struct encoder *to, uint32_t slot, const cenote_result *r
   put_integer(to, cenote_result_last_insert_id(result));
   put_word(to, cenote_result_command(result));
   for (size_t i = 0; i < columns; i++) {
-    put_word(to, cenote_result_column_name(result, i));
-    put_word(to, cenote_result_column_type(result, i));
-    put(to, cenote_result_column_oid(result, i));
+    cenote_column column;
+    const bool there = cenote_result_column(result, i, &column);
+    (void)there; /* i < columns */
+    put_word(to, column.name);
+    put_word(to, column.type);
+    put(to, column.oid);
+    put(to, column.table_oid);
+    put(to, column.attribute);
+    put(to, column.type_size);
+    put(to, column.modifier);
   }
   for (size_t row = 0; row < rows; row++) {
     for (size_t i = 0; i < columns; i++) {

@@ -78,7 +78,9 @@ class Reader {
 
 /**
  * Reads a result. `shape(columns)` answers how a row is read: a function of the reader.
- * @returns {{columns: {name: string, type: string, oid: number}[], rows: any[], affected: number, lastId: any,
+ * `tableOid`, `attribute`, `size` and `modifier` are node-postgres' tableID, columnID, dataTypeSize, dataTypeModifier.
+ * @returns {{columns: {name: string, type: string, oid: number, tableOid: number, attribute: number, size: number,
+ *            modifier: number}[], rows: any[], affected: number, lastId: any,
  *            command: string}}
  */
 function readResult(reader, shape) {
@@ -90,7 +92,10 @@ function readResult(reader, shape) {
   const command = reader.cell();
   const columns = new Array(width);
   for (let i = 0; i < width; i++) {
-    columns[i] = { name: reader.cell(), type: reader.cell(), oid: reader.next() };
+    columns[i] = {
+      name: reader.cell(), type: reader.cell(), oid: reader.next(), tableOid: reader.next(), attribute: reader.next(),
+      size: reader.next(), modifier: reader.next(),
+    };
   }
   const read = shape(columns, reader);
   const rows = new Array(count);

@@ -48,7 +48,7 @@ static bool on_columns(void *context, const cenote_result *header)
     return false;
   }
   for (size_t i = 0; i < count; i++) {
-    (void)cen_result_column(header, i, &columns[i]);
+    (void)cenote_result_column(header, i, &columns[i]);
   }
   raw->status = cenote_sink_columns(raw->target, columns, count, &raw->error);
   free(columns);
