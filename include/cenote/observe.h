@@ -45,6 +45,21 @@ typedef enum cenote_breaker_state {
 
 CENOTE_API const char *cenote_breaker_name(cenote_breaker_state state); /* "closed", … */
 
+/* Why a statement went the way it went. */
+typedef enum cenote_why {
+  CENOTE_WHY_LEASE,         /* on a lease that the caller holds, outside a transaction */
+  CENOTE_WHY_TRANSACTION,   /* in a transaction, or a batch */
+  CENOTE_WHY_SHAREABLE,     /* it may share a connection, or go over HTTP */
+  CENOTE_WHY_SESSION_STATE, /* it may not: session state, or not understood */
+  CENOTE_WHY_HINT,          /* it might, but for the caller's hint */
+  CENOTE_WHY_BREAKER_OPEN,  /* it might, but HTTP's breaker was not closed */
+  CENOTE_WHY_FALLBACK,      /* it might, but the way that was tried first failed, or was full */
+  CENOTE_WHY_NOT_SHARED,    /* it might, but nothing is shared here */
+  CENOTE_WHYS
+} cenote_why;
+
+CENOTE_API const char *cenote_why_name(cenote_why why); /* "lease", … */
+
 typedef struct cenote_statistics {
   size_t size;
   cenote_state state;
@@ -76,6 +91,8 @@ typedef struct cenote_statistics {
   int64_t http_in_flight;            /* now */
   uint64_t http_fallbacks;           /* statements for it that went to the pool */
   cenote_breaker_state http_breaker; /* now; breaker_opened does not count it */
+  /* the statements of each path by reason */
+  uint64_t simple_why[CENOTE_WHYS], exclusive_why[CENOTE_WHYS], http_why[CENOTE_WHYS];
 } cenote_statistics;
 
 #define CENOTE_STATISTICS_INIT        \

@@ -81,13 +81,33 @@ static void number_add(struct cen_buf *buf, const json_t *statistics, size_t row
   }
 }
 
+/* Is anything wrong that is not HTTP's? */
+static bool pool_is_degraded(const json_t *document)
+{
+  static const char https[] = "SQL over HTTP ";
+  size_t i;
+  json_t *issue;
+  json_array_foreach(json_object_get(document, "issues"), i, issue)
+  {
+    const char *text = json_string_value(issue);
+    if (text != NULL && strncmp(text, https, sizeof https - 1) != 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* Where there are two paths each row has a verdict of its own: the whole is degraded when only HTTP
+ * is away, and neither of them is. */
 static void status_add(struct cen_buf *buf, const json_t *document, size_t row)
 {
-  if (row == OVER_HTTP) {
-    const bool well = json_is_true(inside(document, "neon", "healthy"));
-    cen_buf_text(buf, well ? "healthy" : "unhealthy");
-  } else {
+  const json_t *own = json_object_get(document, row == OVER_HTTP ? "neon" : "pgPool");
+  if (own == NULL) {
     text_add(buf, document, "status");
+  } else if (!json_is_true(json_object_get(own, "healthy"))) {
+    cen_buf_text(buf, "unhealthy");
+  } else {
+    cen_buf_text(buf, row != OVER_HTTP && pool_is_degraded(document) ? "degraded" : "healthy");
   }
 }
 

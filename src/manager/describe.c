@@ -19,6 +19,7 @@ static cenote_status describe_entered(struct entry *entry, const char *sql, unsi
   }
   entry->asked = true;
   statement_note(entry->manager, &(struct statement_outcome){.path = CEN_PATH_EXCLUSIVE,
+                                                             .why = statement_why(entry),
                                                              .sql = sql,
                                                              .lease = entry->lease,
                                                              .status = status,

@@ -12,29 +12,53 @@ const char *cenote_state_name(cenote_state state)
   return (size_t)state < sizeof(names) / sizeof(names[0]) ? names[state] : "UNKNOWN";
 }
 
+const char *cenote_why_name(cenote_why why)
+{
+  static const char *const names[CENOTE_WHYS] = {
+      [CENOTE_WHY_LEASE] = "lease",         [CENOTE_WHY_TRANSACTION] = "transaction",
+      [CENOTE_WHY_SHAREABLE] = "shareable", [CENOTE_WHY_SESSION_STATE] = "session_state",
+      [CENOTE_WHY_HINT] = "hint",           [CENOTE_WHY_BREAKER_OPEN] = "breaker_open",
+      [CENOTE_WHY_FALLBACK] = "fallback",   [CENOTE_WHY_NOT_SHARED] = "not_shared",
+  };
+  return (size_t)why < CENOTE_WHYS ? names[why] : "unknown";
+}
+
 void cen_recent_init(struct cen_recent_windows *windows, int64_t now_ns)
 {
-#define INIT(name) cen_window_init(&windows->name, now_ns);
-  CEN_RECENT(INIT)
+#define INIT(name, object, json, recent, metric) cen_window_init(&windows->name, now_ns);
+  CEN_COUNTERS_LATELY(INIT)
 #undef INIT
+  for (int reason = 0; reason < POOL_REASON_COUNT; reason++) {
+    cen_window_init(&windows->closed_by[reason], now_ns);
+  }
 }
 
 void cen_recent_track(struct cen_recent_windows *windows, int64_t now_ns,
-                      const cenote_statistics *statistics)
+                      const cenote_statistics *statistics,
+                      const uint64_t closed_by[POOL_REASON_COUNT])
 {
-#define TRACK(name) cen_window_track(&windows->name, now_ns, statistics->name);
-  CEN_RECENT(TRACK)
+#define TRACK(name, object, json, recent, metric) \
+  cen_window_track(&windows->name, now_ns, statistics->name);
+  CEN_COUNTERS_LATELY(TRACK)
 #undef TRACK
+  for (int reason = 0; reason < POOL_REASON_COUNT; reason++) {
+    cen_window_track(&windows->closed_by[reason], now_ns, closed_by[reason]);
+  }
 }
 
 void cen_recent_read(struct cen_recent_windows *windows, int64_t now_ns, struct cen_recent *minute,
                      struct cen_recent *quarter)
 {
-#define READ(name)                                               \
+#define READ(name, object, json, recent, metric)                 \
   minute->name = cen_window_last_minute(&windows->name, now_ns); \
   quarter->name = cen_window_last_quarter(&windows->name, now_ns);
-  CEN_RECENT(READ)
+  CEN_COUNTERS_LATELY(READ)
 #undef READ
+  for (int reason = 0; reason < POOL_REASON_COUNT; reason++) {
+    struct cen_window *window = &windows->closed_by[reason];
+    minute->closed_by[reason] = cen_window_last_minute(window, now_ns);
+    quarter->closed_by[reason] = cen_window_last_quarter(window, now_ns);
+  }
 }
 
 void cen_figures_settings(struct cen_figures *figures, const struct cen_settings *settings)

@@ -213,6 +213,7 @@ struct entry {
   bool asked;       /* the database was asked something during this call … */
   bool sent;        /* … and may have executed it, though the connection was lost */
   int64_t until_ns; /* its statements end here, whatever else is allowed; 0: not given */
+  cenote_why why;   /* a routed statement: why it is here; LEASE: the lease is the caller's */
 };
 cenote_status lease_enter(cenote_lease lease, struct entry *entry, cenote_error *error);
 /* What the pool has to know of a driver's CENOTE_SESSION_ flags: SLOT_SESSION_ ones. */
@@ -272,6 +273,7 @@ cenote_status statement_finish(struct entry *entry, const cenote_statement *stat
  * it; never with its parameters. */
 struct statement_outcome {
   enum cen_path path;
+  cenote_why why;
   const char *sql;
   const char *operation; /* as the caller gave it, or NULL: looked up by the lease */
   cenote_lease lease;    /* {0}: none */
@@ -281,6 +283,8 @@ struct statement_outcome {
   int64_t waited_ns, took_ns;
 };
 void statement_note(struct cenote_manager *manager, const struct statement_outcome *outcome);
+/* Why a statement that is about to run is on this lease. */
+cenote_why statement_why(const struct entry *entry);
 /* The statement with its literals as `?`, on one line, cut to fit: for logs. */
 void sql_shape(char *out, size_t size, const char *sql);
 

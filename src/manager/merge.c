@@ -61,53 +61,6 @@ void cen_sum_settle(struct cen_sum *sum)
 
 /* ---------------------------------------------------------------------- adding */
 
-#define GAUGES(X)      \
-  X(total_connections) \
-  X(idle_connections)  \
-  X(active_leases)     \
-  X(waiters)           \
-  X(opening)           \
-  X(closing)           \
-  X(min_connections)   \
-  X(max_connections)   \
-  X(pipelines)         \
-  X(in_flight)         \
-  X(http_in_flight)
-
-#define COUNTERS(X)         \
-  X(connections_created)    \
-  X(connections_closed)     \
-  X(connection_errors)      \
-  X(login_failures)         \
-  X(leases_granted)         \
-  X(leases_released)        \
-  X(lease_timeouts)         \
-  X(acquire_timeouts)       \
-  X(acquire_cancelled)      \
-  X(acquire_refused)        \
-  X(checks)                 \
-  X(check_failures)         \
-  X(resets)                 \
-  X(reset_failures)         \
-  X(statements)             \
-  X(statement_errors)       \
-  X(slow_statements)        \
-  X(memory_pressure_events) \
-  X(thaws)                  \
-  X(simple.statements)      \
-  X(simple.errors)          \
-  X(exclusive.statements)   \
-  X(exclusive.errors)       \
-  X(http.statements)        \
-  X(http.errors)            \
-  X(http_fallbacks)         \
-  X(fallbacks)              \
-  X(retries)                \
-  X(reruns)                 \
-  X(transaction_retries)    \
-  X(breaker_rejections)     \
-  X(breaker_opened)
-
 /* Who works makes the whole work: ACTIVE, else IDLE, else DRAINING, else SHUTDOWN. */
 static int liveliness(cenote_state state)
 {
@@ -121,29 +74,44 @@ static int badness(cenote_breaker_state state)
   return state == CENOTE_BREAKER_IS_OPEN ? 2 : state == CENOTE_BREAKER_HALF_OPEN;
 }
 
+static void add_counters(cenote_statistics *to, const cenote_statistics *from)
+{
+#define ADD(name, object, json, recent, metric) to->name += from->name;
+  CEN_COUNTERS(ADD)
+#undef ADD
+  for (int why = 0; why < CENOTE_WHYS; why++) {
+#define ADD(path, word) to->path##_why[why] += from->path##_why[why];
+    CEN_PATH_MEMBERS(ADD)
+#undef ADD
+  }
+}
+
 static void add_statistics(cenote_statistics *to, const cenote_statistics *from, bool first)
 {
   to->size = sizeof *to;
 #define ADD(name) to->name += from->name;
-  GAUGES(ADD)
-  COUNTERS(ADD)
+  CEN_GAUGES(ADD)
 #undef ADD
+  add_counters(to, from);
   if (first || liveliness(from->state) > liveliness(to->state)) {
     to->state = from->state;
   }
-  if (badness(from->breaker) > badness(to->breaker)) {
-    to->breaker = from->breaker;
+#define WORSE(member, word)                          \
+  if (badness(from->member) > badness(to->member)) { \
+    to->member = from->member;                       \
   }
-  if (badness(from->login_breaker) > badness(to->login_breaker)) {
-    to->login_breaker = from->login_breaker;
-  }
+  CEN_BREAKERS(WORSE)
+#undef WORSE
 }
 
 static void add_recent(struct cen_recent *to, const struct cen_recent *from)
 {
-#define ADD(name) to->name += from->name;
-  CEN_RECENT(ADD)
+#define ADD(name, object, json, recent, metric) to->name += from->name;
+  CEN_COUNTERS_LATELY(ADD)
 #undef ADD
+  for (int reason = 0; reason < POOL_REASON_COUNT; reason++) {
+    to->closed_by[reason] += from->closed_by[reason];
+  }
 }
 
 static void copy_text(char to[CEN_SUM_TEXT], const char *from)
@@ -254,8 +222,9 @@ static void add_figures(struct cen_sum *to, const struct cen_figures *from)
   add_identity(to, from, first);
   add_recent(&figures->minute, &from->minute);
   add_recent(&figures->quarter, &from->quarter);
-  add_breaker(&figures->breaker, &from->breaker, to->breaker_why);
-  add_breaker(&figures->login_breaker, &from->login_breaker, to->login_breaker_why);
+#define ADD(member, word) add_breaker(&figures->member, &from->member, to->member##_why);
+  CEN_BREAKERS(ADD)
+#undef ADD
   for (int i = 0; from->closed_by != NULL && i < POOL_REASON_COUNT; i++) {
     to->closed_by[i] += from->closed_by[i];
   }
@@ -269,6 +238,7 @@ static void add_figures(struct cen_sum *to, const struct cen_figures *from)
     figures->longest_wait_ms = from->longest_wait_ms;
   }
   figures->simple_path = figures->simple_path || from->simple_path;
+  figures->http_path = figures->http_path || from->http_path;
   add_leases(to, from->leases, from->lease_count);
 }
 
@@ -287,13 +257,13 @@ void cen_figures_merge(struct cen_sum *to, const struct cen_sum *from)
 #undef JOIN
   if (from->managers == 0) { /* what has been retired: counters alone */
     struct cen_figures *figures = &to->figures;
-#define ADD(name) figures->statistics.name += from->figures.statistics.name;
-    COUNTERS(ADD)
+    add_counters(&figures->statistics, &from->figures.statistics);
+    figures->http_path = figures->http_path || from->figures.http_path;
+#define ADD(member, word)                                \
+  figures->member.opened += from->figures.member.opened; \
+  figures->member.rejected += from->figures.member.rejected;
+    CEN_BREAKERS(ADD)
 #undef ADD
-    figures->breaker.opened += from->figures.breaker.opened;
-    figures->breaker.rejected += from->figures.breaker.rejected;
-    figures->login_breaker.opened += from->figures.login_breaker.opened;
-    figures->login_breaker.rejected += from->figures.login_breaker.rejected;
     for (int i = 0; i < POOL_REASON_COUNT; i++) {
       to->closed_by[i] += from->closed_by[i];
     }
@@ -317,22 +287,24 @@ void cen_figures_merge(struct cen_sum *to, const struct cen_sum *from)
 
 void cen_sum_retire(struct cen_sum *sum)
 {
-  struct cen_figures kept = sum->figures;
+  const struct cen_figures kept = sum->figures;
+  cenote_statistics *left = &sum->figures.statistics;
   /* those that are still open are closed with their manager */
   const uint64_t open =
       kept.statistics.total_connections > 0 ? (uint64_t)kept.statistics.total_connections : 0;
   sum->closed_by[POOL_REASON_SHUTDOWN] += open;
-  kept.statistics.connections_closed += open;
   memset(&sum->figures, 0, sizeof sum->figures);
-#define KEEP(name) sum->figures.statistics.name = kept.statistics.name;
-  COUNTERS(KEEP)
+  add_counters(left, &kept.statistics);
+  left->connections_closed += open;
+  sum->figures.http_path = kept.http_path;
+#define KEEP(member, word)                             \
+  sum->figures.member.opened = kept.member.opened;     \
+  sum->figures.member.rejected = kept.member.rejected; \
+  sum->member##_why[0] = '\0';
+  CEN_BREAKERS(KEEP)
 #undef KEEP
-  sum->figures.breaker.opened = kept.breaker.opened;
-  sum->figures.breaker.rejected = kept.breaker.rejected;
-  sum->figures.login_breaker.opened = kept.login_breaker.opened;
-  sum->figures.login_breaker.rejected = kept.login_breaker.rejected;
   sum->managers = sum->failing = sum->working = 0;
-  sum->database[0] = sum->connect_error[0] = sum->breaker_why[0] = sum->login_breaker_why[0] = '\0';
+  sum->database[0] = sum->connect_error[0] = '\0';
   bind_texts(sum);
 }
 

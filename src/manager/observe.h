@@ -10,50 +10,34 @@
 #include "base/hist.h"
 #include "base/json.h"
 #include "core/slot.h"
+#include "manager/counters.h"
 #include "manager/settings.h"
 #include "manager/window.h"
 
 /* ------------------------------------------------------------------ lately */
 
-/* The counters of cenote_statistics that are also known for the last minute and quarter hour. */
-#define CEN_RECENT(X)    \
-  X(connections_created) \
-  X(connections_closed)  \
-  X(connection_errors)   \
-  X(login_failures)      \
-  X(leases_granted)      \
-  X(leases_released)     \
-  X(lease_timeouts)      \
-  X(acquire_timeouts)    \
-  X(acquire_refused)     \
-  X(checks)              \
-  X(check_failures)      \
-  X(statements)          \
-  X(statement_errors)    \
-  X(slow_statements)     \
-  X(fallbacks)           \
-  X(retries)             \
-  X(breaker_rejections)  \
-  X(memory_pressure_events)
-
+/* Of the last minute, or quarter hour. */
 struct cen_recent {
-#define CEN_RECENT_FIELD(name) uint64_t name;
-  CEN_RECENT(CEN_RECENT_FIELD)
+#define CEN_RECENT_FIELD(name, object, json, recent, metric) uint64_t name;
+  CEN_COUNTERS_LATELY(CEN_RECENT_FIELD)
 #undef CEN_RECENT_FIELD
+  uint64_t closed_by[POOL_REASON_COUNT]; /* connections closed, by enum pool_reason */
 };
 
 /* The windows behind it, one set a manager; guarded by a lock of the manager's. */
 struct cen_recent_windows {
-#define CEN_RECENT_WINDOW(name) struct cen_window name;
-  CEN_RECENT(CEN_RECENT_WINDOW)
+#define CEN_RECENT_WINDOW(name, object, json, recent, metric) struct cen_window name;
+  CEN_COUNTERS_LATELY(CEN_RECENT_WINDOW)
 #undef CEN_RECENT_WINDOW
+  struct cen_window closed_by[POOL_REASON_COUNT];
 };
 
 void cen_recent_init(struct cen_recent_windows *windows, int64_t now_ns);
 /* Takes in what the counters grew by since the last call, as happening now. Call it in each pass
  * of the janitor and before reading; no counter on a fast path pays for it. */
 void cen_recent_track(struct cen_recent_windows *windows, int64_t now_ns,
-                      const cenote_statistics *statistics);
+                      const cenote_statistics *statistics,
+                      const uint64_t closed_by[POOL_REASON_COUNT]);
 void cen_recent_read(struct cen_recent_windows *windows, int64_t now_ns, struct cen_recent *minute,
                      struct cen_recent *quarter);
 
@@ -156,7 +140,7 @@ struct cen_sum {
   cenote_lease_info *leases; /* malloc'ed: at most CEN_SUM_LEASES, oldest first */
   size_t lease_room;
   char database[CEN_SUM_TEXT], connect_error[CEN_SUM_TEXT], breaker_why[CEN_SUM_TEXT],
-      login_breaker_why[CEN_SUM_TEXT];
+      login_breaker_why[CEN_SUM_TEXT], http_breaker_why[CEN_SUM_TEXT];
 };
 
 /* The manager's figures into a sum that is emptied first; without a probe. Takes no lock for long. */

@@ -223,7 +223,7 @@ void observer_turn(struct cenote_manager *manager, int64_t now_ns)
   pool_look(&manager->pool, now_ns, &picture);
   read_counts(manager, &picture, &statistics);
   pthread_mutex_lock(&manager->observer->lock);
-  cen_recent_track(&manager->observer->windows, now_ns, &statistics);
+  cen_recent_track(&manager->observer->windows, now_ns, &statistics, picture.counters.closed_by);
   pthread_mutex_unlock(&manager->observer->lock);
 }
 
@@ -328,7 +328,7 @@ static void observe_counts(struct cenote_manager *manager, struct observation *s
   redact_leases(manager, seen->leases, figures->lease_count);
   figures->leases = seen->leases;
   pthread_mutex_lock(&manager->observer->lock);
-  cen_recent_track(&manager->observer->windows, now, &figures->statistics);
+  cen_recent_track(&manager->observer->windows, now, &figures->statistics, seen->closed_by);
   cen_recent_read(&manager->observer->windows, now, &figures->minute, &figures->quarter);
   pthread_mutex_unlock(&manager->observer->lock);
   if (seen->failure.at_ns != 0 && picture.open_failures > 0) { /* none came through since */

@@ -10,6 +10,7 @@
 struct path {
   _Alignas(64) _Atomic uint64_t statements;
   _Atomic uint64_t errors;
+  _Atomic uint64_t why[CENOTE_WHYS];
   struct cen_hist wait, statement;
 };
 
@@ -45,11 +46,12 @@ static uint64_t read(const _Atomic uint64_t *counter)
   return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-void paths_note(struct cenote_manager *manager, enum cen_path which, cenote_status status,
-                int64_t waited_ns, int64_t took_ns)
+void paths_note(struct cenote_manager *manager, enum cen_path which, cenote_why why,
+                cenote_status status, int64_t waited_ns, int64_t took_ns)
 {
   struct path *path = &manager->paths->path[which];
   count(&path->statements);
+  count(&path->why[why]);
   if (status != CENOTE_OK) {
     count(&path->errors);
   }
@@ -110,6 +112,11 @@ void paths_read_counts(struct cenote_manager *manager, cenote_statistics *out)
   out->http.errors = read(&http->errors);
   out->http.statements = read(&http->statements);
   out->http_fallbacks = read(&paths->http_fallbacks);
+  for (int why = 0; why < CENOTE_WHYS; why++) {
+    out->simple_why[why] = read(&simple->why[why]);
+    out->exclusive_why[why] = read(&exclusive->why[why]);
+    out->http_why[why] = read(&http->why[why]);
+  }
   out->statements = out->simple.statements + out->exclusive.statements + out->http.statements;
   out->statement_errors = out->simple.errors + out->exclusive.errors + out->http.errors;
   out->fallbacks = read(&paths->fallbacks);

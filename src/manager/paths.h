@@ -22,8 +22,8 @@ void paths_free(struct cenote_manager *manager);
 
 /* One statement has ended. waited_ns: until it was sent. On a lease that is not counted here: who
  * waited for the lease is in the pool's own figures. Called by statement_note. */
-void paths_note(struct cenote_manager *manager, enum cen_path path, cenote_status status,
-                int64_t waited_ns, int64_t took_ns);
+void paths_note(struct cenote_manager *manager, enum cen_path path, cenote_why why,
+                cenote_status status, int64_t waited_ns, int64_t took_ns);
 /* Shared connections: statements in flight on one, with the one just added; answers by one read. */
 void paths_depth(struct cenote_manager *manager, uint64_t in_flight);
 void paths_batch(struct cenote_manager *manager, uint64_t answers);

@@ -45,6 +45,7 @@ static cenote_status execute(const struct query_plan *plan, struct entry *entry,
     return status;
   }
   entry->until_ns = plan->deadline_ns;
+  entry->why = plan->why;
   status = statement_run(entry, statement->sql, statement->args, statement->count, &sink,
                          query_plan_request_flags(plan), error);
   if (status == CENOTE_OK) {

@@ -26,7 +26,8 @@ struct query_plan {
   bool simple; /* the path of the next try … */
   bool http;   /* … and over HTTP rather than on a shared connection */
   bool unsure; /* a try may have been executed: from here on only where writes are refused */
-  bool turn;   /* the next try takes its turn to write (SQLite) */
+  cenote_why why;
+  bool turn; /* the next try takes its turn to write (SQLite) */
   bool named_deadline;
   int64_t start_ns, deadline_ns; /* for all of it; CEN_NEVER: none */
   int64_t ends_ns;               /* of the invocation; CEN_NEVER: not given */

@@ -196,6 +196,7 @@ static void acquired(struct acquisition *acquisition, cenote_status status, ceno
   }
   query->stage = STAGE_RUN;
   execution->run.entry.until_ns = query->plan.deadline_ns;
+  execution->run.entry.why = query->plan.why;
   execution->statement = query->plan.statement;
   execution->flags = query_plan_request_flags(&query->plan);
   execution->done = executed;

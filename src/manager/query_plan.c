@@ -62,7 +62,8 @@ static bool takes_turn(const struct query_plan *plan)
          !plan->verdict.read_only && (plan->flags & CENOTE_QUERY_READ_ONLY) == 0;
 }
 
-static void choose(struct query_plan *plan)
+/* `judged`: by the text alone, before the hint. */
+static void choose(struct query_plan *plan, const struct cen_verdict *judged)
 {
   const struct cen_verdict *verdict = &plan->verdict;
   const enum http_choice http = verdict->shareable ? http_path_choose(plan->manager) : HTTP_NONE;
@@ -72,6 +73,11 @@ static void choose(struct query_plan *plan)
   if (http == HTTP_REFUSES) {
     paths_http_fallback(plan->manager);
   }
+  plan->why = !judged->shareable     ? CENOTE_WHY_SESSION_STATE
+              : !verdict->shareable  ? CENOTE_WHY_HINT
+              : http == HTTP_REFUSES ? CENOTE_WHY_BREAKER_OPEN
+              : plan->simple         ? CENOTE_WHY_SHAREABLE
+                                     : CENOTE_WHY_NOT_SHARED;
   plan->turn = !plan->simple && takes_turn(plan);
 }
 
@@ -100,10 +106,10 @@ cenote_status query_plan_init(struct query_plan *plan, cenote_manager *manager,
       .retries = retries < INT32_MAX ? (unsigned)retries : INT32_MAX,
   };
   set_times(plan, options);
-  plan->verdict = cen_route_apply_hint(
-      cen_route_judge_as(manager->queries->route, statement->sql, plan->sql_size, is_native(plan)),
-      options->hint);
-  choose(plan);
+  const struct cen_verdict judged =
+      cen_route_judge_as(manager->queries->route, statement->sql, plan->sql_size, is_native(plan));
+  plan->verdict = cen_route_apply_hint(judged, options->hint);
+  choose(plan, &judged);
   return CENOTE_OK;
 }
 
@@ -189,6 +195,7 @@ static enum query_next move(struct query_plan *plan)
   if (plan->simple) {
     paths_fallback(plan->manager);
   }
+  plan->why = plan->simple ? CENOTE_WHY_FALLBACK : plan->why;
   plan->simple = false;
   plan->turn = takes_turn(plan);
   return QUERY_AGAIN;
@@ -200,6 +207,7 @@ static enum query_next leave_http(struct query_plan *plan)
   const struct cen_verdict *verdict = &plan->verdict;
   paths_http_fallback(plan->manager);
   plan->http = false;
+  plan->why = CENOTE_WHY_FALLBACK;
   plan->simple = simple_is_there(plan->manager, verdict->read_only);
   return QUERY_AGAIN;
 }
@@ -285,6 +293,7 @@ void query_note_simple(const struct query_plan *plan, cenote_status status,
   }
   statement_note(plan->manager,
                  &(struct statement_outcome){.path = plan->http ? CEN_PATH_HTTP : CEN_PATH_SIMPLE,
+                                             .why = plan->why,
                                              .sql = plan->statement.sql,
                                              .operation = plan->operation,
                                              .status = status,

@@ -69,6 +69,7 @@ struct execution {
                cenote_error *error);
   /* --- private */
   cenote_sink sink;
+  cenote_why why;
 };
 void execution_start(struct execution *execution); /* any thread */
 static inline void execution_cancel(struct execution *execution)

@@ -49,6 +49,7 @@ static void execution_done(struct run *run, cenote_status status, cenote_error *
   if (run->entry.asked) {
     statement_note(run->entry.manager,
                    &(struct statement_outcome){.path = CEN_PATH_EXCLUSIVE,
+                                               .why = execution->why,
                                                .sql = execution->statement.sql,
                                                .lease = run->entry.lease,
                                                .status = status,
@@ -82,5 +83,6 @@ void execution_start(struct execution *execution)
                                   .count = statement->count,
                                   .sink = &execution->sink};
   run->entry.asked = false;
+  execution->why = statement_why(&run->entry);
   run_start(run);
 }

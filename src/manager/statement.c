@@ -174,11 +174,18 @@ void statement_note(struct cenote_manager *manager, const struct statement_outco
   if (outcome->path != CEN_PATH_HTTP && !was_cut_off(manager, outcome)) {
     manager_note(manager, outcome->status, outcome->error);
   }
-  paths_note(manager, outcome->path, outcome->status, outcome->waited_ns, outcome->took_ns);
+  paths_note(manager, outcome->path, outcome->why, outcome->status, outcome->waited_ns,
+             outcome->took_ns);
   if (is_slow) {
     atomic_fetch_add_explicit(&manager->slow_statements, 1, memory_order_relaxed);
   }
   log_statement(manager, outcome, is_slow);
+}
+
+cenote_why statement_why(const struct entry *entry)
+{
+  const bool routed = entry->why != CENOTE_WHY_LEASE;
+  return !routed && transaction_is_open(entry->session) ? CENOTE_WHY_TRANSACTION : entry->why;
 }
 
 cenote_status statement_run(struct entry *entry, const char *sql, const cenote_value *args,
@@ -192,9 +199,11 @@ cenote_status statement_run(struct entry *entry, const char *sql, const cenote_v
                             .count = count,
                             .sink = sink};
   const int64_t start = cen_now_ns();
+  const cenote_why why = statement_why(entry); /* it may end the transaction */
   const cenote_status status = call_run(entry->session, &request, statement_deadline(entry), error);
   entry->asked = true;
   statement_note(entry->manager, &(struct statement_outcome){.path = CEN_PATH_EXCLUSIVE,
+                                                             .why = why,
                                                              .sql = sql,
                                                              .lease = entry->lease,
                                                              .status = status,

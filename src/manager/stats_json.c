@@ -157,26 +157,14 @@ static void write_metrics(struct cen_json *json, const struct cen_figures *figur
 {
   const cenote_statistics *all = &figures->statistics;
   cen_json_object(json);
-  put_count(json, "totalConnectionsCreated", all->connections_created);
-  put_count(json, "totalLeasesGranted", all->leases_granted);
-  put_count(json, "totalLeasesReleased", all->leases_released);
   put_int(json, "currentActiveLeases", all->active_leases);
-  put_count(json, "connectionCreationErrors", all->connection_errors);
-  put_count(json, "leaseTimeouts", all->lease_timeouts);
-  put_count(json, "healthCheckFailures", all->check_failures);
-  put_count(json, "totalConnectionsClosed", all->connections_closed);
-  put_count(json, "loginFailures", all->login_failures);
-  put_count(json, "acquireTimeouts", all->acquire_timeouts);
-  put_count(json, "acquireCancelled", all->acquire_cancelled);
-  put_count(json, "acquireRefused", all->acquire_refused);
-  put_count(json, "healthChecks", all->checks);
-  put_count(json, "sessionResets", all->resets);
-  put_count(json, "sessionResetFailures", all->reset_failures);
-  put_count(json, "statements", all->statements);
-  put_count(json, "statementErrors", all->statement_errors);
-  put_count(json, "slowStatements", all->slow_statements);
-  put_count(json, "memoryPressureEvents", all->memory_pressure_events);
-  put_count(json, "thaws", all->thaws);
+#define PUT_METRICS(name, text) put_count(json, text, all->name);
+#define PUT_PATHS(name, text)
+#define PUT_SHOWN_ELSEWHERE(name, text)
+#define PUT(name, object, text, recent, metric) PUT_##object(name, text)
+  CEN_COUNTERS(PUT)
+#undef PUT_METRICS
+#undef PUT_PATHS
   if (figures->closed_by != NULL) {
     cen_json_key(json, "closedBy");
     write_reasons(json, figures->closed_by);
@@ -206,24 +194,11 @@ static void write_lease(struct cen_json *json, const cenote_lease_info *lease, i
 static void write_recent(struct cen_json *json, const struct cen_recent *recent)
 {
   cen_json_object(json);
-  put_count(json, "leasesGranted", recent->leases_granted);
-  put_count(json, "leasesReleased", recent->leases_released);
-  put_count(json, "leaseTimeouts", recent->lease_timeouts);
-  put_count(json, "acquireTimeouts", recent->acquire_timeouts);
-  put_count(json, "acquireRefused", recent->acquire_refused);
-  put_count(json, "connectionsCreated", recent->connections_created);
-  put_count(json, "connectionsClosed", recent->connections_closed);
-  put_count(json, "connectionCreationErrors", recent->connection_errors);
-  put_count(json, "loginFailures", recent->login_failures);
-  put_count(json, "healthChecks", recent->checks);
-  put_count(json, "healthCheckFailures", recent->check_failures);
-  put_count(json, "statements", recent->statements);
-  put_count(json, "statementErrors", recent->statement_errors);
-  put_count(json, "slowStatements", recent->slow_statements);
-  put_count(json, "fallbacks", recent->fallbacks);
-  put_count(json, "retries", recent->retries);
-  put_count(json, "breakerRejections", recent->breaker_rejections);
-  put_count(json, "memoryPressureEvents", recent->memory_pressure_events);
+#define PUT_RECENT(name, object, text, lately, metric) put_count(json, lately, recent->name);
+  CEN_COUNTERS_LATELY(PUT_RECENT)
+#undef PUT_RECENT
+  cen_json_key(json, "closedBy");
+  write_reasons(json, recent->closed_by);
   cen_json_object_end(json);
 }
 
@@ -246,10 +221,17 @@ static void write_latency(struct cen_json *json, const cenote_statistics *all)
   cen_json_object_end(json);
 }
 
-static void put_path(struct cen_json *json, const cenote_path_statistics *path)
+static void put_path(struct cen_json *json, const cenote_path_statistics *path,
+                     const uint64_t why[CENOTE_WHYS])
 {
   put_count(json, "statements", path->statements);
   put_count(json, "errors", path->errors);
+  cen_json_key(json, "why");
+  cen_json_object(json);
+  for (int reason = 0; reason < CENOTE_WHYS; reason++) {
+    put_count(json, cenote_why_name((cenote_why)reason), why[reason]);
+  }
+  cen_json_object_end(json);
   put_percentiles(json, "wait", &path->wait);
   put_percentiles(json, "statement", &path->statement);
 }
@@ -261,7 +243,7 @@ static void write_paths(struct cen_json *json, const struct cen_figures *figures
   cen_json_key(json, "simple");
   cen_json_object(json);
   put_bool(json, "available", figures->simple_path);
-  put_path(json, &all->simple);
+  put_path(json, &all->simple, all->simple_why);
   put_int(json, "connections", all->pipelines);
   put_int(json, "inFlight", all->in_flight);
   put_spread(json, "depth", &all->depth);
@@ -269,21 +251,24 @@ static void write_paths(struct cen_json *json, const struct cen_figures *figures
   cen_json_object_end(json);
   cen_json_key(json, "exclusive");
   cen_json_object(json);
-  put_path(json, &all->exclusive);
+  put_path(json, &all->exclusive, all->exclusive_why);
   cen_json_object_end(json);
   if (figures->http_path) {
     cen_json_key(json, "http");
     cen_json_object(json);
     put_bool(json, "available", all->http_breaker == CENOTE_BREAKER_CLOSED);
-    put_path(json, &all->http);
+    put_path(json, &all->http, all->http_why);
     put_int(json, "inFlight", all->http_in_flight);
     put_count(json, "fallbacks", all->http_fallbacks);
     cen_json_object_end(json);
   }
-  put_count(json, "fallbacks", all->fallbacks);
-  put_count(json, "retries", all->retries);
-  put_count(json, "reruns", all->reruns);
-  put_count(json, "transactionRetries", all->transaction_retries);
+#define PUT_METRICS(name, text)
+#define PUT_PATHS(name, text) put_count(json, text, all->name);
+  CEN_COUNTERS(PUT)
+#undef PUT
+#undef PUT_METRICS
+#undef PUT_PATHS
+#undef PUT_SHOWN_ELSEWHERE
   cen_json_object_end(json);
 }
 

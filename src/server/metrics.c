@@ -45,9 +45,11 @@
   X(EXPIRED, "cenote_leases_expired_total", COUNTER,                                               \
     "Leases that were taken back at their deadline.")                                              \
   X(STATEMENTS, "cenote_statements_total", COUNTER, "Statements that ended, by path and outcome.") \
+  X(REASONS, "cenote_statements_by_reason_total", COUNTER,                                         \
+    "Statements that ended, by path and why they took it.")                                        \
   X(SLOW, "cenote_slow_statements_total", COUNTER, "Statements slower than slow_statement_ms.")    \
   X(FALLBACKS, "cenote_fallbacks_total", COUNTER,                                                  \
-    "Statements that moved from a shared connection to one of their own.")                         \
+    "Statements that moved from this path to another one.")                                        \
   X(RETRIES, "cenote_retries_total", COUNTER,                                                      \
     "Statements that were tried again after a transient failure.")                                 \
   X(RERUNS, "cenote_reruns_total", COUNTER,                                                        \
@@ -203,10 +205,30 @@ static void put_now(const struct pool_scope *scope, const struct cen_figures *fi
                (double)figures->longest_wait_ms / 1000);
 }
 
-static void put_leases(const struct pool_scope *scope, const struct cen_sum *sum)
+/* What the pool has no HTTP path for, it has no samples for. */
+static void put_of_path(const struct pool_scope *scope, const struct cen_figures *figures,
+                        enum family family, const char *path, uint64_t value)
+{
+  if (figures->http_path || strcmp(path, "http") != 0) {
+    put(scope, family, "path", path, value);
+  }
+}
+
+static void put_counters(const struct pool_scope *scope, const struct cen_sum *sum)
 {
   const cenote_statistics *all = &sum->figures.statistics;
-  put(scope, F_OPENED, NULL, NULL, all->connections_created);
+  uint64_t value;
+#define PUT_PLAIN(family) put(scope, F_##family, NULL, NULL, value);
+#define PUT_OUTCOME(family, word) put(scope, F_##family, "outcome", word, value);
+#define PUT_OK_BUT(family, other) \
+  put(scope, F_##family, "outcome", "ok", value > all->other ? value - all->other : 0);
+#define PUT_OF_PATH(family, path) put_of_path(scope, &sum->figures, F_##family, path, value);
+#define PUT_IN_PARTS (void)value;
+#define PUT(name, object, json, recent, metric) \
+  value = all->name;                            \
+  PUT_##metric
+  CEN_COUNTERS(PUT)
+#undef PUT
   for (int i = POOL_REASON_NONE + 1; i < POOL_REASON_COUNT; i++) {
     static const char *const words[] = {
 #define REASON_WORD(name, text) text,
@@ -215,45 +237,32 @@ static void put_leases(const struct pool_scope *scope, const struct cen_sum *sum
     };
     put(scope, F_CLOSED, "reason", words[i], sum->closed_by[i]);
   }
-  put(scope, F_CONNECT_ERRORS, NULL, NULL, all->connection_errors);
-  put(scope, F_LOGIN_FAILURES, NULL, NULL, all->login_failures);
-  put(scope, F_ACQUIRES, "outcome", "granted", all->leases_granted);
-  put(scope, F_ACQUIRES, "outcome", "timeout", all->acquire_timeouts);
-  put(scope, F_ACQUIRES, "outcome", "cancelled", all->acquire_cancelled);
-  put(scope, F_ACQUIRES, "outcome", "refused", all->acquire_refused);
-  put(scope, F_RELEASED, NULL, NULL, all->leases_released);
-  put(scope, F_EXPIRED, NULL, NULL, all->lease_timeouts);
-  put(scope, F_CHECKS, "outcome", "failed", all->check_failures);
-  put(scope, F_CHECKS, "outcome", "ok",
-      all->checks > all->check_failures ? all->checks - all->check_failures : 0);
-  put(scope, F_RESETS, "outcome", "failed", all->reset_failures);
-  put(scope, F_RESETS, "outcome", "ok",
-      all->resets > all->reset_failures ? all->resets - all->reset_failures : 0);
-  put(scope, F_PRESSURE, NULL, NULL, all->memory_pressure_events);
-  put(scope, F_THAWS, NULL, NULL, all->thaws);
 }
 
 static void put_path(const struct pool_scope *scope, const char *name,
-                     const cenote_path_statistics *path, const struct cen_hist *times)
+                     const cenote_path_statistics *path, const uint64_t why[CENOTE_WHYS],
+                     const struct cen_hist *times)
 {
   struct pool_scope own = *scope;
   metrics_label(&own.labels, "path", name);
   put(&own, F_STATEMENTS, "outcome", "ok",
       path->statements > path->errors ? path->statements - path->errors : 0);
   put(&own, F_STATEMENTS, "outcome", "error", path->errors);
+  for (int reason = 0; reason < CENOTE_WHYS; reason++) {
+    put(&own, F_REASONS, "reason", cenote_why_name((cenote_why)reason), why[reason]);
+  }
   metrics_hist(&scope->draft->family[F_STATEMENT], &own.labels, times, 0);
 }
 
 static void put_statements(const struct pool_scope *scope, const struct cen_sum *sum)
 {
   const cenote_statistics *all = &sum->figures.statistics;
-  put_path(scope, "simple", &all->simple, &sum->times.simple_statement);
-  put_path(scope, "exclusive", &all->exclusive, &sum->times.exclusive_statement);
-  put(scope, F_SLOW, NULL, NULL, all->slow_statements);
-  put(scope, F_FALLBACKS, NULL, NULL, all->fallbacks);
-  put(scope, F_RETRIES, NULL, NULL, all->retries);
-  put(scope, F_RERUNS, NULL, NULL, all->reruns);
-  put(scope, F_TX_RETRIES, NULL, NULL, all->transaction_retries);
+#define PUT_PATH(member, word)                                                              \
+  if (sum->figures.http_path || &all->member != &all->http) {                               \
+    put_path(scope, word, &all->member, all->member##_why, &sum->times.member##_statement); \
+  }
+  CEN_PATH_MEMBERS(PUT_PATH)
+#undef PUT_PATH
 }
 
 static void put_times(const struct pool_scope *scope, const struct cen_sum *sum)
@@ -288,10 +297,14 @@ static void pool_put(struct metrics_draft *draft, const char *database, const ch
   put_health(&scope, F_POOL_HEALTH, health.status);
   put(&scope, F_MANAGERS, NULL, NULL, managers);
   put_now(&scope, &sum->figures);
-  put_leases(&scope, sum);
+  put_counters(&scope, sum);
   put_statements(&scope, sum);
-  put_breaker(&scope, "endpoint", &sum->figures.breaker);
-  put_breaker(&scope, "login", &sum->figures.login_breaker);
+#define PUT_BREAKER(member, word)                                                     \
+  if (sum->figures.http_path || &sum->figures.member != &sum->figures.http_breaker) { \
+    put_breaker(&scope, word, &sum->figures.member);                                  \
+  }
+  CEN_BREAKERS(PUT_BREAKER)
+#undef PUT_BREAKER
   put_times(&scope, sum);
 }
 

@@ -148,8 +148,18 @@ static void simple_statements_go_over_http_and_the_rest_over_the_pool(void **sta
   assert_int_equal(cenote_commit(transaction, NULL), CENOTE_OK);
   assert_int_equal(cenote_release(lease), CENOTE_OK);
   must(manager, "set application_name = 'x'");
-  assert_int_equal(look(manager).http.statements, 4);
-  assert_int_equal(look(manager).http_fallbacks, 0);
+  cenote_query_options options = CENOTE_QUERY_OPTIONS_INIT;
+  options.hint = CENOTE_HINT_POOL;
+  assert_int_equal(cenote_query(manager, "select 1", NULL, 0, &options, NULL, NULL), CENOTE_OK);
+  now = look(manager);
+  assert_int_equal(now.http.statements, 4);
+  assert_int_equal(now.http_fallbacks, 0);
+  /* and why */
+  assert_int_equal(now.http_why[CENOTE_WHY_SHAREABLE], 4);
+  assert_int_equal(now.exclusive_why[CENOTE_WHY_TRANSACTION], 1);
+  assert_int_equal(now.exclusive_why[CENOTE_WHY_SESSION_STATE], 3);
+  assert_int_equal(now.exclusive_why[CENOTE_WHY_HINT], 1);
+  assert_int_equal(now.exclusive.statements, 5);
   cenote_close(manager);
 }
 
@@ -189,6 +199,9 @@ static void without_http_the_pool_serves_and_http_comes_back_by_itself(void **st
     assert_int_equal(number(manager, "select 3"), 3);
   }
   assert_int_equal(look(manager).http_fallbacks, away.http_fallbacks + 10);
+  assert_int_equal(look(manager).simple_why[CENOTE_WHY_BREAKER_OPEN],
+                   away.simple_why[CENOTE_WHY_BREAKER_OPEN] + 10);
+  assert_true(away.simple_why[CENOTE_WHY_FALLBACK] > 0);
   assert_int_equal(look(manager).http.statements, away.http.statements);
   assert_int_equal(look(manager).breaker, CENOTE_BREAKER_CLOSED); /* the pool's own */
   assert_int_equal(cenote_health_json(manager, true, &json, NULL), CENOTE_OK);

@@ -63,70 +63,6 @@ static void counters_gauges_and_windows_are_added_up(void **state)
   sum_free(total);
 }
 
-static void each_counter_of_the_statistics_is_added_up(void **state)
-{
-  (void)state;
-  /* All 64-bit members from total_connections on, percentiles apart: whoever adds a member and
-   * forgets merge.c is found here. */
-  struct cen_figures a = good_figures();
-  cenote_statistics *from = &a.statistics;
-#define SET(name) from->name = 1;
-#define MEMBERS(X)          \
-  X(total_connections)      \
-  X(idle_connections)       \
-  X(active_leases)          \
-  X(waiters)                \
-  X(opening)                \
-  X(closing)                \
-  X(min_connections)        \
-  X(max_connections)        \
-  X(connections_created)    \
-  X(connections_closed)     \
-  X(connection_errors)      \
-  X(login_failures)         \
-  X(leases_granted)         \
-  X(leases_released)        \
-  X(lease_timeouts)         \
-  X(acquire_timeouts)       \
-  X(acquire_cancelled)      \
-  X(acquire_refused)        \
-  X(checks)                 \
-  X(check_failures)         \
-  X(resets)                 \
-  X(reset_failures)         \
-  X(statements)             \
-  X(statement_errors)       \
-  X(slow_statements)        \
-  X(memory_pressure_events) \
-  X(thaws)                  \
-  X(simple.statements)      \
-  X(simple.errors)          \
-  X(exclusive.statements)   \
-  X(exclusive.errors)       \
-  X(pipelines)              \
-  X(in_flight)              \
-  X(fallbacks)              \
-  X(retries)                \
-  X(reruns)                 \
-  X(transaction_retries)    \
-  X(breaker_rejections)     \
-  X(breaker_opened)         \
-  X(http.statements)        \
-  X(http.errors)            \
-  X(http_in_flight)         \
-  X(http_fallbacks)
-  MEMBERS(SET)
-  struct cen_sum *total = merged(&a, &a);
-#define CHECK(name) assert_int_equal(total->figures.statistics.name, 2);
-  MEMBERS(CHECK)
-  /* size, state and the three breakers are not added; percentiles are computed */
-  const size_t known = sizeof(size_t) + 4 /* state */ + 4 /* hole */ + 43 * 8 + 3 * 4 +
-                       4 /* hole */ + 4 * sizeof(cenote_percentiles) +
-                       3 * 2 * sizeof(cenote_percentiles) + 2 * sizeof(cenote_percentiles);
-  assert_int_equal(sizeof(cenote_statistics), known);
-  sum_free(total);
-}
-
 static void percentiles_come_from_joined_histograms(void **state)
 {
   (void)state;
@@ -314,7 +250,6 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(counters_gauges_and_windows_are_added_up),
-      cmocka_unit_test(each_counter_of_the_statistics_is_added_up),
       cmocka_unit_test(percentiles_come_from_joined_histograms),
       cmocka_unit_test(the_oldest_leases_come_first_and_have_a_ceiling),
       cmocka_unit_test(the_worst_breaker_is_shown_and_its_failure),

@@ -55,11 +55,21 @@ static void every_reason_has_its_row(void **state)
 #undef REASON_ROW
 }
 
+static void every_reason_of_a_path_has_its_row(void **state)
+{
+  (void)state;
+  for (int why = 0; why < CENOTE_WHYS; why++) {
+    assert_on_page(cenote_why_name((cenote_why)why));
+  }
+  assert_string_equal(cenote_why_name(CENOTE_WHYS), "unknown");
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_issue_has_its_row),
       cmocka_unit_test(every_reason_has_its_row),
+      cmocka_unit_test(every_reason_of_a_path_has_its_row),
   };
   return cmocka_run_group_tests(tests, read_page, NULL);
 }

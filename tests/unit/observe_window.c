@@ -96,13 +96,14 @@ static void growing_counters_are_followed(void **state)
   static struct cen_recent_windows windows;
   struct cen_recent minute, quarter;
   cenote_statistics statistics = CENOTE_STATISTICS_INIT;
+  const uint64_t closed[POOL_REASON_COUNT] = {0};
   cen_recent_init(&windows, 0);
   statistics.leases_granted = 10;
   statistics.check_failures = 2;
-  cen_recent_track(&windows, SECOND, &statistics);
-  cen_recent_track(&windows, 2 * SECOND, &statistics);
+  cen_recent_track(&windows, SECOND, &statistics, closed);
+  cen_recent_track(&windows, 2 * SECOND, &statistics, closed);
   statistics.leases_granted = 15;
-  cen_recent_track(&windows, 70 * SECOND, &statistics);
+  cen_recent_track(&windows, 70 * SECOND, &statistics, closed);
   cen_recent_read(&windows, 70 * SECOND, &minute, &quarter);
   assert_int_equal(minute.leases_granted, 5);
   assert_int_equal(quarter.leases_granted, 15);
