@@ -547,6 +547,11 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_transact_async(
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_tx_execute_async(
     cenote_transaction *transaction, const char *sql, const cenote_value *args, size_t count,
     cenote_query_callback callback, void *context, cenote_ticket *ticket, cenote_error *error);
+/* The same with all that can be said; options may be NULL. */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_tx_execute_async_with(
+    cenote_transaction *transaction, const char *sql, const cenote_value *args, size_t count,
+    const cenote_execute_options *options, cenote_query_callback callback, void *context,
+    cenote_ticket *ticket, cenote_error *error);
 /* CENOTE_OK: commit. Anything else: roll back, and `done` gets that status and a copy of *error
  * (NULL: the status's own text). CENOTE_INVALID, CENOTE_BUSY: nothing happened. */
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_tx_finish(cenote_transaction *transaction,

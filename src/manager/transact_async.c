@@ -64,15 +64,10 @@ static cenote_status take_turn_locked(struct routed *routed, enum body_turn next
   return CENOTE_OK;
 }
 
-cenote_status cenote_tx_execute_async(cenote_transaction *transaction, const char *sql,
-                                      const cenote_value *args, size_t count,
-                                      cenote_query_callback callback, void *context,
-                                      cenote_ticket *ticket, cenote_error *error)
+static cenote_status check_statement(const struct routed *routed, const cenote_statement *statement,
+                                     const cenote_execute_options *options,
+                                     cenote_query_callback callback, cenote_error *error)
 {
-  struct routed *routed = routed_of(transaction);
-  if (ticket != NULL) {
-    *ticket = (cenote_ticket){0};
-  }
   if (routed == NULL) {
     return not_ours(error);
   }
@@ -82,7 +77,25 @@ cenote_status cenote_tx_execute_async(cenote_transaction *transaction, const cha
   if (callback == NULL) {
     return cenote_error_set(error, CENOTE_INVALID, "callback: NULL");
   }
-  cenote_status status = statement_check(sql, args, count, error);
+  const cenote_status status =
+      statement_check(statement->sql, statement->args, statement->count, error);
+  return status == CENOTE_OK ? statement_options_check(options, statement->count, error) : status;
+}
+
+cenote_status cenote_tx_execute_async_with(cenote_transaction *transaction, const char *sql,
+                                           const cenote_value *args, size_t count,
+                                           const cenote_execute_options *options,
+                                           cenote_query_callback callback, void *context,
+                                           cenote_ticket *ticket, cenote_error *error)
+{
+  static const cenote_execute_options none = CENOTE_EXECUTE_OPTIONS_INIT;
+  const cenote_statement statement = {.sql = sql, .args = args, .count = count};
+  struct routed *routed = routed_of(transaction);
+  if (ticket != NULL) {
+    *ticket = (cenote_ticket){0};
+  }
+  options = options != NULL ? options : &none;
+  cenote_status status = check_statement(routed, &statement, options, callback, error);
   if (status != CENOTE_OK) {
     return status;
   }
@@ -96,6 +109,8 @@ cenote_status cenote_tx_execute_async(cenote_transaction *transaction, const cha
   status = take_turn_locked(routed, TURN_ASKED, error);
   if (status == CENOTE_OK) {
     routed->statement = copy;
+    routed->options = *options;
+    routed->statement_until_ns = statement_until(options);
     routed->callback = callback;
     routed->callback_context = context;
     routed->cancel_statement = false;
@@ -110,6 +125,15 @@ cenote_status cenote_tx_execute_async(cenote_transaction *transaction, const cha
     free(copy);
   }
   return status;
+}
+
+cenote_status cenote_tx_execute_async(cenote_transaction *transaction, const char *sql,
+                                      const cenote_value *args, size_t count,
+                                      cenote_query_callback callback, void *context,
+                                      cenote_ticket *ticket, cenote_error *error)
+{
+  return cenote_tx_execute_async_with(transaction, sql, args, count, NULL, callback, context,
+                                      ticket, error);
 }
 
 cenote_status cenote_tx_finish(cenote_transaction *transaction, cenote_status outcome,

@@ -25,7 +25,9 @@ struct routed {
   bool posted;
   bool cancel, cancel_statement; /* asked for */
   enum body_turn turn;
-  cenote_statement *statement; /* ASKED, RUNS */
+  cenote_statement *statement;    /* ASKED, RUNS */
+  cenote_execute_options options; /* the same */
+  int64_t statement_until_ns;     /* the same; 0: nothing but the transaction's */
   cenote_query_callback callback;
   void *callback_context;
   cenote_status answer; /* FINISHED */

@@ -108,7 +108,15 @@ static bool start_run(struct routed *routed, enum transact_step *step, cenote_st
   run->entry.until_ns = transact->until_ns;
   atomic_store_explicit(&run->cancelled, false, memory_order_relaxed);
   if (transact->request.kind == CENOTE_REQUEST_EXECUTE) {
+    const int64_t until_ns = routed->statement_until_ns;
+    if (until_ns != 0 && (run->entry.until_ns == 0 || until_ns < run->entry.until_ns)) {
+      run->entry.until_ns = until_ns;
+    }
     execution->statement = *routed->statement;
+    execution->flags = statement_flags_for(&routed->options);
+    execution->row = routed->options.row;
+    execution->columns = routed->options.columns;
+    execution->context = routed->options.context;
     execution->done = executed;
     execution_start(execution);
   } else {

@@ -61,6 +61,38 @@ static void conflicts_repeat_it_as_often_as_allowed(void **state)
   }
 }
 
+static void a_statement_has_options_of_its_own(void **state)
+{
+  (void)state;
+  struct place place;
+  ON_EACH(place)
+  {
+    cenote_execute_options options = CENOTE_EXECUTE_OPTIONS_INIT;
+    options.flags = CENOTE_QUERY_RAW_TEXT | CENOTE_QUERY_NATIVE;
+    struct flow flow = {.manager = place.manager, .options = &options, .sql = {"SELECT 7"}};
+    atomic_store(&place.script.flags, 0xffff);
+    flow_must(&flow, NULL);
+    assert_int_equal(atomic_load(&place.script.flags),
+                     CENOTE_REQUEST_RAW_TEXT | CENOTE_REQUEST_NATIVE);
+    options.flags = 0;
+    options.timeout_ms = 20;
+    struct flow late = {.manager = place.manager, .options = &options, .sql = {"hang"}};
+    flow_run(&late, NULL);
+    expect(CENOTE_STATEMENT_TIMEOUT, late.outcome, &late.error);
+    options.flags = 1u << 20;
+    cenote_error error = CENOTE_ERROR_INIT;
+    struct flow wrong = {.manager = place.manager, .lazy = true};
+    flow_start(&wrong, NULL);
+    drive_until(wrong.manager, wrong.begun > 0);
+    expect(CENOTE_INVALID,
+           cenote_tx_execute_async_with(wrong.transaction, "SELECT 1", NULL, 0, &options,
+                                        on_statement, &wrong, NULL, &error),
+           &error);
+    must(cenote_tx_finish(wrong.transaction, CENOTE_OK, NULL), NULL);
+    drive_until(wrong.manager, wrong.done > 0);
+  }
+}
+
 static void begins_and_ends_of_the_body_mean_the_same_here(void **state)
 {
   (void)state;
@@ -483,6 +515,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(a_body_goes_on_from_callback_to_callback),
       TEST(conflicts_repeat_it_as_often_as_allowed),
+      TEST(a_statement_has_options_of_its_own),
       TEST(begins_and_ends_of_the_body_mean_the_same_here),
       TEST(lost_connections_are_told_as_in_the_blocking_form),
       TEST(one_deadline_covers_it),

@@ -19,6 +19,7 @@ struct flow {
   bool stubborn;         /* goes on after a failure */
   bool lazy;             /* sends nothing and does not finish: somebody else does */
   cenote_status answer;
+  const cenote_execute_options *options; /* of each statement, or NULL */
   /* what happened */
   cenote_transaction *_Atomic transaction; /* while it is the body's turn */
   cenote_ticket ticket, statement;
@@ -59,8 +60,8 @@ static inline void go_on(struct flow *flow, cenote_transaction *transaction,
     must(cenote_tx_finish(transaction, flow->answer, NULL), NULL);
     expect(CENOTE_INVALID, cenote_tx_finish(transaction, CENOTE_OK, NULL), NULL);
   } else {
-    must(cenote_tx_execute_async(transaction, flow->sql[flow->next], NULL, 0, on_statement, flow,
-                                 &flow->statement, &error),
+    must(cenote_tx_execute_async_with(transaction, flow->sql[flow->next], NULL, 0, flow->options,
+                                      on_statement, flow, &flow->statement, &error),
          &error);
     expect(CENOTE_BUSY, cenote_tx_finish(transaction, CENOTE_OK, NULL), NULL);
     expect(

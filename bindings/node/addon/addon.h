@@ -22,7 +22,10 @@
 #include <cenote/loop.h>
 
 #include <pthread.h>
+#include <uchar.h>
 
+struct encoder;
+struct layouts;
 struct node_manager;
 
 /* One for each environment (the main thread, each worker thread). */
@@ -40,7 +43,7 @@ struct node_home {
   size_t values_size;
 };
 
-enum op_kind { OP_ACQUIRE, OP_RESULT, OP_AUDIT, OP_LOG, OP_OWN };
+enum op_kind { OP_ACQUIRE, OP_RESULT, OP_AUDIT, OP_LOG, OP_OWN, OP_TRANSACT, OP_BEGIN };
 
 /* What is asked of JavaScript for a client of its own, and what it marks one with. */
 enum own_ask { OWN_OPEN, OWN_CHECK, OWN_RESET, OWN_GONE };
@@ -56,9 +59,11 @@ struct node_op {
   cenote_ticket ticket;
   cenote_lease lease;
   cenote_result *result;
-  cenote_error *error;  /* a copy, or NULL */
-  int64_t number, when; /* OP_AUDIT: the connection; OP_LOG: the level */
-  char text[];          /* OP_AUDIT: reason, NUL, operation; OP_LOG: the line */
+  cenote_error *error;             /* a copy, or NULL */
+  cenote_transaction *transaction; /* OP_BEGIN; OP_TRANSACT: once that was delivered */
+  bool resting;                    /* OP_TRANSACT: the body's turn, nothing is asked for */
+  int64_t number, when;            /* OP_AUDIT: the connection; OP_LOG: the level */
+  char text[];                     /* OP_AUDIT: reason, NUL, operation; OP_LOG: the line */
 };
 
 struct node_manager {
@@ -87,6 +92,8 @@ struct node_manager {
   bool own_ended;                /* the same */
   napi_ref numbers;              /* a Float64Array, see encode.c */
   size_t numbers_size;
+  struct encoder *encoder;       /* its buffers; NULL until something is delivered */
+  struct layouts *layouts;       /* see rows.c; NULL until a result has columns */
 };
 
 /* ------------------------------------------------------------------ manager.c */
@@ -116,6 +123,27 @@ void own_exports(napi_env env, napi_value exports);
 void calls_exports(napi_env env, napi_value exports);
 struct node_op *op_new(struct node_manager *owner, enum op_kind kind, uint32_t slot);
 void op_free(struct node_op *op);
+void op_fail(struct node_op *op, cenote_status status, const cenote_error *error);
+void on_result(void *context, cenote_status status, cenote_result *result,
+               const cenote_error *error);
+napi_value refusal(napi_env env, cenote_status status, const char *message);
+napi_value refusal_closed(napi_env env);
+/* The text, or NULL where there is none; in the arena. */
+const char *operation_of(struct node_home *home, napi_value value);
+
+struct spoken {
+  const char *sql;
+  size_t count;
+};
+/* The statement's text and arguments into the arena; an answer only when something is wrong. */
+napi_value read_statement(struct node_home *home, napi_value sql, napi_value args, napi_value names,
+                          struct spoken *to);
+
+/* ---------------------------------------------------------------- transact.c */
+
+void transact_exports(napi_env env, napi_value exports);
+/* The body's turn is being told to JavaScript. */
+void transact_rest(struct node_manager *owner, const struct node_op *told);
 
 /* ------------------------------------------------------------------ encode.c */
 
@@ -123,6 +151,58 @@ void op_free(struct node_op *op);
 void encode_deliver(struct node_manager *owner, struct node_op *list);
 /* {message, code, …} of an error: what lib/errors makes a CenoteError of. */
 napi_value encode_error(napi_env env, const cenote_error *error);
+
+/* -------------------------------------------------------------------- text.c */
+
+/*
+ * What is delivered in one crossing: numbers, and the texts they speak of. Short texts share a piece:
+ * it is closed where a text begins at PIECE_SOFT or behind it, since a text keeps its whole piece
+ * alive. A piece is Latin-1 where it can be, else UTF-16; a text's size counts characters of those.
+ */
+enum { PIECE_SOFT = 4096, PIECE_SIZE = 8192 };
+
+struct encoder {
+  napi_env env;
+  struct node_manager *owner;
+  double *numbers;
+  size_t used;
+  napi_value pieces, others;
+  uint32_t piece_count; /* those that are closed: the index of the one that is filled */
+  uint32_t other_count;
+  bool wide;     /* the piece that is filled is UTF-16 */
+  size_t filled; /* characters of it */
+  char narrow_text[PIECE_SIZE];
+  char16_t wide_text[PIECE_SIZE];
+};
+
+enum text_fit {
+  TEXT_FITS,
+  TEXT_FULL, /* the piece has no room */
+  TEXT_WIDE, /* the piece is Latin-1, and it is not */
+  TEXT_ALONE /* never in a shared piece: too long, or no UTF-8 */
+};
+
+bool numbers_open(struct encoder *to);
+bool numbers_room(struct encoder *to, size_t more);
+static inline void put(struct encoder *to, double number)
+{
+  to->numbers[to->used++] = number;
+}
+void piece_end(struct encoder *to);
+/* Appends to the piece; on anything but TEXT_FITS, `filled` is as it was. */
+enum text_fit piece_text(struct encoder *to, const char *text, size_t size);
+/* A cell that tells its own type: two numbers. */
+void put_text(struct encoder *to, double tag, const char *text, size_t size);
+void put_word(struct encoder *to, const char *text); /* NULL reads as "" */
+void put_value(struct encoder *to, const cenote_value *value);
+uint32_t put_other(struct encoder *to, napi_value value);
+
+/* -------------------------------------------------------------------- rows.c */
+
+enum layout_flags { LAYOUT_RAW = 1, LAYOUT_DATES = 2 };
+/* The rest of a result's record. False: no memory, and what was put has to be taken back. */
+bool put_result(struct encoder *to, const cenote_result *result, unsigned flags);
+void layouts_free(struct layouts *layouts);
 
 /* ------------------------------------------------------------------ values.c */
 

@@ -27,7 +27,7 @@ void op_free(struct node_op *op)
   free(op);
 }
 
-static void op_fail(struct node_op *op, cenote_status status, const cenote_error *error)
+void op_fail(struct node_op *op, cenote_status status, const cenote_error *error)
 {
   op->status = status;
   if (status != CENOTE_OK && error != NULL) {
@@ -47,8 +47,8 @@ static void on_lease(void *context, cenote_status status, cenote_lease lease,
   manager_done(op);
 }
 
-static void on_result(void *context, cenote_status status, cenote_result *result,
-                      const cenote_error *error)
+void on_result(void *context, cenote_status status, cenote_result *result,
+               const cenote_error *error)
 {
   struct node_op *op = context;
   op_fail(op, status, error);
@@ -56,14 +56,14 @@ static void on_result(void *context, cenote_status status, cenote_result *result
   manager_done(op);
 }
 
-static napi_value refusal(napi_env env, cenote_status status, const char *message)
+napi_value refusal(napi_env env, cenote_status status, const char *message)
 {
   cenote_error error = CENOTE_ERROR_INIT;
   cenote_error_set(&error, status, "%s", message);
   return encode_error(env, &error);
 }
 
-static napi_value closed(napi_env env)
+napi_value refusal_closed(napi_env env)
 {
   return refusal(env, CENOTE_SHUTTING_DOWN, "the pool manager is shutting down: it is closed");
 }
@@ -74,8 +74,7 @@ static bool is_given(napi_env env, napi_value value)
   return napi_typeof(env, value, &type) == napi_ok && type != napi_undefined && type != napi_null;
 }
 
-/* The text, or NULL where there is none. */
-static const char *operation_of(struct node_home *home, napi_value value)
+const char *operation_of(struct node_home *home, napi_value value)
 {
   size_t offset, size;
   if (!is_given(home->env, value) || !arena_text(home, value, &offset, &size)) {
@@ -99,7 +98,7 @@ static napi_value js_acquire(napi_env env, napi_callback_info info)
   napi_value args[4];
   struct node_manager *owner = argument(env, info, 4, args) ? manager_of(env, args[0]) : NULL;
   if (owner == NULL) {
-    return closed(env);
+    return refusal_closed(env);
   }
   struct node_op *op = op_new(owner, OP_ACQUIRE, (uint32_t)number_of(env, args[1], 0));
   if (op == NULL) {
@@ -215,14 +214,8 @@ static napi_value js_in_transaction(napi_env env, napi_callback_info info)
 
 /* --------------------------------------------------------------- statements */
 
-struct spoken {
-  const char *sql;
-  size_t count;
-};
-
-/* The statement's text and arguments into the arena; an answer only when something is wrong. */
-static napi_value read_statement(struct node_home *home, napi_value sql, napi_value args,
-                                 napi_value names, struct spoken *to)
+napi_value read_statement(struct node_home *home, napi_value sql, napi_value args, napi_value names,
+                          struct spoken *to)
 {
   size_t offset, size;
   arena_reset(home);
@@ -259,7 +252,7 @@ static napi_value js_execute(napi_env env, napi_callback_info info)
   struct node_manager *owner =
       argument(env, info, EXECUTE_COUNT, args) ? manager_of(env, args[EXECUTE_HANDLE]) : NULL;
   if (owner == NULL) {
-    return closed(env);
+    return refusal_closed(env);
   }
   napi_value wrong = read_statement(owner->home, args[EXECUTE_SQL], args[EXECUTE_ARGS],
                                     args[EXECUTE_NAMES], &spoken);
@@ -307,7 +300,7 @@ static napi_value js_query(napi_env env, napi_callback_info info)
   struct node_manager *owner =
       argument(env, info, QUERY_COUNT, args) ? manager_of(env, args[QUERY_HANDLE]) : NULL;
   if (owner == NULL) {
-    return closed(env);
+    return refusal_closed(env);
   }
   char operation[4 * 129];
   size_t written = 0;

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CODE_LEASE, CODE_RESULT, CODE_ERROR, CODE_AUDIT, CODE_LOG, CODE_OWN };
+enum { CODE_LEASE, CODE_RESULT, CODE_ERROR, CODE_AUDIT, CODE_LOG, CODE_OWN, CODE_BEGIN, CODE_DONE };
 enum { TAG_NULL, TAG_NUMBER, TAG_TEXT, TAG_PIECE, TAG_BOOLEAN, TAG_BIG, TAG_BLOB };
 enum { PIECE = 4096, FIRST_NUMBERS = 4096, KEPT_NUMBERS = 1 << 18 };
 
@@ -314,6 +314,17 @@ static bool put_op(struct encoder *to, struct node_op *op)
     put(to, CODE_LOG);
     put(to, (double)op->number);
     put_word(to, op->text);
+    return true;
+  case OP_BEGIN:
+    put(to, op->slot);
+    put(to, CODE_BEGIN);
+    return true;
+  case OP_TRANSACT:
+    if (op->status != CENOTE_OK) {
+      return put_failure(to, op);
+    }
+    put(to, op->slot);
+    put(to, CODE_DONE);
     return true;
   case OP_ACQUIRE:
     if (op->status == CENOTE_OK) {

@@ -71,13 +71,19 @@ void manager_pending(struct node_manager *owner, struct node_op *op)
 
 void manager_settled(struct node_manager *owner, struct node_op *op)
 {
-  if (op->kind != OP_ACQUIRE && op->kind != OP_RESULT) {
+  if (op->kind == OP_BEGIN) {
+    transact_rest(owner, op);
+    return;
+  }
+  if (op->kind != OP_ACQUIRE && op->kind != OP_RESULT && op->kind != OP_TRANSACT) {
     return;
   }
   if (op->slot < owner->ops_size) {
     owner->ops[op->slot] = NULL;
   }
-  manager_hold(owner, false);
+  if (!op->resting) {
+    manager_hold(owner, false);
+  }
 }
 
 /* ------------------------------------------------------------------ the driving */

@@ -47,5 +47,6 @@ NAPI_MODULE_INIT()
   manager_exports(env, exports);
   calls_exports(env, exports);
   own_exports(env, exports);
+  transact_exports(env, exports);
   return exports;
 }

@@ -94,6 +94,14 @@ class Core {
     this.settle(slot).reject(fromAddon(info));
   }
 
+  begin(slot) {
+    this.ops[slot].onBegin();
+  }
+
+  done(slot) {
+    this.settle(slot).resolve();
+  }
+
   audit(event) {
     this.listeners.audit?.({ ...event, kind: AUDIT_KINDS[event.kind] });
   }
@@ -177,6 +185,37 @@ class Core {
   query(sql, args, names, how) {
     return this.start(how.shape, (slot) => addon.query(this.handle, slot, sql, args, names, how.flags ?? 0,
       how.timeout ?? 0, how.operation, how.hint ?? HINTS.none, how.retries ?? -1, how.remaining ?? 0), how.onStart);
+  }
+
+  // ---------------------------------------------------------------- routed transactions, see connection-pool-transact.cjs
+
+  /**
+   * Resolves when it was committed. `onBegin(tx)` is called when it is the body's turn, again for each repetition: then
+   * txExecute, one at a time, and in the end txFinish.
+   */
+  transact(onBegin, how) {
+    return this.start(undefined, (slot) => {
+      const op = this.ops[slot];
+      op.onBegin = () => onBegin({ slot, op });
+      return addon.transact(this.handle, slot, how.operation, how.mode, how.isolation, how.deferrable ? 1 : 0,
+        how.timeout ?? 0, how.remaining ?? 0, how.retries ?? 0);
+    }, how.onStart);
+  }
+
+  /** As execute, in a transaction's body. */
+  txExecute(tx, sql, args, names, how) {
+    return this.start(how.shape, (slot) => addon.txExecute(this.handle, slot, this.ops[tx.slot] === tx.op ? tx.slot : -1,
+      sql, args, names, how.flags ?? 0, how.timeout ?? 0), how.onStart);
+  }
+
+  /** Commits; else rolls back, and perhaps begins again where the SQLSTATE is that of a conflict. */
+  txFinish(tx, good, sqlstate = '') {
+    const slot = this.ops[tx.slot] === tx.op ? tx.slot : -1;
+    const failure = addon.txFinish(this.handle, slot, good, sqlstate);
+    if (failure !== undefined) {
+      throw fromAddon(failure);
+    }
+    this.kick();
   }
 
   /** @returns {boolean} whether it was still held */

@@ -4,7 +4,7 @@
  */
 'use strict';
 
-const [LEASE, RESULT, ERROR, AUDIT, LOG, OWN] = [0, 1, 2, 3, 4, 5];
+const [LEASE, RESULT, ERROR, AUDIT, LOG, OWN, BEGIN, DONE] = [0, 1, 2, 3, 4, 5, 6, 7];
 const [NULL, NUMBER, TEXT, PIECE, BOOLEAN, BIG, BLOB] = [0, 1, 2, 3, 4, 5, 6];
 
 class Reader {
@@ -107,7 +107,7 @@ function readResult(reader, shape) {
 
 /**
  * Reads all that came in one crossing. `to` has lease(slot, numbers), result(slot, result), shape(slot),
- * error(slot, info), audit(event), log(level, line).
+ * error(slot, info), begin(slot), done(slot), audit(event), log(level, line).
  */
 function readAll(numbers, count, pieces, others, to) {
   const reader = new Reader(numbers, count, pieces, others);
@@ -137,6 +137,12 @@ function readAll(numbers, count, pieces, others, to) {
         break;
       case OWN:
         to.own(reader.next(), reader.next());
+        break;
+      case BEGIN:
+        to.begin(slot);
+        break;
+      case DONE:
+        to.done(slot);
         break;
       default:
         throw new Error('cenote: the addon and its JavaScript are of different versions');
