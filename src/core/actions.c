@@ -120,6 +120,10 @@ void pool_opened(struct pool *pool, uint32_t index, int64_t now_ns, struct pool_
                         ? INT64_MAX
                         : now_ns + age - (int64_t)cen_rng_below(&pool->rng, (uint64_t)spread + 1);
   renew(slot, now_ns);
+  if (now_ns - slot->since_ns > pool->limits.check_after_ns) {
+    /* So slow, or we were stopped meanwhile and read late what the server said long ago. */
+    atomic_store_explicit(&slot->proven_ns, slot->since_ns, memory_order_relaxed);
+  }
   pool_offer_locked(pool, slot, now_ns, wakes);
   pool_fill_locked(pool, now_ns, wakes);
   pool_lock_give(&pool->lock);

@@ -17,9 +17,10 @@ static int64_t at(int64_t seconds)
   return 1000 * (int64_t)SECOND + seconds * SECOND;
 }
 
-static void pool_begin(struct pool *pool)
+static void pool_begin(struct pool *pool, uint32_t minimum)
 {
-  const struct pool_limits limits = {.maximum = 4,
+  const struct pool_limits limits = {.minimum = minimum,
+                                     .maximum = 4,
                                      .max_opening = 4,
                                      .max_waiters = 4,
                                      .idle_ns = 300 * (int64_t)SECOND,
@@ -81,7 +82,7 @@ static void checks_do_not_keep_an_idle_connection_alive(void **state)
 {
   (void)state;
   struct pool pool;
-  pool_begin(&pool);
+  pool_begin(&pool, 0);
   use_one(&pool, at(0));
   for (int64_t second = 1; second < 300; second++) {
     assert_int_equal(work(&pool, at(second)), 0);
@@ -95,7 +96,7 @@ static void use_between_checks_does(void **state)
 {
   (void)state;
   struct pool pool;
-  pool_begin(&pool);
+  pool_begin(&pool, 0);
   use_one(&pool, at(0));
   for (int64_t second = 1; second < 1000; second++) {
     if (second % 200 == 0) {
@@ -107,11 +108,38 @@ static void use_between_checks_does(void **state)
   pool_deinit(&pool);
 }
 
+/* The process was stopped while it logged in: the server may have ended that session since. */
+static void one_that_took_long_to_open_is_checked_before_its_first_use(void **state)
+{
+  (void)state;
+  for (int64_t took = 0; took < 2; took++) {
+    struct pool pool;
+    struct pool_wakes wakes = {0};
+    struct pool_action action;
+    struct pool_waiter waiter;
+    struct pool_grant grant;
+    static char connection;
+    const struct pool_ask ask = {.operation = "", .now_ns = at(took), .lease_ns = SECOND};
+    pool_begin(&pool, 1);
+    pool_tick(&pool, at(0), &wakes);
+    assert_true(pool_next_action(&pool, &action));
+    assert_int_equal(action.kind, POOL_ACT_OPEN);
+    pool_set_resource(&pool, action.slot, &connection);
+    pool_opened(&pool, action.slot, at(took), &wakes);
+    pool_waiter_init(&waiter, false);
+    assert_true(pool_wait(&pool, &waiter, at(took), &wakes));
+    pool_accept(&pool, &waiter, &ask, &grant);
+    assert_int_equal(grant.must_check, took > 0);
+    pool_deinit(&pool);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(checks_do_not_keep_an_idle_connection_alive),
       cmocka_unit_test(use_between_checks_does),
+      cmocka_unit_test(one_that_took_long_to_open_is_checked_before_its_first_use),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
