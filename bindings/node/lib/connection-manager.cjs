@@ -3,18 +3,26 @@
 
 const { Core, CenoteError, HINTS, isDebugging } = require('./core.cjs');
 const { DatabaseLease } = require('./lease.cjs');
+const { Leases } = require('./leases.cjs');
 const { OwnClients, runOn } = require('./own.cjs');
 const { OwnLease } = require('./own-lease.cjs');
+const { cleanupOnExit, forgetCleanup, timeLeft } = require('./serverless.cjs');
 const { rowShape } = require('./values.cjs');
 
 const ConnectionState = Object.freeze({ IDLE: 'IDLE', ACTIVE: 'ACTIVE', DRAINING: 'DRAINING', SHUTDOWN: 'SHUTDOWN' });
 
 /** Options that are no settings of the pool's. */
 const OWN = new Set(['url', 'connectionString', 'intMode', 'log', 'audit', 'createClient', 'destroyClient',
-  'validateClient']);
+  'validateClient', 'cleanupOnExit']);
 const INT_MODES = new Set(['number', 'bigint', 'string']);
 
 const managers = new Set();
+
+/** Where a lease was acquired, of those that are watched; see leases.cjs. */
+function acquiredAt(manager, lease) {
+  const where = manager.leases.whereOf(lease.id);
+  return where ? `, acquired ${where}` : '';
+}
 
 /** What is still leased when the process ends was forgotten; DEBUG is read then, not before. */
 function reportAtExit() {
@@ -24,7 +32,7 @@ function reportAtExit() {
   for (const manager of managers) {
     for (const lease of manager.leases.values()) {
       process.stderr.write(`cenote: lease ${lease.id} (${JSON.stringify(lease.operationId)}) was not released, ` +
-        `${Date.now() - lease.createdAt} ms old\n`);
+        `${Date.now() - lease.createdAt} ms old${acquiredAt(manager, lease)}\n`);
     }
   }
 }
@@ -36,7 +44,8 @@ class DatabaseConnectionManager {
 
   /**
    * @param {object} [options] the settings by their JavaScript names, and `url`, `intMode`, `log`, `audit`;
-   *   `createClient` (with `destroyClient`, `validateClient`): pools clients of the caller's own
+   *   `createClient` (with `destroyClient`, `validateClient`): pools clients of the caller's own; `cleanupOnExit`: true,
+   *   or its options, see serverless.cjs
    */
   constructor(options = {}) {
     const intMode = options.intMode ?? 'number';
@@ -53,7 +62,8 @@ class DatabaseConnectionManager {
     if (typeof options.log === 'string') {
       settings.log = options.log;
     }
-    this.leases = new Map();
+    this.leases = new Leases((handle, operation) => this.#lease(handle, operation),
+      (handle) => !this.core.closed && this.core.look(handle) !== undefined);
     this.connections = new Map();
     this.isShuttingDown = false;
     const clients = options.createClient === undefined ? undefined : new OwnClients(options);
@@ -80,6 +90,9 @@ class DatabaseConnectionManager {
       process.on('exit', reportAtExit);
     }
     managers.add(this);
+    if (options.cleanupOnExit) {
+      cleanupOnExit(this, options.cleanupOnExit === true ? {} : options.cleanupOnExit);
+    }
   }
 
   #note(event) {
@@ -94,11 +107,11 @@ class DatabaseConnectionManager {
   }
 
   #sweep() {
-    for (const lease of [...this.leases.values()]) {
-      if (!lease.isHeld) {
-        lease.ended();
-      }
-    }
+    this.leases.sweep();
+  }
+
+  #lease(handle, operation) {
+    return this.clients === undefined ? new DatabaseLease(this, handle, operation) : new OwnLease(this, handle, operation);
   }
 
   get state() {
@@ -111,12 +124,20 @@ class DatabaseConnectionManager {
 
   // ---------------------------------------------------------------- leases
 
-  /** @param {string} [operationId] what for @param {number} [timeout] ms @returns {Promise<DatabaseLease>} */
-  async acquireLease(operationId = 'unknown', timeout = undefined) {
+  /**
+   * @param {string} [operationId] what for
+   * @param {number|{timeout?: number, leaseTimeout?: number, signal?: AbortSignal}} [how] how long to wait, ms; or that,
+   *   the lease's own time, and what gives the waiting up
+   * @returns {Promise<DatabaseLease>}
+   */
+  async acquireLease(operationId = 'unknown', how = undefined) {
     if (this.isShuttingDown) {
       throw new CenoteError('The connection manager is shutting down: no new leases', { status: 'CENOTE_SHUTTING_DOWN' });
     }
     const operation = String(operationId);
+    const where = this.leases.sample();
+    const left = timeLeft();
+    const ask = left === undefined && typeof how !== 'object' ? undefined : this.#ask(how, left);
     let handle;
     if (this.#warm > 0 && this.#waiting === 0 && this.connections.size > this.leases.size) {
       handle = this.core.take(operation);
@@ -125,17 +146,62 @@ class DatabaseConnectionManager {
     if (handle === undefined) {
       this.#waiting++;
       try {
-        handle = await this.core.acquire(operation, timeout);
+        handle = await this.#wait(operation, how, ask);
       } catch (error) {
         throw this.#asThrown(error);
       } finally {
         this.#waiting--;
       }
     }
-    const lease = this.clients === undefined ? new DatabaseLease(this, handle, operation)
-      : new OwnLease(this, handle, operation);
-    this.leases.set(lease.id, lease);
+    if (ask !== undefined) {
+      this.#shorten(handle, ask);
+    }
+    const lease = this.#lease(handle, operation);
+    if (where === undefined) {
+      this.leases.set(lease.id, lease);
+    } else {
+      this.leases.watch(lease, handle, where);
+    }
     return lease;
+  }
+
+  #ask(how, left) {
+    const { timeout, leaseTimeout, signal } = typeof how === 'object' && how !== null ? how : { timeout: how };
+    if (leaseTimeout !== undefined && !(leaseTimeout >= 1)) {
+      throw new CenoteError(`leaseTimeout = ${leaseTimeout}: allowed are 1 and more, in ms`, { status: 'CENOTE_INVALID' });
+    }
+    signal?.throwIfAborted();
+    if (left === 0) {
+      throw new CenoteError('Lease acquisition timeout: no time is left of the invocation', { status: 'CENOTE_TIMEOUT' });
+    }
+    return { timeout: left === undefined ? timeout : Math.min(timeout ?? this.config.acquireTimeout, left), leaseTimeout,
+      signal };
+  }
+
+  async #wait(operation, how, ask) {
+    if (ask === undefined) {
+      return this.core.acquire(operation, how);
+    }
+    const { signal } = ask;
+    let giveUp;
+    try {
+      return await this.core.acquire(operation, ask.timeout, signal && ((cancel) => {
+        giveUp = cancel;
+        signal.addEventListener('abort', cancel, { once: true });
+      }));
+    } catch (error) {
+      throw signal?.aborted && error.status === 'CENOTE_CANCELLED' ? signal.reason : error;
+    } finally {
+      signal?.removeEventListener('abort', giveUp);
+    }
+  }
+
+  /** The deadline is the smallest of leaseTimeout, what the caller asks, and what is left of the invocation. */
+  #shorten(handle, ask) {
+    const asked = Math.max(1, Math.min(ask.leaseTimeout ?? Infinity, timeLeft() ?? Infinity));
+    if (asked < this.config.leaseTimeout) {
+      this.core.extend(handle, Math.floor(asked));
+    }
   }
 
   /** A factory's own error, as it was thrown. */
@@ -169,6 +235,7 @@ class DatabaseConnectionManager {
     if (this.clients !== undefined) {
       statistics.sharedClient = this.clients.shared;
     }
+    statistics.leaseSampling = this.leases.sampling();
     return statistics;
   }
 
@@ -213,6 +280,7 @@ class DatabaseConnectionManager {
   /** @param {number} [timeout] ms for leases to come back @returns {Promise<boolean>} false: some were forced */
   gracefulShutdown(timeout) {
     this.isShuttingDown = true;
+    forgetCleanup(this);
     this.#stopping ??= this.#stop(timeout);
     return this.#stopping;
   }

@@ -1,13 +1,18 @@
 /** lease.cjs - a leased connection and its transactions, as libSQL's client has them. */
 'use strict';
 
+const { FLAGS } = require('./core.cjs');
 const { CenoteError } = require('./errors.cjs');
+const { timeLeft } = require('./serverless.cjs');
 const { ResultSet, toArguments, toStatement } = require('./values.cjs');
 
 const OVER = new Set(['CENOTE_LEASE_EXPIRED', 'CENOTE_STALE', 'CENOTE_SHUTTING_DOWN', 'CENOTE_CLOSED']);
 /** What a batch may not hold: it is one transaction. */
 const CONTROL = /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/|;)*(begin|start\s+transaction|commit|end|rollback|abort)\b/i;
 const READS = /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*select\b/i;
+
+/** Databases that speak SQLite's language. */
+const SQLITE = new Set(['sqlite', 'libsql']);
 
 const refuseReleased = (what) => new CenoteError(`Cannot ${what} on released lease`, { status: 'CENOTE_STALE' });
 
@@ -117,6 +122,9 @@ class DatabaseLease {
   #running = false;
   #cancel;
   #depth = 0;
+  /** FLAGS for what the caller sends: readOnly in a transaction of mode 'read'. */
+  #flags = 0;
+  #connection;
 
   /** @param {object} owner the manager: `core`, `driver`, `shape`, `leaseEnded(lease)` */
   constructor(owner, handle, operationId) {
@@ -128,13 +136,16 @@ class DatabaseLease {
     this.createdAt = Date.now();
     this.lastUsed = this.createdAt;
     this.isReleased = false;
-    /** The leased connection, for code that wants the client itself. */
-    this.connection = {
+  }
+
+  /** The leased connection, for code that wants the client itself. */
+  get connection() {
+    this.#connection ??= {
       execute: (statement, args) => this.execute(statement, args),
       batch: (statements, mode) => this.batch(statements, mode),
       transaction: (how) => this.transaction(how),
     };
-    Object.defineProperty(this, 'connection', { enumerable: false });
+    return this.#connection;
   }
 
   // ------------------------------------------------------------------ one at a time, in order
@@ -175,11 +186,13 @@ class DatabaseLease {
     });
   }
 
-  async #send(sql, values, names) {
+  async #send(sql, values, names, flags = 0, timeout = undefined) {
     this.lastUsed = Date.now();
     try {
       return await this.#core.execute(this.#handle, sql, values, names, {
         shape: this.#owner.shape,
+        flags,
+        timeout,
         onStart: (cancel) => { this.#cancel = cancel; },
       });
     } catch (error) {
@@ -191,6 +204,18 @@ class DatabaseLease {
       this.#cancel = undefined;
       this.lastUsed = Date.now();
     }
+  }
+
+  /** The caller's statement: it ends with the invocation, also on a lease from before it. */
+  #sendAsked(sql, values, names, flags) {
+    const left = timeLeft();
+    if (left === undefined) {
+      return this.#send(sql, values, names, flags);
+    }
+    if (left === 0) {
+      throw new CenoteError('Statement timeout: no time is left of the invocation', { status: 'CENOTE_STATEMENT_TIMEOUT' });
+    }
+    return this.#send(sql, values, names, flags, Math.min(left, this.#owner.config.statementTimeout || Infinity));
   }
 
   /** For transactions: the text as it is, its raw result. */
@@ -207,6 +232,9 @@ class DatabaseLease {
 
   transactionEnded(depth) {
     this.#depth = Math.min(this.#depth, depth);
+    if (depth === 0) {
+      this.#flags = 0;
+    }
   }
 
   // ------------------------------------------------------------------ what the documents name
@@ -218,17 +246,22 @@ class DatabaseLease {
     }
     const [sql, given] = toStatement(statement, args);
     const [values, names] = toArguments(given, this.#owner.driver);
-    return new ResultSet(await this.#inTurn(() => this.#send(sql, values, names)), this.#owner.driver);
+    return new ResultSet(await this.#inTurn(() => this.#sendAsked(sql, values, names, this.#flags)), this.#owner.driver);
   }
 
   #begin(mode, depth) {
     if (depth > 0) {
       return `SAVEPOINT cenote_${depth}`;
     }
-    if (this.#owner.driver === 'sqlite') {
+    if (SQLITE.has(this.#owner.driver)) {
       return mode === 'write' ? 'BEGIN IMMEDIATE' : 'BEGIN';
     }
     return mode === 'read' ? 'BEGIN READ ONLY' : 'BEGIN';
+  }
+
+  /** SQLite has no read-only transactions: its statements say it. */
+  #readsOnly(mode) {
+    return mode === 'read' && SQLITE.has(this.#owner.driver) ? FLAGS.readOnly : 0;
   }
 
   /** A transaction the caller began himself by a statement. */
@@ -251,6 +284,7 @@ class DatabaseLease {
       this.#depth = Math.min(this.#depth, depth);
       throw error;
     }
+    this.#flags |= depth === 0 ? this.#readsOnly(how) : 0;
     return new Transaction(this, depth, typeof how === 'number' ? how : 0);
   }
 
@@ -279,9 +313,10 @@ class DatabaseLease {
     const name = 'SAVEPOINT cenote_batch';
     await this.#send(nested ? name : this.#begin(mode, 0));
     const results = [];
+    const flags = this.#flags | this.#readsOnly(mode);
     try {
       for (const [sql, values, names] of texts) {
-        results.push(new ResultSet(await this.#send(sql, values, names), this.#owner.driver));
+        results.push(new ResultSet(await this.#sendAsked(sql, values, names, flags), this.#owner.driver));
       }
       await this.#send(nested ? `RELEASE ${name}` : 'COMMIT');
     } catch (error) {
@@ -324,9 +359,9 @@ class DatabaseLease {
     return this.#core.look(this.#handle) !== undefined;
   }
 
-  /** Moves the deadline to `ms` from now, as far as leaseExtendMax allows. */
+  /** Moves the deadline to `ms` from now, as far as leaseExtendMax and the invocation allow. */
   extend(ms) {
-    this.#core.extend(this.#handle, ms);
+    this.#core.extend(this.#handle, Math.max(1, Math.min(ms, timeLeft() ?? ms)));
   }
 
   getStats() {

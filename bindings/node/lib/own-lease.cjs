@@ -3,6 +3,7 @@
 
 const { CenoteError } = require('./errors.cjs');
 const { OwnTransaction, runOn } = require('./own.cjs');
+const { timeLeft } = require('./serverless.cjs');
 const { toStatement } = require('./values.cjs');
 
 class OwnLease {
@@ -127,7 +128,7 @@ class OwnLease {
   }
 
   extend(ms) {
-    this.#core.extend(this.#handle, ms);
+    this.#core.extend(this.#handle, Math.max(1, Math.min(ms, timeLeft() ?? ms)));
   }
 
   getStats() {
