@@ -176,7 +176,7 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_resize(cenote_manager *manager,
                                                        cenote_error *error);
 
 /* Retires every connection that is open now: idle ones at once, leased ones
- * when they come back. */
+ * when they come back. SQL over HTTP beside the pool goes over new connections, too. */
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_flush(cenote_manager *manager, cenote_error *error);
 
 /* ------------------------------------------------------------------ leases */

@@ -15,6 +15,7 @@
 #include "manager/manager.h"
 
 #include "base/error.h"
+#include "manager/http_path.h"
 #include "manager/retry.h"
 
 #include <inttypes.h>
@@ -28,16 +29,16 @@ static struct cen_breaker *breaker_of(struct cenote_manager *manager, enum which
   return which == LOGIN ? &manager->login_breaker : &manager->breaker;
 }
 
-static struct cen_breaker_limits limits_of(const struct cenote_manager *manager, enum which which)
+struct cen_breaker_limits breaking_limits(const struct cenote_manager *manager, bool logins)
 {
   const struct cen_settings *settings = &manager->settings;
 #define MS(id) (cen_setting(settings, CEN_SET_##id) * CEN_NS_PER_MS)
   const int64_t failures =
-      cen_setting(settings, which == LOGIN ? CEN_SET_LOGIN_FAILURES : CEN_SET_BREAKER_FAILURES);
+      cen_setting(settings, logins ? CEN_SET_LOGIN_FAILURES : CEN_SET_BREAKER_FAILURES);
   return (struct cen_breaker_limits){
       .failures = (uint32_t)failures,
       /* Accounts are locked for logins that fail quickly, too: these count one by one. */
-      .most_at_once = which == LOGIN ? 0
+      .most_at_once = logins         ? 0
                       : failures > 1 ? (uint32_t)failures - 1
                                      : 1,
       .window_ns = MS(BREAKER_WINDOW),
@@ -51,8 +52,8 @@ static struct cen_breaker_limits limits_of(const struct cenote_manager *manager,
 cenote_status breaking_new(struct cenote_manager *manager)
 {
   const int64_t now = cen_now_ns();
-  const struct cen_breaker_limits endpoint = limits_of(manager, ENDPOINT);
-  const struct cen_breaker_limits login = limits_of(manager, LOGIN);
+  const struct cen_breaker_limits endpoint = breaking_limits(manager, false);
+  const struct cen_breaker_limits login = breaking_limits(manager, true);
   cenote_status status =
       cen_breaker_init(&manager->breaker, &endpoint, (uint64_t)now ^ manager->id, now);
   if (status != CENOTE_OK) {
@@ -145,6 +146,18 @@ static void tell(struct cenote_manager *manager, enum which which,
            cenote_breaker_name(move->to), open ? ": " : "", open ? view.why : "");
   observer_audit(manager, CENOTE_AUDIT_BREAKER_MOVED, 0, reason, "");
   housekeeper_kick(manager); /* the next probe is a new deadline */
+}
+
+void breaking_configure(struct cenote_manager *manager)
+{
+  static const enum which both[] = {ENDPOINT, LOGIN};
+  for (int i = 0; i < 2; i++) {
+    const struct cen_breaker_limits limits = breaking_limits(manager, both[i] == LOGIN);
+    struct cen_breaker_move move;
+    cen_breaker_configure(breaker_of(manager, both[i]), &limits, cen_now_ns(), &move);
+    tell(manager, both[i], &move);
+  }
+  http_path_configure(manager);
 }
 
 /* --------------------------------------------------------------------- outcomes */

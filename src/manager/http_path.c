@@ -17,10 +17,13 @@
 
 void http_place_free(struct place *place)
 {
+  struct http_path *path = place->path;
+  struct http_client *client = place->client;
   if (place->connection != NULL) {
-    place->path->driver->destroy(place->connection);
+    path->driver->destroy(place->connection);
   }
   free(place);
+  http_client_leave(path, client);
 }
 
 static cenote_status place_open(struct place *place, cenote_error *error)
@@ -30,7 +33,7 @@ static cenote_status place_open(struct place *place, cenote_error *error)
                                .kind = CENOTE_REQUEST_OPEN,
                                .flags = CENOTE_REQUEST_LAZY,
                                .deadline_ns = CEN_NEVER};
-  cenote_status status = path->driver->create(&path->params, &place->connection, error);
+  cenote_status status = path->driver->create(&place->client->params, &place->connection, error);
   if (status == CENOTE_OK &&
       path->driver->start(place->connection, &open, error) != CENOTE_STEP_DONE) {
     status = CENOTE_NO_MEMORY;
@@ -45,6 +48,10 @@ static cenote_status place_new(struct http_path *path, struct place **place, cen
     return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: a statement over HTTP");
   }
   fresh->path = path;
+  pthread_mutex_lock(&path->lock);
+  fresh->client = path->client;
+  fresh->client->places++;
+  pthread_mutex_unlock(&path->lock);
   fresh->watch.fd = -1;
   cen_link_init(&fresh->link);
   cen_link_init(&fresh->posting);
@@ -105,7 +112,8 @@ static void give_back(struct place *place)
   pthread_mutex_lock(&path->lock);
   cen_list_remove(&place->link);
   path->runs--;
-  const bool keep = !broken && !path->draining && path->rests < PLACES_KEPT;
+  const bool flushed = place->client != path->client;
+  const bool keep = !broken && !flushed && !path->draining && path->rests < PLACES_KEPT;
   const bool last = path->draining && path->runs == 0;
   if (keep) {
     cen_list_push_front(&path->resting, &place->link);

@@ -43,6 +43,11 @@ cenote_status http_path_check(struct cenote_manager *manager, cenote_error *erro
 
 /* The housekeeper's turn: probes. Answers when to come back. */
 int64_t http_path_turn(struct cenote_manager *manager, int64_t now_ns);
+/* The breaker's limits anew, from the settings. */
+void http_path_configure(struct cenote_manager *manager);
+/* From here on on new connections; those that are kept are closed, at the latest when what runs on
+ * them has ended. CENOTE_NO_MEMORY: nothing has changed. */
+cenote_status http_path_flush(struct cenote_manager *manager, cenote_error *error);
 /* A shutdown begins: nothing new. */
 void http_path_drain(struct cenote_manager *manager);
 /* It is over: what runs is cut off. May be called again. */

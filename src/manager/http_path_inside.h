@@ -14,8 +14,16 @@ enum {
   PLACES_KEPT = 64 /* that rest */
 };
 
+/* What the connections of a time have in common: the driver's sockets. A flush makes another one; the
+ * old one goes with the last place that uses it. */
+struct http_client {
+  cenote_driver_params params; /* with `shared`: the driver's, ours to free */
+  int64_t places;              /* under the lock */
+};
+
 struct place {
   struct http_path *path;
+  struct http_client *client;
   struct cen_link link; /* resting, or running; under the lock */
   cenote_connection *connection;
   /* of the statement that runs */
@@ -35,8 +43,7 @@ struct place {
 struct http_path { /* one in a manager */
   struct cenote_manager *manager;
   const cenote_driver *driver;
-  cenote_driver_params params;
-  void *shared;
+  struct http_client *client; /* for what begins now; under the lock */
   struct cen_breaker breaker;
   bool has_breaker;
   pthread_mutex_t lock;
@@ -47,6 +54,8 @@ struct http_path { /* one in a manager */
 };
 
 void http_place_free(struct place *place);
+/* One place less; the last one frees it, unless new ones will use it. */
+void http_client_leave(struct http_path *path, struct http_client *client);
 /* A place among the running. CENOTE_QUEUE_FULL, CENOTE_SHUTTING_DOWN, CENOTE_NO_MEMORY. */
 cenote_status http_place_take(struct http_path *path, struct place **out, cenote_error *error);
 /* It asks for a sign of life; then, or with a statement, it is the housekeeper's to run. */

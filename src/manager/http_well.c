@@ -80,6 +80,16 @@ enum http_choice http_path_choose(struct cenote_manager *manager)
   return cen_breaker_is_closed(&path->breaker) ? HTTP_TAKES : HTTP_REFUSES;
 }
 
+void http_path_configure(struct cenote_manager *manager)
+{
+  struct cen_breaker_move move;
+  if (manager->http != NULL) {
+    const struct cen_breaker_limits limits = breaking_limits(manager, false);
+    cen_breaker_configure(&manager->http->breaker, &limits, cen_now_ns(), &move);
+    tell(manager, &move);
+  }
+}
+
 int64_t http_path_turn(struct cenote_manager *manager, int64_t now_ns)
 {
   struct http_path *path = manager->http;
@@ -180,21 +190,45 @@ static bool is_wanted(const struct cenote_manager *manager)
           is_neon_host(manager->settings.url));
 }
 
+static cenote_status client_new(struct http_path *path, struct http_client **client,
+                                cenote_error *error)
+{
+  struct http_client *fresh = calloc(1, sizeof *fresh);
+  if (fresh == NULL) {
+    return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: SQL over HTTP");
+  }
+  fresh->params = path->manager->params;
+  fresh->params.shared = NULL;
+  const cenote_status status =
+      path->driver->shared_new(&fresh->params, &fresh->params.shared, error);
+  if (status == CENOTE_OK) {
+    *client = fresh;
+  } else {
+    free(fresh);
+  }
+  return status;
+}
+
+static void client_free(struct http_path *path, struct http_client *client)
+{
+  path->driver->shared_free(client->params.shared);
+  free(client);
+}
+
+void http_client_leave(struct http_path *path, struct http_client *client)
+{
+  pthread_mutex_lock(&path->lock);
+  const bool over = --client->places == 0 && client != path->client;
+  pthread_mutex_unlock(&path->lock);
+  if (over) {
+    client_free(path, client);
+  }
+}
+
 static cenote_status path_make(struct http_path *path, cenote_error *error)
 {
   struct cenote_manager *manager = path->manager;
-  const struct cen_settings *settings = &manager->settings;
-#define MS(id) (cen_setting(settings, CEN_SET_##id) * CEN_NS_PER_MS)
-  const int64_t failures = cen_setting(settings, CEN_SET_BREAKER_FAILURES);
-  const struct cen_breaker_limits limits = {
-      .failures = (uint32_t)failures,
-      .most_at_once = failures > 1 ? (uint32_t)failures - 1 : 1,
-      .window_ns = MS(BREAKER_WINDOW),
-      .open_ns = MS(BREAKER_OPEN),
-      .open_max_ns = MS(BREAKER_OPEN_MAX),
-      .probe_ns = MS(CONNECT_TIMEOUT) + 1000 * CEN_NS_PER_MS,
-  };
-#undef MS
+  const struct cen_breaker_limits limits = breaking_limits(manager, false);
   const int64_t now = cen_now_ns();
   cenote_status status =
       cen_breaker_init(&path->breaker, &limits, (uint64_t)now ^ manager->id, now);
@@ -206,11 +240,7 @@ static cenote_status path_make(struct http_path *path, cenote_error *error)
   if (path->driver == NULL) {
     return CENOTE_CONFIG;
   }
-  path->params = manager->params;
-  path->params.shared = NULL;
-  status = path->driver->shared_new(&path->params, &path->shared, error);
-  path->params.shared = path->shared;
-  return status;
+  return client_new(path, &path->client, error);
 }
 
 cenote_status http_path_new(struct cenote_manager *manager, cenote_error *error)
@@ -248,6 +278,35 @@ cenote_status http_path_new(struct cenote_manager *manager, cenote_error *error)
   return CENOTE_OK;
 }
 
+cenote_status http_path_flush(struct cenote_manager *manager, cenote_error *error)
+{
+  struct http_path *path = manager->http;
+  struct http_client *client = NULL;
+  struct cen_link resting;
+  if (path == NULL) {
+    return CENOTE_OK;
+  }
+  const cenote_status status = client_new(path, &client, error);
+  if (status != CENOTE_OK) {
+    return status;
+  }
+  cen_link_init(&resting);
+  pthread_mutex_lock(&path->lock);
+  struct http_client *old = path->client;
+  path->client = client;
+  for (struct cen_link *link; (link = cen_list_pop(&path->resting)) != NULL;) {
+    cen_list_push_back(&resting, link);
+  }
+  path->rests = 0;
+  old->places++; /* so that it stays until we are through */
+  pthread_mutex_unlock(&path->lock);
+  for (struct cen_link *link; (link = cen_list_pop(&resting)) != NULL;) {
+    http_place_free(CEN_CONTAINER(link, struct place, link));
+  }
+  http_client_leave(path, old);
+  return CENOTE_OK;
+}
+
 void http_path_free(struct cenote_manager *manager)
 {
   struct http_path *path = manager->http;
@@ -258,8 +317,8 @@ void http_path_free(struct cenote_manager *manager)
   for (struct cen_link *link; (link = cen_list_pop(&path->resting)) != NULL;) {
     http_place_free(CEN_CONTAINER(link, struct place, link));
   }
-  if (path->shared != NULL) {
-    path->driver->shared_free(path->shared);
+  if (path->client != NULL) {
+    client_free(path, path->client);
   }
   if (path->has_breaker) {
     cen_breaker_deinit(&path->breaker);

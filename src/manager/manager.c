@@ -267,7 +267,10 @@ cenote_status cenote_flush(cenote_manager *manager, cenote_error *error)
   pool_flush(&manager->pool, cen_now_ns(), POOL_REASON_FLUSH, &wakes);
   manager_wake(manager, &wakes);
   housekeeper_kick(manager); /* shared connections are given back */
-  return CENOTE_OK;
+  manager_visit(manager);
+  const cenote_status status = http_path_flush(manager, error);
+  manager_unvisit(manager);
+  return status;
 }
 
 /* -------------------------------------------------------------------- shutting down */

@@ -337,6 +337,9 @@ void manager_note_connect(struct cenote_manager *manager, cenote_status status,
                           const cenote_error *error);
 void manager_note_check(struct cenote_manager *manager, bool good);
 cenote_status breaking_new(struct cenote_manager *manager); /* cenote_open */
+/* The settings have changed: their limits, and those of HTTP's. Not under the life_lock. */
+void breaking_configure(struct cenote_manager *manager);
+struct cen_breaker_limits breaking_limits(const struct cenote_manager *manager, bool logins);
 void breaking_free(struct cenote_manager *manager);
 /* The housekeeper's turn: sends the probe that is due. Answers when to come back. */
 int64_t breaking_turn(struct cenote_manager *manager, int64_t now_ns);

@@ -61,6 +61,7 @@ cenote_status manager_take_settings(cenote_manager *manager, const struct cen_se
   pool_configure(&manager->pool, &limits, cen_now_ns(), &wakes);
   pthread_mutex_unlock(&manager->life_lock);
   manager_wake(manager, &wakes);
+  breaking_configure(manager);
   housekeeper_kick(manager);
   return status == CENOTE_OK ? CENOTE_OK : cenote_error_set(error, status, "%s", why.message);
 }

@@ -1,6 +1,7 @@
 /* One manager, two ways to one PostgreSQL: simple statements over HTTP (our own gateway), the rest
  * over the pool; either may fail. */
 #include "base/error.h"
+#include "manager/manager.h"
 #include "net/clock.h"
 #include "support/fault_proxy.h"
 #include "support/serve_fixture.h"
@@ -107,6 +108,13 @@ static bool soon(int64_t *until_ns)
   }
   nap_ms(5);
   return cen_now_ns() < *until_ns;
+}
+
+static void *short_sleeper(void *context)
+{
+  const cenote_status status =
+      cenote_query(context, "select pg_sleep(0.5)", NULL, 0, NULL, NULL, NULL);
+  return (void *)(intptr_t)status;
 }
 
 /* ---------------------------------------------------------------- both are well */
@@ -242,6 +250,67 @@ static void without_the_pool_simple_statements_still_work(void **state)
   assert_int_equal(look(manager).http.statements, 21);
   assert_int_equal(unsetenv("PGPORT"), 0);
   cenote_close(manager);
+}
+
+static void a_reload_moves_the_limits_of_its_breaker(void **state)
+{
+  const cenote_setting never = {"breaker_failures", "0"};
+  bool changed[CEN_SETTING_COUNT] = {[CEN_SET_BREAKER_FAILURES] = true};
+  cenote_options options = CENOTE_OPTIONS_INIT;
+  struct cen_settings from;
+  (void)state;
+  /* nobody listens there */
+  cenote_manager *manager =
+      open_at(pg_fixture_get(&pg, "POSTGRES_TCP_URL"), "http://127.0.0.1:1/sql", false, NULL);
+  int64_t until = 0;
+  while (look(manager).http_breaker == CENOTE_BREAKER_CLOSED && soon(&until)) {
+    assert_int_equal(number(manager, "select 1"), 1);
+  }
+  options.settings = &never;
+  options.settings_count = 1;
+  assert_int_equal(cen_settings_load(&from, "sqlite:x", &options, NULL, NULL, NULL), CENOTE_OK);
+  assert_int_equal(manager_take_settings(manager, &from, changed, 4, NULL), CENOTE_OK);
+  cen_settings_deinit(&from);
+  for (int i = 0; i < 20; i++) {
+    assert_int_equal(look(manager).http_breaker, CENOTE_BREAKER_CLOSED);
+    assert_int_equal(number(manager, "select 2"), 2);
+    nap_ms(10);
+  }
+  cenote_close(manager);
+}
+
+static void a_flush_drops_the_connections_that_http_keeps(void **state)
+{
+  struct fault_proxy *proxy = fault_proxy_start("127.0.0.1", gateway.port);
+  char endpoint[128];
+  pthread_t thread;
+  void *answer;
+  int64_t until = 0;
+  (void)state;
+  assert_non_null(proxy);
+  (void)snprintf(endpoint, sizeof endpoint, "http://127.0.0.1:%d/sql", fault_proxy_port(proxy));
+  cenote_manager *manager = open_at(pg_fixture_get(&pg, "POSTGRES_TCP_URL"), endpoint, false, NULL);
+  for (int i = 0; i < 5; i++) {
+    assert_int_equal(number(manager, "select 1"), 1);
+  }
+  const unsigned kept = fault_proxy_accepted(proxy);
+  assert_int_equal(kept, 1);
+  for (unsigned flushes = 1; flushes <= 3; flushes++) {
+    assert_int_equal(cenote_flush(manager, NULL), CENOTE_OK);
+    assert_int_equal(number(manager, "select 2"), 2);
+    assert_int_equal(number(manager, "select 3"), 3);
+    assert_int_equal(fault_proxy_accepted(proxy), kept + flushes);
+  }
+  /* what runs meanwhile comes to its end */
+  assert_int_equal(pthread_create(&thread, NULL, short_sleeper, manager), 0);
+  while (look(manager).http_in_flight == 0 && soon(&until)) {
+  }
+  assert_int_equal(cenote_flush(manager, NULL), CENOTE_OK);
+  pthread_join(thread, &answer);
+  assert_int_equal((intptr_t)answer, CENOTE_OK);
+  assert_int_equal(look(manager).http_breaker, CENOTE_BREAKER_CLOSED);
+  cenote_close(manager);
+  fault_proxy_stop(proxy);
 }
 
 /* ---------------------------------------------------------------- HTTP alone */
@@ -527,6 +596,8 @@ int main(void)
       cmocka_unit_test(health_has_a_verdict_for_each_path),
       cmocka_unit_test(without_http_the_pool_serves_and_http_comes_back_by_itself),
       cmocka_unit_test(without_the_pool_simple_statements_still_work),
+      cmocka_unit_test(a_reload_moves_the_limits_of_its_breaker),
+      cmocka_unit_test(a_flush_drops_the_connections_that_http_keeps),
       cmocka_unit_test(a_batch_over_http_is_all_or_nothing),
       cmocka_unit_test(a_host_of_neons_has_both_and_a_short_url_the_pool_alone),
       cmocka_unit_test(asynchronous_statements_go_over_http_and_can_be_cancelled),

@@ -391,6 +391,37 @@ static void sessions_that_are_in_stay_in(void **state)
 
 /* --------------------------------------------------------------------- together */
 
+static void a_reload_moves_their_limits(void **state)
+{
+  (void)state;
+  struct place place;
+  struct cen_settings from;
+  bool changed[CEN_SETTING_COUNT] = {[CEN_SET_BREAKER_FAILURES] = true};
+  const cenote_setting never = {"breaker_failures", "0"}, usual = {"breaker_failures", "3"};
+  cenote_options options = CENOTE_OPTIONS_INIT;
+  options.settings_count = 1;
+  set_quick(&place, "600000", "600000");
+  open_with_database_down(&place, "1");
+  const uint64_t opened = statistics_of(place.manager).breaker_opened;
+  options.settings = &never;
+  assert_int_equal(cen_settings_load(&from, "sqlite:x", &options, NULL, NULL, NULL), CENOTE_OK);
+  assert_int_equal(manager_take_settings(place.manager, &from, changed, 4, NULL), CENOTE_OK);
+  cen_settings_deinit(&from);
+  assert_true(is_closed(&place));
+  for (int i = 0; i < 10; i++) {
+    (void)try_acquire(&place, 20);
+  }
+  assert_true(is_closed(&place));
+  options.settings = &usual;
+  assert_int_equal(cen_settings_load(&from, "sqlite:x", &options, NULL, NULL, NULL), CENOTE_OK);
+  assert_int_equal(manager_take_settings(place.manager, &from, changed, 4, NULL), CENOTE_OK);
+  cen_settings_deinit(&from);
+  while (statistics_of(place.manager).breaker_opened == opened) {
+    (void)try_acquire(&place, 20);
+  }
+  place_close(&place);
+}
+
 static void *knock(void *context)
 {
   struct place *place = context;
@@ -459,6 +490,7 @@ int main(void)
       TEST(a_changed_password_helps_at_the_next_probe),
       TEST(without_demand_no_login_is_tried),
       TEST(sessions_that_are_in_stay_in),
+      TEST(a_reload_moves_their_limits),
       TEST(it_opens_and_closes_under_many_threads),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
