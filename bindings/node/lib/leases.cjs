@@ -97,15 +97,23 @@ class Leases extends Map {
       const lease = value instanceof Watched ? value.ref.deref() : value;
       if (lease === undefined) {
         if (!this.#isHeld(value.handle)) {
+          this.#tellExpired(id, value);
           this.delete(id);
         }
       } else if (!lease.isHeld) {
+        this.#tellExpired(id, value);
         lease.ended();
       }
     }
   }
 
-  #seen(id, value) {
+  #tellExpired(id, value) {
+    if (value.where && isDebugging()) {
+      process.stderr.write(`cenote: lease ${id} (${JSON.stringify(value.operationId)}) expired, acquired ${value.where}\n`);
+    }
+  }
+
+  #seen(value) {
     if (!(value instanceof Watched)) {
       return value;
     }
@@ -113,7 +121,7 @@ class Leases extends Map {
     if (lease === undefined) {
       lease = this.#make(value.handle, value.operationId);
       lease.createdAt = value.createdAt;
-      super.set(id, lease);
+      value.ref = new WeakRef(lease);
     }
     return lease;
   }
@@ -121,12 +129,12 @@ class Leases extends Map {
   // ---------------------------------------------------------------- as a Map of leases
 
   get(id) {
-    return this.#seen(id, super.get(id));
+    return this.#seen(super.get(id));
   }
 
   * entries() {
     for (const [id, value] of super.entries()) {
-      yield [id, this.#seen(id, value)];
+      yield [id, this.#seen(value)];
     }
   }
 
