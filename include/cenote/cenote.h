@@ -305,8 +305,10 @@ enum {
                                       (`?` is an operator of PostgreSQL; ?NNN, :a, @a, $a of SQLite) */
   CENOTE_QUERY_READ_ONLY =
       1u << 2, /* 25006 when it would write; SQLite, elsewhere CENOTE_UNSUPPORTED */
-  CENOTE_QUERY_SCRIPT = 1u << 3 /* several statements, without arguments; rows are dropped, the
-                                       first failure ends it; SQLite, elsewhere CENOTE_UNSUPPORTED */
+  CENOTE_QUERY_SCRIPT = 1u << 3 /* several statements, without arguments; the first failure ends it.
+                                   PostgreSQL: a result for each (cenote_result_next), and one
+                                   transaction unless the text says otherwise; SQLite: rows are
+                                   dropped; elsewhere CENOTE_UNSUPPORTED */
 };
 
 /* Runs one statement. `?` and `$1` both work on every database, `??` is a

@@ -54,7 +54,8 @@ enum {
   CENOTE_REQUEST_NATIVE = 1u << 4,   /* CENOTE_QUERY_NATIVE: no placeholder is rewritten */
   CENOTE_REQUEST_REFUSE = 1u << 5,   /* CENOTE_QUERY_READ_ONLY: 25006 before anything that writes;
                                         CENOTE_UNSUPPORTED where the driver cannot tell */
-  CENOTE_REQUEST_SCRIPT = 1u << 6, /* CENOTE_QUERY_SCRIPT; CENOTE_UNSUPPORTED where there is none */
+  CENOTE_REQUEST_SCRIPT = 1u << 6, /* CENOTE_QUERY_SCRIPT: cenote_sink_next between the results, or
+                                      no rows at all; CENOTE_UNSUPPORTED where there is none */
   CENOTE_REQUEST_LAZY = 1u << 7 /* OPEN: what asks nothing of the server is enough, where there is
                                       such a thing; the first statement tells */
 };
@@ -243,6 +244,9 @@ CENOTE_API cenote_status cenote_sink_parameters(cenote_sink *sink, const char *c
                                                 cenote_error *error);
 CENOTE_API void cenote_sink_complete(cenote_sink *sink, int64_t affected_rows,
                                      int64_t last_insert_id, const char *command);
+/* SCRIPT: what comes from here on belongs to the next statement of the text. CENOTE_UNSUPPORTED
+ * where rows are streamed. */
+CENOTE_API cenote_status cenote_sink_next(cenote_sink *sink, cenote_error *error);
 
 /* What the driver told of a result's column; its texts are the result's. False: no such column. */
 CENOTE_API bool cenote_result_column(const cenote_result *result, size_t column,

@@ -151,6 +151,9 @@ CENOTE_API cenote_value cenote_blob(const void *bytes, size_t size);
  */
 typedef struct cenote_result cenote_result;
 
+/* Of a script (CENOTE_QUERY_SCRIPT) on PostgreSQL: the result of the statement behind this one's,
+ * NULL behind the last. It belongs to the first, which is the one to free. */
+CENOTE_API const cenote_result *cenote_result_next(const cenote_result *result);
 CENOTE_API size_t cenote_result_columns(const cenote_result *result);
 CENOTE_API const char *cenote_result_column_name(const cenote_result *result, size_t column);
 CENOTE_API const char *cenote_result_column_type(const cenote_result *result, size_t column);

@@ -9,17 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RESULT_MEMORY = 2048 }; /* a small result is one allocation */
-
 struct cenote_result *cen_result_new(void)
 {
-  struct cenote_result *result = malloc(RESULT_MEMORY);
+  struct cenote_result *result = malloc(CEN_RESULT_MEMORY);
   if (result == NULL) {
     return NULL;
   }
   memset(result, 0, sizeof(*result));
   cen_arena_init(&result->arena, result->first,
-                 RESULT_MEMORY - offsetof(struct cenote_result, first));
+                 CEN_RESULT_MEMORY - offsetof(struct cenote_result, first));
   result->shared_texts = &result->texts;
   atomic_init(&result->texts.table, NULL);
   return result;
@@ -58,12 +56,13 @@ void cen_result_clear(struct cenote_result *result)
 
 void cenote_result_free(cenote_result *result)
 {
-  if (result == NULL) {
-    return;
+  while (result != NULL) {
+    struct cenote_result *next = result->next;
+    cen_result_clear(result);
+    free(result->scratch);
+    free(result);
+    result = next;
   }
-  cen_result_clear(result);
-  free(result->scratch);
-  free(result);
 }
 
 void cenote_results_free(cenote_result **results, size_t n)
@@ -85,6 +84,11 @@ static bool has_column(const cenote_result *result, size_t column)
 static bool has_cell(const cenote_result *result, size_t row, size_t column)
 {
   return has_column(result, column) && row < result->rows;
+}
+
+const cenote_result *cenote_result_next(const cenote_result *result)
+{
+  return result == NULL ? NULL : result->next;
 }
 
 size_t cenote_result_columns(const cenote_result *result)

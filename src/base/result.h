@@ -1,7 +1,9 @@
 /* result.h - where a driver's rows go: a sink is either a result being built (arena memory,
  * ceilings) or a row callback. One thread at a time; a finished result may be read by many.
  * cenote_sink_columns may come several times: with the same columns it changes nothing, with
- * others it is fine until the first row (a statement prepared again), later CENOTE_INTERNAL. */
+ * others it is fine until the first row (a statement prepared again), later CENOTE_INTERNAL.
+ * cenote_sink_next begins another result, chained to the first (cenote_result_next); the ceilings
+ * hold for all of them together. */
 #ifndef CEN_RESULT_H
 #define CEN_RESULT_H
 
@@ -9,13 +11,15 @@
 
 struct cenote_sink {
   /* exactly one of the two */
-  struct cenote_result *result;
+  struct cenote_result *result; /* the one being built: the last of a chain */
   cenote_row_callback callback;
   void *context;
   bool (*columns)(void *context, const cenote_result *columns); /* of a stream; may be NULL */
   /* ceilings of a built result; 0: none */
   uint64_t max_rows;
   uint64_t max_bytes;
+  struct cenote_result *first;        /* of a chain, with all but its last; else NULL */
+  uint64_t rows_before, bytes_before; /* of those in front of the last */
   /* streaming: the column names of the current statement */
   struct cenote_result *header;
   bool stopped;      /* the callback answered false */

@@ -28,7 +28,11 @@ struct cen_column_facts {
   int16_t type_size;
 };
 
-enum { CEN_RESULT_BLOCKS = 48, CEN_COMMAND_TEXT = 64 };
+enum {
+  CEN_RESULT_BLOCKS = 48,
+  CEN_COMMAND_TEXT = 64,
+  CEN_RESULT_MEMORY = 2048 /* a small result is one allocation */
+};
 
 /*
  * Rows lie in blocks that never move: the first holds 2^first_bits rows, each later one as many
@@ -49,6 +53,7 @@ struct cenote_result {
   int64_t affected_rows;
   int64_t last_insert_id;
   char command[CEN_COMMAND_TEXT];
+  struct cenote_result *next; /* of a script's next statement */
   /* of a description */
   size_t parameters;
   const char **parameter_names;

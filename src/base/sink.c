@@ -45,19 +45,19 @@ void cen_sink_init_stream(struct cenote_sink *sink, cenote_row_callback callback
 
 struct cenote_result *cen_sink_take(struct cenote_sink *sink)
 {
-  struct cenote_result *result = sink->result;
+  struct cenote_result *result = sink->first != NULL ? sink->first : sink->result;
   if (result == NULL && sink->header != NULL) {
     result = sink->header; /* a stream's: its columns and counts, none of its rows */
     result->rows = 0;
     sink->header = NULL;
   }
-  sink->result = NULL;
+  sink->result = sink->first = NULL;
   return result;
 }
 
 void cen_sink_deinit(struct cenote_sink *sink)
 {
-  cenote_result_free(sink->result);
+  cenote_result_free(sink->first != NULL ? sink->first : sink->result);
   cenote_result_free(sink->header);
   *sink = (struct cenote_sink){0};
 }
@@ -65,7 +65,7 @@ void cen_sink_deinit(struct cenote_sink *sink)
 uint64_t cen_sink_rows(const struct cenote_sink *sink)
 {
   const struct cenote_result *into = sink->result != NULL ? sink->result : sink->header;
-  return into == NULL ? 0 : into->rows;
+  return into == NULL ? 0 : sink->rows_before + into->rows;
 }
 
 cenote_status cen_sink_restart(struct cenote_sink *sink, cenote_error *error)
@@ -74,11 +74,43 @@ cenote_status cen_sink_restart(struct cenote_sink *sink, cenote_error *error)
     return cenote_error_set(error, CENOTE_INVALID,
                             "rows were delivered already: the statement cannot run again");
   }
+  if (sink->first != NULL) { /* the chain but for its first, which is used again */
+    cenote_result_free(sink->first->next);
+    sink->first->next = NULL;
+    sink->result = sink->first;
+    sink->first = NULL;
+    sink->rows_before = sink->bytes_before = 0;
+  }
   struct cenote_result *into = sink->result != NULL ? sink->result : sink->header;
   if (into != NULL) {
     cen_result_clear(into);
   }
   sink->stopped = false;
+  return CENOTE_OK;
+}
+
+cenote_status cenote_sink_next(cenote_sink *sink, cenote_error *error)
+{
+  if (sink == NULL) {
+    return CENOTE_OK;
+  }
+  struct cenote_result *last = sink->result;
+  if (last == NULL) {
+    return cenote_error_set(error, CENOTE_UNSUPPORTED, "several results in one stream");
+  }
+  const uint64_t bytes = sink->bytes_before + last->bytes + CEN_RESULT_MEMORY;
+  if (sink->max_bytes > 0 && bytes > sink->max_bytes) {
+    return too_large(error, "bytes", "max_result_bytes", sink->max_bytes);
+  }
+  struct cenote_result *next = cen_result_new();
+  if (next == NULL) {
+    return no_memory(error);
+  }
+  sink->first = sink->first != NULL ? sink->first : last;
+  sink->rows_before += last->rows;
+  sink->bytes_before = bytes;
+  last->next = next;
+  sink->result = next;
   return CENOTE_OK;
 }
 
@@ -275,12 +307,12 @@ static cenote_status row_collect(cenote_sink *sink, const cenote_value *values, 
                                  cenote_error *error)
 {
   struct cenote_result *result = sink->result;
-  if (sink->max_rows > 0 && result->rows >= sink->max_rows) {
+  if (sink->max_rows > 0 && sink->rows_before + result->rows >= sink->max_rows) {
     return too_large(error, "rows", "max_result_rows", sink->max_rows);
   }
   uint64_t bytes = result->bytes + count * sizeof(struct cen_cell) +
                    bytes_of(CENOTE_TEXT, values, count) + bytes_of(CENOTE_BLOB, values, count);
-  if (sink->max_bytes > 0 && bytes > sink->max_bytes) {
+  if (sink->max_bytes > 0 && sink->bytes_before + bytes > sink->max_bytes) {
     return too_large(error, "bytes", "max_result_bytes", sink->max_bytes);
   }
   if (count > 0) {

@@ -208,9 +208,9 @@ static void unkept(struct pg_bed *bed, bool pipelined)
 {
   expect_failure(bed, pipelined, CENOTE_REQUEST_REFUSE, "SELECT 1", NULL, 0, CENOTE_UNSUPPORTED,
                  "read-only transaction");
-  expect_failure(bed, pipelined, CENOTE_REQUEST_SCRIPT, "SELECT 1; SELECT 2", NULL, 0,
-                 CENOTE_UNSUPPORTED, "several statements");
   if (pipelined) {
+    expect_failure(bed, true, CENOTE_REQUEST_SCRIPT, "SELECT 1; SELECT 2", NULL, 0,
+                   CENOTE_UNSUPPORTED, "several statements");
     expect_failure(bed, true, CENOTE_REQUEST_NATIVE, "BEGIN", NULL, 0, CENOTE_UNSUPPORTED,
                    "cannot be pipelined");
     expect_failure(bed, true, CENOTE_REQUEST_NATIVE, "COPY pg_class TO STDOUT", NULL, 0,
@@ -331,6 +331,75 @@ static void every_field_of_an_error_survives(void **state)
   both_ways(every_field);
 }
 
+/* -------------------------------------------------------------------------- scripts */
+
+static void script(struct pg_bed *bed, const char *sql, struct asked *asked)
+{
+  ask(bed, false, CENOTE_REQUEST_SCRIPT | CENOTE_REQUEST_NATIVE, sql, NULL, 0, asked);
+}
+
+static void a_script_has_a_result_for_each_statement(void **state)
+{
+  (void)state;
+  struct pg_bed bed;
+  struct asked asked;
+  pg_bed_open(&bed, url(), false);
+  script(&bed,
+         "SELECT 1 AS a; CREATE TEMP TABLE s (n int, t text); INSERT INTO s VALUES (1, ';'), (2, "
+         "'b'); SELECT t, n FROM s ORDER BY n; SELECT FROM s; DO $$ BEGIN PERFORM 1; END $$;",
+         &asked);
+  assert_int_equal(asked.status, CENOTE_OK);
+  static const struct {
+    const char *command;
+    size_t columns, rows;
+    int64_t affected;
+  } wanted[] = {{"SELECT 1", 1, 1, 0}, {"CREATE TABLE", 0, 0, 0}, {"INSERT 0 2", 0, 0, 2},
+                {"SELECT 2", 2, 2, 0}, {"SELECT 2", 0, 2, 2},     {"DO", 0, 0, 0}};
+  const cenote_result *result = asked.result;
+  for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++) {
+    assert_non_null(result);
+    assert_string_equal(cenote_result_command(result), wanted[i].command);
+    assert_int_equal(cenote_result_columns(result), wanted[i].columns);
+    assert_int_equal(cenote_result_rows(result), wanted[i].rows);
+    assert_int_equal(cenote_result_affected_rows(result), wanted[i].affected);
+    if (i == 3) {
+      assert_string_equal(cenote_result_text(result, 0, 0), ";");
+      assert_int_equal(cenote_result_integer(result, 1, 1), 2);
+    }
+    result = cenote_result_next(result);
+  }
+  assert_null(result);
+  cenote_result_free(asked.result);
+  pg_bed_close(&bed);
+}
+
+static void a_script_is_one_transaction_unless_it_says_otherwise(void **state)
+{
+  (void)state;
+  struct pg_bed bed;
+  struct asked asked;
+  pg_bed_open(&bed, url(), false);
+  script(&bed, "CREATE TEMP TABLE s (n int)", &asked);
+  assert_int_equal(asked.status, CENOTE_OK);
+  assert_null(cenote_result_next(asked.result));
+  cenote_result_free(asked.result);
+  script(&bed, "INSERT INTO s VALUES (1); SELECT 1/0; INSERT INTO s VALUES (2)", &asked);
+  assert_int_equal(asked.status, CENOTE_DATABASE);
+  assert_string_equal(asked.error.sqlstate, "22012");
+  expect_number(&bed, false, 0, "SELECT count(*) FROM s", NULL, 0, 0);
+  script(&bed, "BEGIN; INSERT INTO s VALUES (1); COMMIT; INSERT INTO s VALUES (2); SELECT 1/0",
+         &asked);
+  assert_int_equal(asked.status, CENOTE_DATABASE);
+  expect_number(&bed, false, 0, "SELECT count(*) FROM s", NULL, 0, 1);
+  script(&bed, "SELECT 1; COPY s TO STDOUT; SELECT 2", &asked);
+  assert_int_equal(asked.status, CENOTE_UNSUPPORTED);
+  script(&bed, "SELECT 1; SELEC 2", &asked);
+  assert_string_equal(asked.error.sqlstate, "42601");
+  assert_string_equal(cenote_error_field(&asked.error, 'P'), "11");
+  expect_number(&bed, false, 0, "SELECT 7", NULL, 0, 7);
+  pg_bed_close(&bed);
+}
+
 /* ---------------------------------------------------------------------------- BEGIN */
 
 static void every_isolation_is_asked_for_by_its_name(void **state)
@@ -371,6 +440,8 @@ int main(void)
       cmocka_unit_test(a_native_statement_works_inside_a_transaction),
       cmocka_unit_test(what_the_server_says_of_columns_is_kept),
       cmocka_unit_test(every_field_of_an_error_survives),
+      cmocka_unit_test(a_script_has_a_result_for_each_statement),
+      cmocka_unit_test(a_script_is_one_transaction_unless_it_says_otherwise),
       cmocka_unit_test(every_isolation_is_asked_for_by_its_name),
   };
   if (!pg_fixture_start(&server, NULL)) {

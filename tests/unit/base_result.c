@@ -464,6 +464,67 @@ static void completion_is_kept_and_a_restart_forgets_it(void **state)
   assert_string_equal(cenote_result_command(sink.result), "");
 }
 
+/* One row into a result of its own; the first is there already. */
+static cenote_status add_result(int64_t value, bool first)
+{
+  cenote_value row[1] = {cenote_integer(value)};
+  cenote_status status = first ? CENOTE_OK : cenote_sink_next(&sink, &error);
+  if (status == CENOTE_OK) {
+    status = cenote_sink_columns(&sink, three, 1, &error);
+  }
+  if (status == CENOTE_OK) {
+    status = cenote_sink_row(&sink, row, 1, &error);
+  }
+  cenote_sink_complete(&sink, value, 0, "SELECT 1");
+  return status;
+}
+
+static void results_of_a_script_are_a_chain_that_a_restart_forgets(void **state)
+{
+  (void)state;
+  for (int round = 0; round < 2; round++) {
+    for (int i = 0; i < 3; i++) {
+      assert_int_equal(add_result(i, i == 0), CENOTE_OK);
+    }
+    assert_int_equal(cen_sink_rows(&sink), 3);
+    if (round == 0) {
+      assert_int_equal(cen_sink_restart(&sink, &error), CENOTE_OK);
+      assert_int_equal(cen_sink_rows(&sink), 0);
+    }
+  }
+  cenote_result *first = cen_sink_take(&sink);
+  const cenote_result *at = first;
+  for (int i = 0; i < 3; i++, at = cenote_result_next(at)) {
+    assert_int_equal(cenote_result_integer(at, 0, 0), i);
+    assert_int_equal(cenote_result_affected_rows(at), i);
+  }
+  assert_null(at);
+  assert_null(cenote_result_next(NULL));
+  cenote_result_free(first);
+}
+
+static void the_ceilings_hold_for_a_scripts_results_together(void **state)
+{
+  (void)state;
+  sink.max_rows = 2;
+  assert_int_equal(add_result(0, true), CENOTE_OK);
+  assert_int_equal(add_result(1, false), CENOTE_OK);
+  assert_int_equal(add_result(2, false), CENOTE_TOO_LARGE);
+  assert_non_null(strstr(error.message, "max_result_rows"));
+  cen_sink_deinit(&sink);
+  assert_int_equal(cen_sink_init_result(&sink, 0, 10000, &error), CENOTE_OK);
+  int count = 1;
+  assert_int_equal(add_result(0, true), CENOTE_OK);
+  while (count < 100 && cenote_sink_next(&sink, &error) == CENOTE_OK) {
+    count++; /* a result without rows counts as well */
+  }
+  assert_int_equal(count, 5);
+  assert_non_null(strstr(error.message, "max_result_bytes"));
+  cen_sink_deinit(&sink);
+  cen_sink_init_stream(&sink, NULL, NULL);
+  assert_int_equal(cenote_sink_next(&sink, &error), CENOTE_UNSUPPORTED);
+}
+
 /* --------------------------------------------------------------- streaming */
 
 struct seen {
@@ -705,6 +766,8 @@ int main(void)
       WITH_SINK(what_is_no_number_reads_as_integer_zero),
       WITH_SINK(several_threads_read_one_result),
       WITH_SINK(completion_is_kept_and_a_restart_forgets_it),
+      WITH_SINK(results_of_a_script_are_a_chain_that_a_restart_forgets),
+      WITH_SINK(the_ceilings_hold_for_a_scripts_results_together),
       WITH_SINK(streamed_rows_are_seen_and_not_kept),
       WITH_SINK(a_callback_that_answers_false_is_not_called_again),
       WITH_SINK(a_column_keeps_all_that_was_told_of_it),

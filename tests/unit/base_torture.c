@@ -107,6 +107,12 @@ static void build_a_result(void *context)
   if (status == CENOTE_OK) {
     status = fill(&sink, &error);
   }
+  if (status == CENOTE_OK) {
+    status = cenote_sink_next(&sink, &error);
+  }
+  if (status == CENOTE_OK) {
+    status = fill(&sink, &error);
+  }
   if (status != CENOTE_OK) {
     assert_int_equal(status, CENOTE_NO_MEMORY);
     assert_int_equal(error.status, CENOTE_NO_MEMORY);

@@ -104,15 +104,36 @@ cenote_status pg_statement_for(cenote_connection *c, const cenote_request *reque
 {
   const char *sql = request->sql ? request->sql : "";
   *statement = NULL;
-  if ((request->flags & (CENOTE_REQUEST_REFUSE | CENOTE_REQUEST_SCRIPT)) != 0) {
+  const bool script = (request->flags & CENOTE_REQUEST_SCRIPT) != 0;
+  if ((request->flags & CENOTE_REQUEST_REFUSE) != 0) {
     return cenote_error_set(error, CENOTE_UNSUPPORTED,
-                            (request->flags & CENOTE_REQUEST_SCRIPT) != 0
-                                ? "several statements in one text: not on PostgreSQL"
-                                : "refusing writes: on PostgreSQL use a read-only transaction");
+                            "refusing writes: on PostgreSQL use a read-only transaction");
   }
-  cenote_status status = pg_statement_get(
-      &c->statements, sql, (request->flags & CENOTE_REQUEST_NATIVE) != 0, statement, error);
+  if (script && c->pipe) {
+    return cenote_error_set(error, CENOTE_UNSUPPORTED, "several statements cannot be pipelined");
+  }
+  const bool native = script || (request->flags & CENOTE_REQUEST_NATIVE) != 0;
+  cenote_status status = pg_statement_get(&c->statements, sql, native, statement, error);
   return status == CENOTE_OK ? pg_args_check(*statement, request, error) : status;
+}
+
+static bool is_script(const cenote_connection *c)
+{
+  return (c->request->flags & CENOTE_REQUEST_SCRIPT) != 0;
+}
+
+/* The simple protocol: the server takes the text apart itself, and all of it is one transaction
+ * unless it says otherwise. */
+static cenote_step run_script(cenote_connection *c, cenote_error *error)
+{
+  c->use_prepared = false;
+  pthread_mutex_lock(&c->guard);
+  int ok = PQsendQuery(c->conn, c->statement->sql);
+  if (ok) {
+    (void)PQsetSingleRowMode(c->conn);
+  }
+  pthread_mutex_unlock(&c->guard);
+  return pg_sent(c, ok, PG_RUNNING, error);
 }
 
 cenote_step pg_execute_start(cenote_connection *c, cenote_error *error)
@@ -127,7 +148,7 @@ cenote_step pg_execute_start(cenote_connection *c, cenote_error *error)
   }
   c->in_block = PQtransactionStatus(c->conn) != PQTRANS_IDLE;
   c->dirty = c->dirty || c->statement->may_dirty;
-  return next(c, error);
+  return is_script(c) ? run_script(c, error) : next(c, error);
 }
 
 /* ------------------------------------------------------------------------------ results */
@@ -249,6 +270,21 @@ void pg_execute_empty(cenote_connection *c)
 static void complete(cenote_connection *c, PGresult *result)
 {
   pg_complete(c, PQcmdStatus(result), affected_rows(result));
+  c->script_goes_on = is_script(c);
+}
+
+/* A result of a script's next statement. */
+static void begin_next(cenote_connection *c)
+{
+  cenote_error why; /* to be filled on failure only */
+  why.size = sizeof(why);
+  c->script_goes_on = c->columns_told = false;
+  if (c->failed == CENOTE_OK) {
+    cenote_status status = cenote_sink_next(c->request->sink, &why);
+    if (status != CENOTE_OK) {
+      pg_sink_failed(c, status, &why);
+    }
+  }
 }
 
 static bool cancelled(cenote_connection *c)
@@ -338,6 +374,9 @@ static void run_error(cenote_connection *c, const PGresult *result)
 
 void pg_execute_result(cenote_connection *c, PGresult *result)
 {
+  if (c->script_goes_on) {
+    begin_next(c);
+  }
   switch (PQresultStatus(result)) {
   case PGRES_SINGLE_TUPLE:
   case PGRES_TUPLES_OK:

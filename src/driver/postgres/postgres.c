@@ -107,7 +107,7 @@ static void request_begin(cenote_connection *c, const cenote_request *request)
   c->failed = CENOTE_OK;
   c->flushing = c->more = c->sent = c->unsure = false;
   c->use_prepared = c->retry = c->retried = c->columns_told = c->in_block = false;
-  c->copying_out = c->cancel_arrived = false;
+  c->copying_out = c->cancel_arrived = c->script_goes_on = false;
   pthread_mutex_lock(&c->guard);
   c->running = true;
   c->cancelled = false;

@@ -222,6 +222,7 @@ struct cenote_connection {
   bool unsure;                    /* it was lost then, and the server may have executed it */
   bool use_prepared, retry, retried, columns_told, in_block;
   bool copying_out;
+  bool script_goes_on;  /* one of a script's statements is complete */
   bool cancel_arrived;  /* the request ended with 57014 */
   struct pg_pipe *pipe; /* NULL: one request at a time */
   struct pg_wire *wire; /* NULL: libpq reads and writes */
