@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { createInterface } from 'node:readline';
 import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -41,6 +42,31 @@ export function run(args, { env = plainEnvironment(), cwd = undefined, timeout =
       resolve({ code, signal, ...said });
     });
   });
+}
+
+/**
+ * A gateway on a free port: `cenote serve` with these arguments, until the file's tests are done. The command is CENOTE.
+ * @returns {Promise<string>} its address
+ */
+export async function gateway(folder, args) {
+  const child = spawn(process.env.CENOTE, ['serve', '--listen', '127.0.0.1:0', ...args],
+    { cwd: folder, env: plainEnvironment(), stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  child.stderr.on('data', (data) => { said += data; });
+  const ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve(code ?? signal)));
+  after(async () => {
+    child.kill('SIGTERM');
+    const status = await ended;
+    if (status !== 0) {
+      throw new Error(`the gateway ended with ${status}:\n${said}`);
+    }
+  });
+  const first = await new Promise((resolve, reject) => {
+    createInterface({ input: child.stdout }).once('line', resolve);
+    child.once('error', reject);
+    ended.then((status) => reject(new Error(`the gateway ended with ${status}: ${said}`)));
+  });
+  return /https?:\/\/\S+/.exec(first)[0];
 }
 
 let files = 0;
