@@ -260,6 +260,10 @@ CENOTE_API cenote_status cenote_cancel_acquire(cenote_ticket ticket);
  * taken back by a shutdown; CENOTE_BUSY: another thread is inside a call. */
 CENOTE_API cenote_status cenote_release(cenote_lease lease);
 
+/* Releases it and has the connection closed: for a holder who knows that it is of no use to others.
+ * The same answers as cenote_release. */
+CENOTE_API cenote_status cenote_discard(cenote_lease lease);
+
 /* Takes a lease back now, whoever holds it: for a holder that is gone, or must go. What runs on it
  * is cancelled, its transaction rolled back, the session cleaned, as at its deadline, but it does
  * not count as expired. The holder's calls get CENOTE_CANCELLED (the one that runs) and CENOTE_STALE.
@@ -290,6 +294,9 @@ typedef struct cenote_lease_info {
 
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_lease_stats(cenote_lease lease,
                                                             cenote_lease_info *info);
+
+/* The number of the leased connection, as audit events have it; 0 when it is not held. */
+CENOTE_API uint64_t cenote_lease_connection(cenote_lease lease);
 
 /* The driver's own handle (sqlite3*, PGconn*, a caller's resource), borrowed
  * while the lease is held; NULL when it is not. What is done with it behind

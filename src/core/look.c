@@ -100,6 +100,21 @@ bool pool_view(struct pool *pool, uint32_t index, uint64_t generation, struct po
          pool_view_slot(pool_slot(pool, index), generation, view);
 }
 
+uint64_t pool_number(struct pool *pool, uint32_t index, uint64_t generation)
+{
+  if (index >= atomic_load_explicit(&pool->span, memory_order_acquire)) {
+    return 0;
+  }
+  struct slot *slot = pool_slot(pool, index);
+  pool_lock_take(&pool->lock);
+  const uint64_t word = slot_word(slot);
+  const bool held = word_generation(word) == generation &&
+                    (word_state(word) == SLOT_HELD || word_state(word) == SLOT_CALL);
+  const uint64_t number = held ? slot->number : 0;
+  pool_lock_give(&pool->lock);
+  return number;
+}
+
 size_t pool_views(struct pool *pool, struct pool_lease_view *views, size_t capacity)
 {
   size_t count = 0;

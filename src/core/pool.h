@@ -340,6 +340,8 @@ struct pool_lease_view {
 };
 /* One lease; false when this generation does not hold the slot. */
 bool pool_view(struct pool *pool, uint32_t slot, uint64_t generation, struct pool_lease_view *view);
+/* Which connection it holds (1, 2, … in its pool); 0 when it does not. */
+uint64_t pool_number(struct pool *pool, uint32_t slot, uint64_t generation);
 /* All of them, by slot: up to `capacity`; answers how many there are. */
 size_t pool_views(struct pool *pool, struct pool_lease_view *views, size_t capacity);
 /* What happened to this handle? true when it was taken away (expired, revoked, or forced by a shutdown),

@@ -104,7 +104,8 @@ static bool is_answer(cenote_status status)
          status == CENOTE_CANCELLED || status == CENOTE_STATEMENT_TIMEOUT;
 }
 
-cenote_status lease_leave(struct entry *entry, cenote_status status, cenote_error *error)
+static cenote_status leave(struct entry *entry, cenote_status status, unsigned more,
+                           cenote_error *error)
 {
   struct cenote_manager *manager = entry->manager;
   struct session *session = entry->session;
@@ -113,7 +114,7 @@ cenote_status lease_leave(struct entry *entry, cenote_status status, cenote_erro
       atomic_exchange_explicit(&session->shrink, false, memory_order_relaxed)) {
     driver->shrink(session->connection);
   }
-  const unsigned flags = driver->session(session->connection);
+  const unsigned flags = driver->session(session->connection) | more;
   entry->sent = (flags & CENOTE_SESSION_SENT) != 0;
   if (session->depth > 0) {
     (void)transaction_depth(session); /* or its end would be noticed by the next holder */
@@ -146,6 +147,11 @@ cenote_status lease_leave(struct entry *entry, cenote_status status, cenote_erro
     return CENOTE_CANCELLED;
   }
   return lost;
+}
+
+cenote_status lease_leave(struct entry *entry, cenote_status status, cenote_error *error)
+{
+  return leave(entry, status, 0, error);
 }
 
 /* -------------------------------------------------------------------- release */
@@ -194,6 +200,16 @@ cenote_status cenote_release(cenote_lease lease)
     return CENOTE_OK;
   }
   return release_fully(manager_find(lease.manager), lease);
+}
+
+cenote_status cenote_discard(cenote_lease lease)
+{
+  struct entry entry;
+  cenote_status status = lease_enter(lease, &entry, NULL);
+  if (status == CENOTE_OK) {
+    status = leave(&entry, CENOTE_OK, CENOTE_SESSION_BROKEN, NULL);
+  }
+  return status == CENOTE_OK ? cenote_release(lease) : status;
 }
 
 /* ------------------------------------------------------------------- revoking */
@@ -301,6 +317,15 @@ cenote_status cenote_lease_stats(cenote_lease lease, cenote_lease_info *info)
   }
   lease_describe(manager, &view, info);
   return CENOTE_OK;
+}
+
+uint64_t cenote_lease_connection(cenote_lease lease)
+{
+  struct cenote_manager *manager = manager_find(lease.manager);
+  if (manager == NULL || manager_is_foreign(manager)) {
+    return 0;
+  }
+  return pool_number(&manager->pool, lease.slot, lease.generation);
 }
 
 void *cenote_lease_resource(cenote_lease lease)

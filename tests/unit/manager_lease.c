@@ -523,6 +523,35 @@ static void a_lost_connection_is_closed_and_replaced(void **state)
   place_close(&place);
 }
 
+static void a_discarded_connection_is_closed_and_replaced(void **state)
+{
+  (void)state;
+  struct place place;
+  place_init(&place);
+  place_open_with(&place, "0", "1");
+  cenote_lease lease = must_acquire(place.manager, "first");
+  const uint64_t number = cenote_lease_connection(lease);
+  assert_int_equal(number, 1);
+  must_release(lease);
+  assert_int_equal(cenote_lease_connection(lease), 0);
+  lease = must_acquire(place.manager, "second");
+  assert_int_equal(cenote_lease_connection(lease), number);
+  assert_int_equal(cenote_discard(lease), CENOTE_OK);
+  assert_int_equal(cenote_discard(lease), CENOTE_STALE);
+  assert_int_equal(cenote_release(lease), CENOTE_STALE);
+  lease = must_acquire(place.manager, "third");
+  assert_int_not_equal(cenote_lease_connection(lease), number);
+  assert_int_equal(must_read(lease, "SELECT 3"), 3);
+  must_release(lease);
+  cenote_statistics now = statistics_of(place.manager);
+  assert_int_equal(now.connections_created, 2);
+  assert_int_equal(now.leases_granted, 3);
+  assert_int_equal(now.leases_released, 3);
+  assert_int_equal(cenote_discard((cenote_lease){0}), CENOTE_STALE);
+  assert_int_equal(cenote_lease_connection((cenote_lease){0}), 0);
+  place_close(&place);
+}
+
 static void a_hot_connection_is_not_checked_and_an_idle_one_is(void **state)
 {
   (void)state;
@@ -644,6 +673,7 @@ int main(void)
       TEST(a_reset_that_fails_costs_the_connection_not_the_next_holder),
       TEST(a_reset_that_hangs_is_given_up),
       TEST(a_lost_connection_is_closed_and_replaced),
+      TEST(a_discarded_connection_is_closed_and_replaced),
       TEST(a_hot_connection_is_not_checked_and_an_idle_one_is),
       TEST(all_idle_connections_dead_cost_one_connect),
       TEST(an_acquire_without_time_does_not_kill_what_it_has_to_check),

@@ -156,6 +156,24 @@ static napi_value js_release(napi_env env, napi_callback_info info)
   return status_of(env, cenote_release(lease_at(env, args)));
 }
 
+/* discard(manager, slot, generation): a status */
+static napi_value js_discard(napi_env env, napi_callback_info info)
+{
+  napi_value args[3];
+  argument(env, info, 3, args);
+  return status_of(env, cenote_discard(lease_at(env, args)));
+}
+
+/* connectionOf(manager, slot, generation): its number, 0 when it is not held */
+static napi_value js_connection_of(napi_env env, napi_callback_info info)
+{
+  napi_value args[3], number;
+  argument(env, info, 3, args);
+  const uint64_t connection = cenote_lease_connection(lease_at(env, args));
+  return napi_create_double(env, (double)connection, &number) == napi_ok ? number
+                                                                         : undefined_of(env);
+}
+
 static napi_value js_revoke(napi_env env, napi_callback_info info)
 {
   napi_value args[3];
@@ -357,6 +375,8 @@ void calls_exports(napi_env env, napi_value exports)
   export_function(env, exports, "take", js_take);
   export_function(env, exports, "release", js_release);
   export_function(env, exports, "revoke", js_revoke);
+  export_function(env, exports, "discard", js_discard);
+  export_function(env, exports, "connectionOf", js_connection_of);
   export_function(env, exports, "extend", js_extend);
   export_function(env, exports, "look", js_look);
   export_function(env, exports, "inTransaction", js_in_transaction);

@@ -224,6 +224,18 @@ class Core {
     return status === 0;
   }
 
+  /** As release, and the connection is closed. @returns {boolean} whether it was still held */
+  discard(lease) {
+    const status = addon.discard(lease.manager, lease.place, lease.generation);
+    this.kick();
+    return status === 0;
+  }
+
+  /** The number of its connection, as audit events have it. */
+  connectionOf(lease) {
+    return addon.connectionOf(lease.manager, lease.place, lease.generation);
+  }
+
   revoke(lease) {
     addon.revoke(lease.manager, lease.place, lease.generation);
     this.kick();
