@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { dirname, extname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { main } from '../migrate/cli.mjs';
 import { parse } from '../migrate/parse.mjs';
 import { unifiedDiff } from '../migrate/diff.mjs';
 import { FIXTURES, LIB } from './migrate-fixtures.mjs';
@@ -27,14 +28,20 @@ function tree(t, files) {
   return folder;
 }
 
+/** The command as a process of its own. */
 function run(...args) {
   const result = spawnSync(process.execPath, [COMMAND, ...args], { encoding: 'utf8' });
   assert.equal(result.signal, null);
   return { status: result.status, out: result.stdout, err: result.stderr };
 }
 
-function migrate(folder, status = 0) {
-  const { out, err, status: got } = run(folder, '--json');
+/** The same within this process: a process for each of hundreds of small trees would take most of the time. */
+async function migrate(folder, status = 0) {
+  let out = '', err = '';
+  const got = await main([folder, '--json'], {
+    out: { write: (text) => { out += text; } },
+    err: { write: (text) => { err += text; } },
+  });
   assert.equal(got, status, out + err);
   return JSON.parse(out);
 }
@@ -42,9 +49,9 @@ function migrate(folder, status = 0) {
 const lines = (remarks) => remarks.map((r) => `${r.file}:${r.line}: ${r.what}: ${r.why}`);
 
 for (const { name, file = 'a.js', before, after = before, left = [], notes = [] } of FIXTURES) {
-  test(`migrate: ${name}`, (t) => {
+  test(`migrate: ${name}`, async (t) => {
     const folder = tree(t, { [file]: before, 'lib/database.js': LIB });
-    const plan = migrate(folder);
+    const plan = await migrate(folder);
     const text = readFileSync(join(folder, file), 'utf8');
     assert.equal(text, after);
     parse(text, extname(file));
@@ -52,20 +59,20 @@ for (const { name, file = 'a.js', before, after = before, left = [], notes = [] 
     left.forEach((why, at) => assert.match(lines(plan.left)[at], why));
     assert.equal(plan.notes.length, notes.length, lines(plan.notes).join('\n'));
     notes.forEach((why, at) => assert.match(lines(plan.notes)[at], why));
-    const again = migrate(folder);
+    const again = await migrate(folder);
     assert.deepEqual(again.changed, [], 'a second run changes nothing');
     assert.equal(readFileSync(join(folder, file), 'utf8'), after);
   });
 
-  test(`migrate: with CRLF and a byte order mark: ${name}`, (t) => {
+  test(`migrate: with CRLF and a byte order mark: ${name}`, async (t) => {
     const windows = (text) => `\uFEFF${text.replace(/\n/g, '\r\n')}`;
     const folder = tree(t, { [file]: windows(before), 'lib/database.js': LIB });
-    migrate(folder);
+    await migrate(folder);
     assert.equal(readFileSync(join(folder, file), 'utf8'), windows(after));
   });
 }
 
-test('migrate: follows re-exports and helpers through several files', (t) => {
+test('migrate: follows re-exports and helpers through several files', async (t) => {
   const folder = tree(t, {
     'lib/pg.js': `export { Pool as DbPool } from 'pg';\nexport * from '@neondatabase/serverless';\n`,
     'lib/index.js': `import * as all from './pg.js';\nexport { all };\nexport * from './pg.js';\nexport { default as database } from './service.js';\n`,
@@ -79,7 +86,7 @@ test('migrate: follows re-exports and helpers through several files', (t) => {
     'd.js': `import { database } from './lib/index.js';\nexport async function f() {\n  const c = await database.getDatabaseClient();\n  await c.execute('a');\n}\n`,
     'e.ts': `import { getDatabaseClient } from '@/lib/database';\nexport async function f(): Promise<void> {\n  const c = await getDatabaseClient();\n  await c.execute('a');\n}\n`,
   });
-  const plan = migrate(folder);
+  const plan = await migrate(folder);
   assert.deepEqual(plan.left, []);
   assert.deepEqual(plan.changed.map((c) => c.file), ['a.js', 'b.js', 'c.js', 'cjs/use.cjs', 'd.js', 'e.ts']);
   const read = (name) => readFileSync(join(folder, name), 'utf8');
@@ -87,30 +94,30 @@ test('migrate: follows re-exports and helpers through several files', (t) => {
   assert.equal(read('b.js'), `import { getPgPool } from 'cenote/connection-pool';\nexport const pool = getPgPool();\n`);
   for (const name of ['c.js', 'd.js', 'e.ts']) assert.match(read(name), /import \{ acquireDbLease \} from 'cenote\/connection-manager';[^]*await acquireDbLease\('f'\);\n {2}try \{[^]*lease\.release\(\)/);
   assert.equal(read('cjs/use.cjs'), `const { getNeonClient, getPgPool } = require('cenote/connection-pool');\nconst pool = getPgPool();\nconst sql = getNeonClient();\nmodule.exports = { pool, sql };\n`);
-  assert.deepEqual(migrate(folder).changed, []);
+  assert.deepEqual((await migrate(folder)).changed, []);
 });
 
-test('migrate: files that import each other in a circle end the search', (t) => {
+test('migrate: files that import each other in a circle end the search', async (t) => {
   const folder = tree(t, {
     'a.js': `export * from './b.js';\nexport { neon } from './b.js';\n`,
     'b.js': `export * from './a.js';\nexport { neon } from './a.js';\n`,
     'c.js': `import { neon, Pool } from './a.js';\nneon(process.env.DATABASE_URL);\nnew Pool();\n`,
   });
-  assert.deepEqual(migrate(folder).changed, []);
+  assert.deepEqual((await migrate(folder)).changed, []);
 });
 
-test('migrate: different options of the one shared pool are named', (t) => {
+test('migrate: different options of the one shared pool are named', async (t) => {
   const make = (options) => `import { Pool } from 'pg';\nexport default new Pool({ connectionString: process.env.DATABASE_URL${options} });\n`;
   const folder = tree(t, { 'a.js': make(', max: 5'), 'b.js': make('') });
-  assert.deepEqual(lines(migrate(folder).notes), ['a.js:2: getPgPool(): the first call makes the pool that all share; these options count only there']);
+  assert.deepEqual(lines((await migrate(folder)).notes), ['a.js:2: getPgPool(): the first call makes the pool that all share; these options count only there']);
 });
 
-test('migrate: broken files and files that are not text are reported and left alone', (t) => {
+test('migrate: broken files and files that are not text are reported and left alone', async (t) => {
   const broken = `import { neon } from '@neondatabase/serverless';\nconst sql = neon(process.env.DATABASE_URL;\n`;
   const binary = Buffer.from([0x2f, 0x2f, 0xff, 0xfe, 0x0a]);
   const good = FIXTURES[0];
   const folder = tree(t, { 'broken.js': broken, 'binary.js': binary, 'good.js': good.before });
-  const plan = migrate(folder, 1);
+  const plan = await migrate(folder, 1);
   assert.deepEqual(plan.problems.map((p) => p.file), ['binary.js', 'broken.js']);
   assert.equal(plan.problems[1].line, 2);
   assert.equal(readFileSync(join(folder, 'broken.js'), 'utf8'), broken);
@@ -140,35 +147,35 @@ test('migrate: a diff says what happened at both ends of a text', () => {
   assert.equal(unifiedDiff('a', '', '1\n'), '--- a/a\n+++ b/a\n@@ -0,0 +1,1 @@\n+1\n');
 });
 
-test('migrate: a long script that is wrapped as a whole is still compared quickly', (t) => {
+test('migrate: a long script that is wrapped as a whole is still compared quickly', async (t) => {
   const folder = tree(t, {
     'lib/database.js': LIB,
     'long.js': `import { getDatabaseClient } from './lib/database.js';\nconst client = await getDatabaseClient();\n${"await client.execute('a');\n".repeat(8000)}`,
   });
-  const plan = migrate(folder);
+  const plan = await migrate(folder);
   assert.equal(plan.changed.length, 1);
   assert.match(readFileSync(join(folder, 'long.js'), 'utf8'), /\n {2}await lease\.execute\('a'\);\n\} finally \{\n {2}lease\.release\(\);\n\}\n$/);
 });
 
-test('migrate: of two clients held at once the second is left', (t) => {
+test('migrate: of two clients held at once the second is left', async (t) => {
   const folder = tree(t, {
     'lib/database.js': LIB,
     'a.js': `import { getDatabaseClient } from './lib/database.js';\nexport async function f() {\n  const a = await getDatabaseClient();\n  const b = await getDatabaseClient();\n  await a.execute('a');\n  await b.execute('b');\n}\n`,
   });
-  assert.deepEqual(lines(migrate(folder).left), ['a.js:4: getDatabaseClient(): a lease is held here already; two at once may wait for each other for ever']);
+  assert.deepEqual(lines((await migrate(folder)).left), ['a.js:4: getDatabaseClient(): a lease is held here already; two at once may wait for each other for ever']);
   const text = readFileSync(join(folder, 'a.js'), 'utf8');
   assert.match(text, /import \{ getDatabaseClient \}[^]*import \{ acquireDbLease \}[^]*const b = await getDatabaseClient\(\);/);
   parse(text, '.js');
 });
 
-test('migrate: keeps a file\'s mode, leaves no temporary file, and does not follow links or enter node_modules', (t) => {
+test('migrate: keeps a file\'s mode, leaves no temporary file, and does not follow links or enter node_modules', async (t) => {
   const { before, after } = FIXTURES[0];
   const folder = tree(t, { 'tool.mjs': `#!/usr/bin/env node\n${before}`, 'node_modules/x/a.js': before, '.hidden/a.js': before, 'x.min.js': before, 'x.d.ts': '' });
   const outside = tree(t, { 'a.js': before, 'folder/b.js': before });
   chmodSync(join(folder, 'tool.mjs'), 0o751);
   symlinkSync(join(outside, 'a.js'), join(folder, 'link.js'));
   symlinkSync(join(outside, 'folder'), join(folder, 'link'));
-  const plan = migrate(folder);
+  const plan = await migrate(folder);
   assert.equal(plan.scanned, 1);
   assert.equal(readFileSync(join(folder, 'tool.mjs'), 'utf8'), `#!/usr/bin/env node\n${after}`);
   assert.equal(statSync(join(folder, 'tool.mjs')).mode & 0o7777, 0o751);
@@ -178,10 +185,10 @@ test('migrate: keeps a file\'s mode, leaves no temporary file, and does not foll
   assert.deepEqual(readdirSync(folder).sort(), ['.hidden', 'link', 'link.js', 'node_modules', 'tool.mjs', 'x.d.ts', 'x.min.js']);
 });
 
-test('migrate: one file alone', (t) => {
+test('migrate: one file alone', async (t) => {
   const { before, after } = FIXTURES[0];
   const folder = tree(t, { 'a.js': before, 'b.js': before });
-  assert.deepEqual(migrate(join(folder, 'a.js')).changed.map((c) => c.file), ['a.js']);
+  assert.deepEqual((await migrate(join(folder, 'a.js'))).changed.map((c) => c.file), ['a.js']);
   assert.equal(readFileSync(join(folder, 'a.js'), 'utf8'), after);
   assert.equal(readFileSync(join(folder, 'b.js'), 'utf8'), before);
 });
