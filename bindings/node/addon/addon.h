@@ -92,8 +92,8 @@ struct node_manager {
   bool own_ended;                /* the same */
   napi_ref numbers;              /* a Float64Array, see encode.c */
   size_t numbers_size;
-  struct encoder *encoder;       /* its buffers; NULL until something is delivered */
-  struct layouts *layouts;       /* see rows.c; NULL until a result has columns */
+  struct encoder *encoder; /* its buffers; NULL until something is delivered */
+  struct layouts *layouts; /* see rows.c; NULL until a result has columns */
 };
 
 /* ------------------------------------------------------------------ manager.c */
@@ -124,6 +124,8 @@ void calls_exports(napi_env env, napi_value exports);
 struct node_op *op_new(struct node_manager *owner, enum op_kind kind, uint32_t slot);
 void op_free(struct node_op *op);
 void op_fail(struct node_op *op, cenote_status status, const cenote_error *error);
+/* The flags of JavaScript's call: those of the library; those of the delivery go to the op. */
+unsigned flags_of(napi_env env, napi_value value, struct node_op *op);
 void on_result(void *context, cenote_status status, cenote_result *result,
                const cenote_error *error);
 napi_value refusal(napi_env env, cenote_status status, const char *message);

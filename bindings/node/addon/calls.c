@@ -83,6 +83,17 @@ const char *operation_of(struct node_home *home, napi_value value)
   return home->arena + offset;
 }
 
+/* Flags of JavaScript's that concern delivery alone; the others are cenote.h's. */
+enum { FLAG_DATES = 1 << 16 };
+
+unsigned flags_of(napi_env env, napi_value value, struct node_op *op)
+{
+  const unsigned flags = (unsigned)number_of(env, value, 0);
+  op->number = ((flags & CENOTE_QUERY_RAW_TEXT) != 0 ? LAYOUT_RAW : 0) |
+               ((flags & FLAG_DATES) != 0 ? LAYOUT_DATES : 0);
+  return flags & ~(unsigned)FLAG_DATES;
+}
+
 static cenote_lease lease_at(napi_env env, const napi_value *values)
 {
   return (cenote_lease){.manager = (uint32_t)number_of(env, values[0], 0),
@@ -282,7 +293,7 @@ static napi_value js_execute(napi_env env, napi_callback_info info)
     return refusal(env, CENOTE_NO_MEMORY, "out of memory: statement");
   }
   cenote_execute_options options = CENOTE_EXECUTE_OPTIONS_INIT;
-  options.flags = (unsigned)number_of(env, args[EXECUTE_FLAGS], 0);
+  options.flags = flags_of(env, args[EXECUTE_FLAGS], op);
   options.timeout_ms = (int64_t)number_of(env, args[EXECUTE_TIMEOUT], 0);
   cenote_error error = CENOTE_ERROR_INIT;
   if (cenote_execute_async_with(lease_at(env, args + EXECUTE_LEASE), spoken.sql,
@@ -336,7 +347,7 @@ static napi_value js_query(napi_env env, napi_callback_info info)
   }
   cenote_query_options options = CENOTE_QUERY_OPTIONS_INIT;
   options.operation_id = named ? operation : NULL;
-  options.flags = (unsigned)number_of(env, args[QUERY_FLAGS], 0);
+  options.flags = flags_of(env, args[QUERY_FLAGS], op);
   options.timeout_ms = (int64_t)number_of(env, args[QUERY_TIMEOUT], 0);
   options.hint = (cenote_hint)number_of(env, args[QUERY_HINT], 0);
   options.retries = (int64_t)number_of(env, args[QUERY_RETRIES], -1);

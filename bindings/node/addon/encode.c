@@ -3,10 +3,8 @@
  *
  *   deliver(numbers: Float64Array, count, pieces: string[], others: any[])
  *
- * A record begins with the slot and its code; what follows is below. A text is its length in
- * `numbers` and its characters in `pieces`: short texts of plain ASCII share a piece of up to PIECE
- * characters (longer ones would keep each other alive), any other has a piece of its own. lib/decode
- * is the other half.
+ * A record begins with the slot and its code; what follows is below, that of a result in rows.c, what
+ * tells its own type in text.c. lib/decode.cjs is the other half.
  */
 #include "addon.h"
 
@@ -14,235 +12,6 @@
 #include <string.h>
 
 enum { CODE_LEASE, CODE_RESULT, CODE_ERROR, CODE_AUDIT, CODE_LOG, CODE_OWN, CODE_BEGIN, CODE_DONE };
-enum { TAG_NULL, TAG_NUMBER, TAG_TEXT, TAG_PIECE, TAG_BOOLEAN, TAG_BIG, TAG_BLOB };
-enum { PIECE = 4096, FIRST_NUMBERS = 4096, KEPT_NUMBERS = 1 << 18 };
-
-struct encoder {
-  napi_env env;
-  struct node_manager *owner;
-  double *numbers;
-  size_t used;
-  napi_value pieces, others;
-  uint32_t piece_count, other_count;
-  size_t filled;
-  char piece[PIECE];
-};
-
-static bool numbers_make(struct node_manager *owner, size_t size, double **data)
-{
-  napi_env env = owner->home->env;
-  napi_value buffer, view;
-  void *bytes;
-  napi_ref ref;
-  if (napi_create_arraybuffer(env, size * sizeof(double), &bytes, &buffer) != napi_ok ||
-      napi_create_typedarray(env, napi_float64_array, size, buffer, 0, &view) != napi_ok ||
-      napi_create_reference(env, view, 1, &ref) != napi_ok) {
-    return false;
-  }
-  if (owner->numbers != NULL) {
-    napi_delete_reference(env, owner->numbers);
-  }
-  owner->numbers = ref;
-  owner->numbers_size = size;
-  *data = bytes;
-  return true;
-}
-
-static bool numbers_open(struct encoder *to)
-{
-  struct node_manager *owner = to->owner;
-  if (owner->numbers == NULL || owner->numbers_size > KEPT_NUMBERS) {
-    return numbers_make(owner, FIRST_NUMBERS, &to->numbers);
-  }
-  napi_value view;
-  void *bytes;
-  if (napi_get_reference_value(to->env, owner->numbers, &view) != napi_ok ||
-      napi_get_typedarray_info(to->env, view, NULL, NULL, &bytes, NULL, NULL) != napi_ok) {
-    return false;
-  }
-  to->numbers = bytes;
-  return true;
-}
-
-static bool numbers_room(struct encoder *to, size_t more)
-{
-  if (to->owner->numbers_size - to->used >= more) {
-    return true;
-  }
-  size_t size = to->owner->numbers_size;
-  while (size - to->used < more) {
-    if (size > SIZE_MAX / 32) {
-      return false;
-    }
-    size *= 2;
-  }
-  /* The old one stays where it is until the handle scope ends. */
-  const double *old = to->numbers;
-  double *larger;
-  if (!numbers_make(to->owner, size, &larger)) {
-    return false;
-  }
-  memcpy(larger, old, to->used * sizeof *larger);
-  to->numbers = larger;
-  return true;
-}
-
-static void put(struct encoder *to, double number)
-{
-  to->numbers[to->used++] = number;
-}
-
-static void piece_add(struct encoder *to, napi_value piece)
-{
-  napi_set_element(to->env, to->pieces, to->piece_count++, piece);
-}
-
-static void piece_end(struct encoder *to)
-{
-  napi_value piece;
-  if (to->filled > 0) {
-    if (napi_create_string_latin1(to->env, to->piece, to->filled, &piece) == napi_ok) {
-      piece_add(to, piece);
-    }
-    to->filled = 0;
-  }
-}
-
-static bool is_ascii(const char *text, size_t size)
-{
-  unsigned char all = 0;
-  for (size_t i = 0; i < size; i++) {
-    all |= (unsigned char)text[i];
-  }
-  return all < 0x80;
-}
-
-static void put_text(struct encoder *to, double tag, const char *text, size_t size)
-{
-  if (size <= PIECE && is_ascii(text, size)) {
-    if (to->filled + size > PIECE) {
-      piece_end(to);
-    }
-    memcpy(to->piece + to->filled, text, size);
-    to->filled += size;
-    put(to, tag);
-    put(to, (double)size);
-    return;
-  }
-  napi_value piece;
-  piece_end(to);
-  if (napi_create_string_utf8(to->env, text, size, &piece) != napi_ok) {
-    put(to, TAG_NULL); /* longer than a JavaScript string can be */
-    put(to, 0);
-    return;
-  }
-  piece_add(to, piece);
-  put(to, TAG_PIECE);
-  put(to, 0);
-}
-
-static void put_integer(struct encoder *to, int64_t number)
-{
-  if (number >= -9007199254740991 && number <= 9007199254740991) {
-    put(to, TAG_NUMBER);
-    put(to, (double)number);
-    return;
-  }
-  char text[24];
-  const int size = snprintf(text, sizeof text, "%lld", (long long)number);
-  put_text(to, TAG_BIG, text, (size_t)size);
-}
-
-static void put_blob(struct encoder *to, const void *bytes, size_t size)
-{
-  void *copy;
-  napi_value buffer;
-  if (napi_create_arraybuffer(to->env, size, &copy, &buffer) != napi_ok) {
-    put(to, TAG_NULL);
-    put(to, 0);
-    return;
-  }
-  if (size > 0) {
-    memcpy(copy, bytes, size);
-  }
-  put(to, TAG_BLOB);
-  put(to, to->other_count);
-  napi_set_element(to->env, to->others, to->other_count++, buffer);
-}
-
-static void put_value(struct encoder *to, const cenote_value *value)
-{
-  switch (value->type) {
-  case CENOTE_INTEGER:
-    put_integer(to, value->as.integer);
-    return;
-  case CENOTE_REAL:
-    put(to, TAG_NUMBER);
-    put(to, value->as.real);
-    return;
-  case CENOTE_BOOLEAN:
-    put(to, TAG_BOOLEAN);
-    put(to, value->as.boolean);
-    return;
-  case CENOTE_TEXT:
-    put_text(to, TAG_TEXT, value->as.text, value->size);
-    return;
-  case CENOTE_BLOB:
-    put_blob(to, value->as.blob, value->size);
-    return;
-  case CENOTE_NULL:
-  default:
-    put(to, TAG_NULL);
-    put(to, 0);
-  }
-}
-
-static void put_word(struct encoder *to, const char *text)
-{
-  text = text != NULL ? text : "";
-  put_text(to, TAG_TEXT, text, strlen(text));
-}
-
-/* [slot, RESULT, columns, rows, affected, {last id}, {command}, ({name}, {type}, oid, table, attribute,
- * size, modifier)…, cells…] */
-static bool put_result(struct encoder *to, uint32_t slot, const cenote_result *result)
-{
-  const size_t columns = cenote_result_columns(result);
-  const size_t rows = cenote_result_rows(result);
-  if (columns > 0 && rows > (SIZE_MAX / 64 - 16) / columns - 9) {
-    return false;
-  }
-  if (!numbers_room(to, 16 + 9 * columns + 2 * columns * rows)) {
-    return false;
-  }
-  put(to, slot);
-  put(to, CODE_RESULT);
-  put(to, (double)columns);
-  put(to, (double)rows);
-  put(to, (double)cenote_result_affected_rows(result));
-  put_integer(to, cenote_result_last_insert_id(result));
-  put_word(to, cenote_result_command(result));
-  for (size_t i = 0; i < columns; i++) {
-    cenote_column column;
-    const bool there = cenote_result_column(result, i, &column);
-    (void)there; /* i < columns */
-    put_word(to, column.name);
-    put_word(to, column.type);
-    put(to, column.oid);
-    put(to, column.table_oid);
-    put(to, column.attribute);
-    put(to, column.type_size);
-    put(to, column.modifier);
-  }
-  for (size_t row = 0; row < rows; row++) {
-    for (size_t i = 0; i < columns; i++) {
-      const cenote_value value = cenote_result_value(result, row, i);
-      put_value(to, &value);
-    }
-  }
-  return true;
-}
-
 static void set_text(napi_env env, napi_value object, const char *name, const char *text)
 {
   if (text != NULL && text[0] != '\0') {
@@ -282,9 +51,7 @@ static bool put_failure(struct encoder *to, const struct node_op *op)
   }
   put(to, op->slot);
   put(to, CODE_ERROR);
-  put(to, to->other_count);
-  napi_set_element(to->env, to->others, to->other_count++,
-                   encode_error(to->env, op->error != NULL ? op->error : &bare));
+  put(to, put_other(to, encode_error(to->env, op->error != NULL ? op->error : &bare)));
   return true;
 }
 
@@ -341,7 +108,13 @@ static bool put_op(struct encoder *to, struct node_op *op)
     if (op->status != CENOTE_OK) {
       return put_failure(to, op);
     }
-    if (!put_result(to, op->slot, op->result)) {
+    const size_t used = to->used;
+    put(to, op->slot);
+    put(to, CODE_RESULT);
+    if (!put_result(to, op->result, (unsigned)op->number)) {
+      /* Texts that were put stay; nothing speaks of them, so none may follow in their piece. */
+      piece_end(to);
+      to->used = used;
       op->status = CENOTE_NO_MEMORY;
       return put_failure(to, op);
     }
@@ -349,12 +122,11 @@ static bool put_op(struct encoder *to, struct node_op *op)
   }
 }
 
-static void call_deliver(struct encoder *to)
+static void call_with(struct encoder *to, napi_value numbers)
 {
   napi_env env = to->env;
-  napi_value function, global, count, numbers;
+  napi_value function, global, count;
   if (napi_get_reference_value(env, to->owner->deliver, &function) != napi_ok ||
-      napi_get_reference_value(env, to->owner->numbers, &numbers) != napi_ok ||
       napi_get_global(env, &global) != napi_ok ||
       napi_create_double(env, (double)to->used, &count) != napi_ok) {
     return;
@@ -374,22 +146,51 @@ static void call_deliver(struct encoder *to)
   }
 }
 
+/* What is delivered may call back, and deliver more: the numbers are nobody else's meanwhile. */
+static void call_deliver(struct encoder *to)
+{
+  struct node_manager *owner = to->owner;
+  const napi_ref ref = owner->numbers;
+  const size_t size = owner->numbers_size;
+  napi_value numbers;
+  if (napi_get_reference_value(to->env, ref, &numbers) != napi_ok) {
+    return;
+  }
+  owner->numbers = NULL;
+  call_with(to, numbers);
+  if (owner->numbers != NULL || owner->gone) {
+    napi_delete_reference(to->env, ref);
+    return;
+  }
+  owner->numbers = ref;
+  owner->numbers_size = size;
+}
+
+static bool encoder_open(struct encoder *to, struct node_manager *owner)
+{
+  to->env = owner->home->env;
+  to->owner = owner;
+  to->used = 0;
+  to->filled = 0;
+  to->wide = false;
+  to->piece_count = 0;
+  to->other_count = 0;
+  return numbers_open(to) && napi_create_array(to->env, &to->pieces) == napi_ok &&
+         napi_create_array(to->env, &to->others) == napi_ok;
+}
+
 void encode_deliver(struct node_manager *owner, struct node_op *list)
 {
   napi_handle_scope scope;
-  struct encoder *to = calloc(1, sizeof *to);
   napi_env env = owner->home->env;
-  if (napi_open_handle_scope(env, &scope) != napi_ok) {
+  /* Taken for as long as it is used: what is delivered may call back, and deliver more. */
+  struct encoder *to = owner->encoder != NULL ? owner->encoder : malloc(sizeof *to);
+  owner->encoder = NULL;
+  if (to == NULL || napi_open_handle_scope(env, &scope) != napi_ok) {
     free(to);
     to = NULL;
   }
-  bool good = to != NULL;
-  if (good) {
-    to->env = env;
-    to->owner = owner;
-    good = numbers_open(to) && napi_create_array(env, &to->pieces) == napi_ok &&
-           napi_create_array(env, &to->others) == napi_ok;
-  }
+  bool good = to != NULL && encoder_open(to, owner);
   while (list != NULL) {
     struct node_op *op = list;
     list = op->next;
@@ -405,5 +206,6 @@ void encode_deliver(struct node_manager *owner, struct node_op *list)
     call_deliver(to);
   }
   napi_close_handle_scope(env, scope);
-  free(to);
+  free(owner->encoder);
+  owner->encoder = to;
 }

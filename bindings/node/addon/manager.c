@@ -213,6 +213,8 @@ static void owner_free(struct node_manager *owner)
 {
   pthread_mutex_destroy(&owner->lock);
   pthread_mutex_destroy(&owner->own_lock);
+  layouts_free(owner->layouts);
+  free(owner->encoder);
   free(owner->ops);
   free(owner);
 }

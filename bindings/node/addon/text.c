@@ -112,11 +112,11 @@ static bool copy_ascii(char *to, const char *from, size_t size)
 static unsigned read_character(const unsigned char *at, size_t left, uint32_t *character)
 {
   static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-  const unsigned size = at[0] < 0x80                      ? 1
-                        : at[0] >= 0xc2 && at[0] < 0xe0   ? 2
-                        : at[0] >= 0xe0 && at[0] < 0xf0   ? 3
+  const unsigned size = at[0] < 0x80                     ? 1
+                        : at[0] >= 0xc2 && at[0] < 0xe0  ? 2
+                        : at[0] >= 0xe0 && at[0] < 0xf0  ? 3
                         : at[0] >= 0xf0 && at[0] <= 0xf4 ? 4
-                                                          : 0;
+                                                         : 0;
   if (size == 0 || size > left) {
     return 0;
   }

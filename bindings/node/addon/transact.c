@@ -143,7 +143,7 @@ static napi_value js_execute(napi_env env, napi_callback_info info)
     return refusal(env, CENOTE_NO_MEMORY, "out of memory: statement");
   }
   cenote_execute_options options = CENOTE_EXECUTE_OPTIONS_INIT;
-  options.flags = (unsigned)number_of(env, args[EXECUTE_FLAGS], 0);
+  options.flags = flags_of(env, args[EXECUTE_FLAGS], op);
   options.timeout_ms = (int64_t)number_of(env, args[EXECUTE_TIMEOUT], 0);
   cenote_error error = CENOTE_ERROR_INIT;
   if (cenote_tx_execute_async_with(transact->transaction, spoken.sql, owner->home->values,

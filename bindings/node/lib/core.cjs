@@ -7,12 +7,13 @@
 const addon = require('./addon.cjs');
 const { CenoteError, fromAddon } = require('./errors.cjs');
 const { readAll } = require('./decode.cjs');
+const { RowShape, shapeOf } = require('./rows.cjs');
 
 const AUDIT_KINDS = ['opened', 'closed', 'leaseExpired', 'loginFailed', 'breakerMoved', 'settingsChanged', 'shutdown'];
 const LEVELS = ['error', 'warning', 'info', 'debug'];
 
-/** Flags of a statement, as cenote.h has them. */
-const FLAGS = { rawText: 1, native: 2, readOnly: 4, script: 8 };
+/** Flags of a statement, as cenote.h has them; and `dates`: timestamptz comes as Date. */
+const FLAGS = { rawText: 1, native: 2, readOnly: 4, script: 8, dates: 1 << 16 };
 const HINTS = { none: 0, query: 1, simple: 2, transaction: 3, complex: 4, pool: 5 };
 
 function isDebugging() {
@@ -23,6 +24,15 @@ const WARNING = 1;
 
 /** A microtask without queueMicrotask's AsyncResource. */
 const SOON = Promise.resolve();
+
+/** One executor for all promises. */
+let made;
+let madeResolve;
+let madeReject;
+const keep = (resolve, reject) => {
+  madeResolve = resolve;
+  madeReject = reject;
+};
 
 /** DEBUG counts when it is set, also after the import. */
 function writeLog(level, line) {
@@ -46,8 +56,16 @@ class Core {
         flat.push(name, String(value));
       }
     }
-    this.ops = [];
+    // By slot: who waits, and how its rows are made.
+    this.resolves = [];
+    this.rejects = [];
+    this.shapes = [];
+    this.finishes = [];
+    /** What transactions call when it is their body's turn. */
+    this.begins = new Map();
     this.freeSlots = [];
+    /** Columns of statements, by the addon's number. */
+    this.layouts = [];
     this.flushing = false;
     this.closed = false;
     this.listeners = listeners;
@@ -65,41 +83,62 @@ class Core {
 
   // ---------------------------------------------------------------- what the addon delivers
 
-  settle(slot) {
-    const op = this.ops[slot];
-    this.ops[slot] = undefined;
-    this.freeSlots.push(slot);
-    return op;
-  }
-
   lease(slot, manager, place, generation) {
-    this.settle(slot).resolve({ manager, place, generation });
+    this.resolves[slot]({ manager, place, generation });
+    this.free(slot);
   }
 
   shape(slot) {
-    return this.ops[slot].shape;
+    return this.shapes[slot];
   }
 
-  result(slot, result, tooLarge) {
-    const op = this.settle(slot);
-    if (tooLarge !== undefined) {
-      op.reject(new RangeError('Received integer which is too large to be safely represented as a JavaScript number: ' +
-        `${tooLarge}; set intMode to 'bigint' or 'string'`));
+  result(slot, result) {
+    const finish = this.finishes[slot];
+    const resolve = this.resolves[slot];
+    if (finish === undefined) {
+      this.free(slot);
+      resolve(result);
       return;
     }
-    op.resolve(result);
+    const reject = this.rejects[slot];
+    this.free(slot);
+    try {
+      resolve(finish(result));
+    } catch (error) {
+      reject(error);
+    }
   }
 
-  error(slot, info) {
-    this.settle(slot).reject(fromAddon(info));
-  }
-
+  /** It is the turn of a transaction's body. */
   begin(slot) {
-    this.ops[slot].onBegin();
+    this.begins.get(slot)();
   }
 
   done(slot) {
-    this.settle(slot).resolve();
+    const resolve = this.resolves[slot];
+    this.free(slot);
+    resolve();
+  }
+
+  fault(slot, error) {
+    const reject = this.rejects[slot];
+    this.free(slot);
+    reject(error);
+  }
+
+  error(slot, info) {
+    this.fault(slot, fromAddon(info));
+  }
+
+  free(slot) {
+    this.resolves[slot] = undefined;
+    this.rejects[slot] = undefined;
+    this.shapes[slot] = undefined;
+    this.finishes[slot] = undefined;
+    this.freeSlots.push(slot);
+    if (this.begins.size > 0) {
+      this.begins.delete(slot);
+    }
   }
 
   audit(event) {
@@ -120,34 +159,34 @@ class Core {
 
   // ---------------------------------------------------------------- what is asked of it
 
-  /** Starts an operation: `begin(slot)` answers undefined, or what went wrong. */
-  start(shape, begin, onSlot) {
-    return new Promise((resolve, reject) => {
-      const slot = this.freeSlots.length > 0 ? this.freeSlots.pop() : this.ops.length;
-      this.ops[slot] = { resolve, reject, shape };
-      let failure;
-      try {
-        failure = begin(slot);
-      } catch (error) {
-        this.settle(slot);
-        throw error;
-      }
-      if (failure !== undefined) {
-        this.settle(slot);
-        reject(fromAddon(failure));
-        return;
-      }
-      if (onSlot !== undefined) {
-        const op = this.ops[slot];
-        onSlot(() => {
-          if (this.ops[slot] === op) {
-            addon.cancel(this.handle, slot);
-            this.kick();
-          }
-        });
-      }
-      this.kick();
-    });
+  /** A slot for a new promise, which is in `made` until the next one. */
+  open(shape, finish) {
+    const slot = this.freeSlots.length > 0 ? this.freeSlots.pop() : this.resolves.length;
+    made = new Promise(keep);
+    this.resolves[slot] = madeResolve;
+    this.rejects[slot] = madeReject;
+    this.shapes[slot] = shape;
+    this.finishes[slot] = finish;
+    return slot;
+  }
+
+  /** The addon has taken it, or has said what went wrong. */
+  begun(slot, failure, promise, onSlot) {
+    if (failure !== undefined) {
+      this.error(slot, failure);
+      return promise;
+    }
+    if (onSlot !== undefined) {
+      const resolve = this.resolves[slot];
+      onSlot(() => {
+        if (this.resolves[slot] === resolve) {
+          addon.cancel(this.handle, slot);
+          this.kick();
+        }
+      });
+    }
+    this.kick();
+    return promise;
   }
 
   /** What was asked for in one turn is sent in one go. */
@@ -160,7 +199,9 @@ class Core {
 
   /** @returns {Promise<{manager: number, place: number, generation: number}>} */
   acquire(operation, timeout, onSlot) {
-    return this.start(undefined, (slot) => addon.acquire(this.handle, slot, operation, timeout ?? -1), onSlot);
+    const slot = this.open(undefined, undefined);
+    const promise = made;
+    return this.begun(slot, addon.acquire(this.handle, slot, operation, timeout ?? -1), promise, onSlot);
   }
 
   /** A connection that is free and known to be good, now; else undefined. */
@@ -174,17 +215,39 @@ class Core {
 
   /**
    * @param {object} lease @param {string} sql @param {unknown[]|undefined} args @param {string[]|undefined} names
-   * @param {{shape: Function, flags?: number, timeout?: number, onStart?: (cancel: () => void) => void}} how
+   * @param {object} how
+   * @param {RowShape|Function} how.shape made once, not for each call; see rows.cjs
+   * @param {(result: object) => any} [how.finish] what the promise resolves with, made of the result as it arrives: spares a
+   *   `then`. What it throws rejects the promise.
+   * @param {number} [how.flags] @param {number} [how.timeout] @param {(cancel: () => void) => void} [how.onStart]
    */
   execute(lease, sql, args, names, how) {
-    return this.start(how.shape, (slot) => addon.execute(this.handle, slot, sql, args, names, how.flags ?? 0,
-      how.timeout ?? 0, lease.manager, lease.place, lease.generation), how.onStart);
+    const slot = this.open(shapeOf(how.shape), how.finish);
+    const promise = made;
+    let failure;
+    try {
+      failure = addon.execute(this.handle, slot, sql, args, names, how.flags ?? 0, how.timeout ?? 0, lease.manager,
+        lease.place, lease.generation);
+    } catch (error) {
+      this.fault(slot, error);
+      return promise;
+    }
+    return this.begun(slot, failure, promise, how.onStart);
   }
 
-  /** A statement without a lease; the path is chosen from its text. */
+  /** A statement without a lease; the path is chosen from its text. `how` as above; operation, hint, retries, remaining. */
   query(sql, args, names, how) {
-    return this.start(how.shape, (slot) => addon.query(this.handle, slot, sql, args, names, how.flags ?? 0,
-      how.timeout ?? 0, how.operation, how.hint ?? HINTS.none, how.retries ?? -1, how.remaining ?? 0), how.onStart);
+    const slot = this.open(shapeOf(how.shape), how.finish);
+    const promise = made;
+    let failure;
+    try {
+      failure = addon.query(this.handle, slot, sql, args, names, how.flags ?? 0, how.timeout ?? 0, how.operation,
+        how.hint ?? HINTS.none, how.retries ?? -1, how.remaining ?? 0);
+    } catch (error) {
+      this.fault(slot, error);
+      return promise;
+    }
+    return this.begun(slot, failure, promise, how.onStart);
   }
 
   // ---------------------------------------------------------------- routed transactions, see connection-pool-transact.cjs
@@ -194,24 +257,37 @@ class Core {
    * txExecute, one at a time, and in the end txFinish.
    */
   transact(onBegin, how) {
-    return this.start(undefined, (slot) => {
-      const op = this.ops[slot];
-      op.onBegin = () => onBegin({ slot, op });
-      return addon.transact(this.handle, slot, how.operation, how.mode, how.isolation, how.deferrable ? 1 : 0,
-        how.timeout ?? 0, how.remaining ?? 0, how.retries ?? 0);
-    }, how.onStart);
+    const slot = this.open(undefined, undefined);
+    const promise = made;
+    const tx = { slot, resolve: this.resolves[slot] };
+    this.begins.set(slot, () => onBegin(tx));
+    const failure = addon.transact(this.handle, slot, how.operation, how.mode, how.isolation, how.deferrable ? 1 : 0,
+      how.timeout ?? 0, how.remaining ?? 0, how.retries ?? 0);
+    return this.begun(slot, failure, promise, how.onStart);
+  }
+
+  /** -1 where it is over. */
+  #slotOf(tx) {
+    return this.resolves[tx.slot] === tx.resolve ? tx.slot : -1;
   }
 
   /** As execute, in a transaction's body. */
   txExecute(tx, sql, args, names, how) {
-    return this.start(how.shape, (slot) => addon.txExecute(this.handle, slot, this.ops[tx.slot] === tx.op ? tx.slot : -1,
-      sql, args, names, how.flags ?? 0, how.timeout ?? 0), how.onStart);
+    const slot = this.open(shapeOf(how.shape), how.finish);
+    const promise = made;
+    let failure;
+    try {
+      failure = addon.txExecute(this.handle, slot, this.#slotOf(tx), sql, args, names, how.flags ?? 0, how.timeout ?? 0);
+    } catch (error) {
+      this.fault(slot, error);
+      return promise;
+    }
+    return this.begun(slot, failure, promise, how.onStart);
   }
 
   /** Commits; else rolls back, and perhaps begins again where the SQLSTATE is that of a conflict. */
   txFinish(tx, good, sqlstate = '') {
-    const slot = this.ops[tx.slot] === tx.op ? tx.slot : -1;
-    const failure = addon.txFinish(this.handle, slot, good, sqlstate);
+    const failure = addon.txFinish(this.handle, this.#slotOf(tx), good, sqlstate);
     if (failure !== undefined) {
       throw fromAddon(failure);
     }
@@ -308,4 +384,4 @@ class Core {
 
 Core.numbers = new Float64Array(4);
 
-module.exports = { Core, CenoteError, isDebugging, FLAGS, HINTS, version: addon.version };
+module.exports = { Core, CenoteError, writeLog, RowShape, isDebugging, FLAGS, HINTS, version: addon.version };

@@ -1,11 +1,15 @@
 /**
- * decode.cjs - the other half of addon/encode.c: reads what the addon delivers in one crossing. Nothing here keeps
- * `numbers`: the addon writes over it at the next wake.
+ * decode.cjs - the other half of addon/encode.c and addon/rows.c: reads what the addon delivers in one crossing. Nothing
+ * here keeps `numbers`: the addon writes over it at the next wake.
  */
 'use strict';
 
+const { CenoteError } = require('./errors.cjs');
+const { Layout, buildRows } = require('./rows.cjs');
+
 const [LEASE, RESULT, ERROR, AUDIT, LOG, OWN, BEGIN, DONE] = [0, 1, 2, 3, 4, 5, 6, 7];
-const [NULL, NUMBER, TEXT, PIECE, BOOLEAN, BIG, BLOB] = [0, 1, 2, 3, 4, 5, 6];
+const [NULL, REAL, TEXT, PIECE, BOOLEAN, BIG, BLOB, INTEGER] = [0, 1, 2, 3, 4, 5, 6, 7];
+const PLAIN = 0;
 
 class Reader {
   constructor(numbers, count, pieces, others) {
@@ -17,13 +21,19 @@ class Reader {
     this.piece = '';
     this.pieceAt = 0;
     this.pieceNext = 0;
-    this.integers = 'number';
-    /** The first integer of a result that no number holds. */
-    this.tooLarge = undefined;
+    /** The type of the last cell, as RowShape's convert is told it. */
+    this.kind = 'null';
   }
 
   next() {
     return this.numbers[this.at++];
+  }
+
+  /** Texts go on at `at` of a piece. */
+  seek(piece, at) {
+    this.pieceAt = at;
+    this.pieceNext = at === 0 ? piece : piece + 1;
+    this.piece = at === 0 ? '' : this.pieces[piece];
   }
 
   text(size) {
@@ -39,75 +49,121 @@ class Reader {
     return start === 0 && size === this.piece.length ? this.piece : this.piece.substring(start, this.pieceAt);
   }
 
-  big(digits) {
-    if (this.integers === 'string') {
-      return digits;
-    }
-    if (this.integers === 'number' && this.tooLarge === undefined) {
-      this.tooLarge = digits;
-    }
-    return BigInt(digits);
-  }
-
-  /** One cell: null, number, string, boolean, ArrayBuffer; integers as `integers` says. */
+  /** One cell that tells its own type: null, number, string, boolean, ArrayBuffer; a bigint where no number holds it. */
   cell() {
     const tag = this.numbers[this.at];
     const value = this.numbers[this.at + 1];
     this.at += 2;
     switch (tag) {
-      case NUMBER:
+      case INTEGER:
+        this.kind = 'integer';
+        return value;
+      case REAL:
+        this.kind = 'real';
         return value;
       case TEXT:
+        this.kind = 'text';
         return this.text(value);
       case PIECE:
+        this.kind = 'text';
         this.piece = '';
         this.pieceAt = 0;
         return this.pieces[this.pieceNext++];
       case BOOLEAN:
+        this.kind = 'boolean';
         return value !== 0;
       case BIG:
-        return this.big(this.text(value));
+        this.kind = 'bigint';
+        return BigInt(this.text(value));
       case BLOB:
+        this.kind = 'blob';
         return this.others[value];
       case NULL:
       default:
+        this.kind = 'null';
         return null;
     }
   }
 }
 
-/**
- * Reads a result. `shape(columns)` answers how a row is read: a function of the reader.
- * `tableOid`, `attribute`, `size` and `modifier` are node-postgres' tableID, columnID, dataTypeSize, dataTypeModifier.
- * @returns {{columns: {name: string, type: string, oid: number, tableOid: number, attribute: number, size: number,
- *            modifier: number}[], rows: any[], affected: number, lastId: any,
- *            command: string}}
- */
-function readResult(reader, shape) {
+function readLayout(reader) {
   const width = reader.next();
-  const count = reader.next();
-  const affected = reader.next();
-  reader.integers = 'bigint';
-  const lastId = reader.cell();
   const command = reader.cell();
   const columns = new Array(width);
+  const kinds = new Array(width);
   for (let i = 0; i < width; i++) {
     columns[i] = {
       name: reader.cell(), type: reader.cell(), oid: reader.next(), tableOid: reader.next(), attribute: reader.next(),
       size: reader.next(), modifier: reader.next(),
     };
+    kinds[i] = reader.next();
   }
-  const read = shape(columns, reader);
+  return new Layout(columns, kinds, command);
+}
+
+function readRows(reader, layout, shape, count) {
   const rows = new Array(count);
-  for (let i = 0; i < count; i++) {
-    rows[i] = read(reader);
+  if (layout.columns.length === 0) {
+    for (let i = 0; i < count; i++) {
+      rows[i] = shape.empty(layout);
+    }
+    return rows;
   }
-  return { columns, rows, affected, lastId, command };
+  const build = layout.builder(shape, count);
+  const { numbers } = reader;
+  for (let from = 0; from < count;) {
+    const to = from + reader.next();
+    const way = reader.next();
+    const piece = reader.next();
+    const at = reader.next();
+    if (way === PLAIN) {
+      build.plain(numbers, reader.at, rows, from, to, reader.pieces[piece], at);
+      reader.at += (to - from) * layout.stride;
+    } else {
+      reader.seek(piece, at);
+      buildRows(build, reader, rows, from, to);
+    }
+    from = to;
+  }
+  return rows;
 }
 
 /**
- * Reads all that came in one crossing. `to` has lease(slot, numbers), result(slot, result), shape(slot),
- * error(slot, info), begin(slot), done(slot), audit(event), log(level, line).
+ * Reads a result.
+ *
+ * `columns` belongs to all results of the statement: nobody may change it. `tableOid`, `attribute`, `size` and `modifier`
+ * are node-postgres' tableID, columnID, dataTypeSize, dataTypeModifier. `layout` is the same object for all results of
+ * the statement, for whoever wants to keep something made of the columns (layout.memo is theirs). `command` is
+ * layout.verb and, where there is one, `number`: `SELECT 5`, `INSERT 0 1`.
+ * @returns {{columns: {name: string, type: string, oid: number, tableOid: number, attribute: number, size: number,
+ *            modifier: number}[], rows: any[], affected: number, number: number|undefined, lastId: any, command: string,
+ *            layout: Layout}}
+ */
+function readResult(reader, shape, layouts) {
+  const index = reader.next();
+  let layout;
+  if (reader.next() !== 0) {
+    layout = readLayout(reader);
+    if (index >= 0) {
+      layouts[index] = layout;
+    }
+  } else {
+    layout = layouts[index];
+  }
+  const count = reader.next();
+  const affected = reader.next();
+  const number = reader.next();
+  const lastId = reader.cell();
+  const rows = readRows(reader, layout, shape, count);
+  return {
+    columns: layout.columns, rows, affected, number: number < 0 ? undefined : number, lastId,
+    command: number < 0 ? layout.command : layout.command + number, layout,
+  };
+}
+
+/**
+ * Reads all that came in one crossing. `to` has layouts, lease(slot, numbers), result(slot, result), shape(slot),
+ * fault(slot, error), error(slot, info), begin(slot), done(slot), audit(event), log(level, line).
  */
 function readAll(numbers, count, pieces, others, to) {
   const reader = new Reader(numbers, count, pieces, others);
@@ -118,9 +174,23 @@ function readAll(numbers, count, pieces, others, to) {
         to.lease(slot, reader.next(), reader.next(), reader.next());
         break;
       case RESULT: {
-        reader.tooLarge = undefined;
-        const result = readResult(reader, to.shape(slot));
-        to.result(slot, result, reader.tooLarge);
+        const end = reader.next();
+        const piece = reader.next();
+        const at = reader.next();
+        let result;
+        let failure;
+        try {
+          result = readResult(reader, to.shape(slot), to.layouts);
+        } catch (error) { // somebody's parser threw: the other results are none of its business
+          failure = { error };
+        }
+        reader.at = end;
+        reader.seek(piece, at);
+        if (failure === undefined) {
+          to.result(slot, result);
+        } else {
+          to.fault(slot, failure.error);
+        }
         break;
       }
       case ERROR:
@@ -145,7 +215,7 @@ function readAll(numbers, count, pieces, others, to) {
         to.done(slot);
         break;
       default:
-        throw new Error('cenote: the addon and its JavaScript are of different versions');
+        throw new CenoteError('the addon and its JavaScript are of different versions', { status: 'CENOTE_INTERNAL' });
     }
   }
 }

@@ -1,6 +1,8 @@
 /** values.cjs - arguments and rows as libSQL's client has them. */
 'use strict';
 
+const { RowShape } = require('./rows.cjs');
+
 const LOWEST = -(2n ** 63n);
 const HIGHEST = 2n ** 63n - 1n;
 
@@ -81,10 +83,11 @@ function rowClass(columns) {
   const plain = (name, i) => names.indexOf(name) === i && name !== '__proto__' && name !== 'length' &&
     !(/^\d+$/.test(name) && Number(name) < names.length);
   const lines = names.map((name, i) => {
-    const hidden = `Object.defineProperty(this, ${i}, { value: reader.cell(), configurable: true });`;
-    return plain(name, i) ? `this[${JSON.stringify(name)}] = reader.cell();` : hidden;
+    const hidden = `Object.defineProperty(this, ${i}, { value: v${i}, configurable: true });`;
+    return plain(name, i) ? `this[${JSON.stringify(name)}] = v${i};` : hidden;
   });
-  made = new Function(`return function Row(reader) {${lines.join('\n')}}`)();
+  const values = names.map((_, i) => `v${i}`);
+  made = new Function(`return function Row(${values.join(', ')}) {${lines.join('\n')}}`)();
   names.forEach((name, i) => {
     if (plain(name, i)) {
       Object.defineProperty(made.prototype, i, { get() { return this[name]; }, configurable: true });
@@ -100,29 +103,19 @@ function rowClass(columns) {
   return made;
 }
 
+function refuseBig(value) {
+  throw new RangeError('Received integer which is too large to be safely represented as a JavaScript number: ' +
+    `${value}; set intMode to 'bigint' or 'string'`);
+}
+
 /** How rows are read; `integers` is 'number', 'bigint' or 'string'. */
 function rowShape(integers) {
-  return (columns, reader) => {
-    const Row = rowClass(columns);
-    reader.integers = integers;
-    if (integers === 'number') {
-      return (from) => new Row(from);
-    }
-    const whole = integers === 'bigint' ? BigInt : String;
-    const declared = columns.map((column) => /int/i.test(column.type));
-    const wrapped = { i: 0, from: undefined };
-    wrapped.cell = () => {
-      const value = wrapped.from.cell();
-      const integer = typeof value === 'number' && Number.isInteger(value) && declared[wrapped.i] !== false;
-      wrapped.i++;
-      return integer ? whole(value) : value;
-    };
-    return (from) => {
-      wrapped.i = 0;
-      wrapped.from = from;
-      return new Row(wrapped);
-    };
-  };
+  const usual = { number: undefined, bigint: BigInt, string: String }[integers];
+  const large = integers === 'number' ? refuseBig : usual;
+  return new RowShape({
+    rows: rowClass,
+    convert: (column, kind) => (kind === 'integer' ? usual : kind === 'bigint' ? large : undefined),
+  });
 }
 
 const plainValue = (value) => {
