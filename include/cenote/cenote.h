@@ -379,6 +379,14 @@ typedef enum cenote_batch_mode {
   CENOTE_BATCH_READ      /* one read-only transaction */
 } cenote_batch_mode;
 
+typedef enum cenote_isolation {
+  CENOTE_ISOLATION_DEFAULT,
+  CENOTE_READ_COMMITTED,
+  CENOTE_REPEATABLE_READ,
+  CENOTE_SERIALIZABLE,
+  CENOTE_READ_UNCOMMITTED
+} cenote_isolation;
+
 /* All or nothing, so BEGIN, COMMIT and ROLLBACK among the statements are
  * CENOTE_INVALID. *results: an array of `n` results, freed with
  * cenote_results_free. On failure error->statement is the failing index. */
@@ -387,6 +395,28 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_batch(cenote_lease lease,
                                                       cenote_batch_mode mode,
                                                       cenote_result ***results,
                                                       cenote_error *error);
+
+typedef struct cenote_batch_options {
+  size_t size;
+  cenote_batch_mode mode;     /* CENOTE_BATCH_READ: read only; 25006 for what writes */
+  cenote_isolation isolation; /* of its transaction: at least this; SQLite and libSQL always are
+                                 serializable */
+  bool deferrable;            /* as PostgreSQL has it; means nothing on SQLite and libSQL */
+  unsigned flags;             /* CENOTE_QUERY_RAW_TEXT, CENOTE_QUERY_NATIVE: of each statement */
+  int64_t timeout_ms; /* for all of it, beside the setting statement_timeout_ms; 0 or negative: only
+                         that */
+} cenote_batch_options;
+
+#define CENOTE_BATCH_OPTIONS_INIT        \
+  {                                      \
+    .size = sizeof(cenote_batch_options) \
+  }
+
+/* cenote_batch with all that can be said; `options` may be NULL. Inside a transaction a batch is a
+ * part of it: isolation and deferrable are CENOTE_INVALID there. */
+CENOTE_API CENOTE_MUST_USE cenote_status cenote_batch_with(
+    cenote_lease lease, const cenote_statement *statements, size_t n,
+    const cenote_batch_options *options, cenote_result ***results, cenote_error *error);
 CENOTE_API void cenote_results_free(cenote_result **results, size_t n);
 
 /* ------------------------------------------------------------ transactions */
@@ -492,14 +522,6 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_execute_async_with(
 CENOTE_API cenote_status cenote_cancel_query(cenote_ticket ticket);
 
 /* ------------------------------------------------------ routed transactions */
-
-typedef enum cenote_isolation {
-  CENOTE_ISOLATION_DEFAULT,
-  CENOTE_READ_COMMITTED,
-  CENOTE_REPEATABLE_READ,
-  CENOTE_SERIALIZABLE,
-  CENOTE_READ_UNCOMMITTED
-} cenote_isolation;
 
 typedef struct cenote_transact_options {
   size_t size;

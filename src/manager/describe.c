@@ -18,14 +18,7 @@ static cenote_status describe_entered(struct entry *entry, const char *sql, unsi
     return status; /* the database was not asked */
   }
   entry->asked = true;
-  statement_note(entry->manager, &(struct statement_outcome){.path = CEN_PATH_EXCLUSIVE,
-                                                             .why = statement_why(entry),
-                                                             .sql = sql,
-                                                             .lease = entry->lease,
-                                                             .status = status,
-                                                             .error = error,
-                                                             .cut_off = entry->session->cut_off,
-                                                             .took_ns = cen_now_ns() - start});
+  statement_note_call(entry, statement_why(entry), sql, status, error, cen_now_ns() - start);
   return status;
 }
 

@@ -262,9 +262,9 @@ int64_t statement_deadline(const struct entry *entry);
 /* Where its rows go: a result, within the manager's ceilings. */
 cenote_status statement_sink(const struct cenote_manager *manager, cenote_sink *sink,
                              cenote_error *error);
-/* The same with its rows collected, within the manager's ceilings. */
+/* The same with its rows collected, within the manager's ceilings; `flags` as a request has them. */
 cenote_status statement_collect(struct entry *entry, const cenote_statement *statement,
-                                cenote_result **result, cenote_error *error);
+                                unsigned flags, cenote_result **result, cenote_error *error);
 /* And out of the call: the last thing that happens in it. `result` may be NULL. */
 cenote_status statement_finish(struct entry *entry, const cenote_statement *statement,
                                cenote_result **result, cenote_error *error);
@@ -283,6 +283,9 @@ struct statement_outcome {
   int64_t waited_ns, took_ns;
 };
 void statement_note(struct cenote_manager *manager, const struct statement_outcome *outcome);
+/* The same for what ran inside an entered call. */
+void statement_note_call(const struct entry *entry, cenote_why why, const char *sql,
+                         cenote_status status, const cenote_error *error, int64_t took_ns);
 /* Why a statement that is about to run is on this lease. */
 cenote_why statement_why(const struct entry *entry);
 /* The statement with its literals as `?`, on one line, cut to fit: for logs. */
@@ -292,9 +295,16 @@ void sql_shape(char *out, size_t size, const char *sql);
 
 /* Begin, commit, roll back the innermost one inside an entered call; inside a transaction they
  * work on savepoints. */
-cenote_status transaction_begin(struct entry *entry, cenote_batch_mode mode, cenote_error *error);
+struct transact_terms; /* transact.h */
+cenote_status transaction_begin(struct entry *entry, const struct transact_terms *terms,
+                                cenote_error *error);
 cenote_status transaction_commit(struct entry *entry, cenote_error *error);
 cenote_status transaction_rollback(struct entry *entry, cenote_error *error);
+/* From the innermost one down to `depth`; the outermost takes all savepoints with it. Where that
+ * fails, the connection goes: nothing of the transaction may remain. */
+void transaction_roll_back_to(struct entry *entry, unsigned depth);
+/* A statement of ours, without rows: neither counted nor logged. */
+cenote_status transaction_run_own(struct entry *entry, const char *sql, cenote_error *error);
 bool transaction_is_open(const struct session *session);
 /* The depth as it really is: the caller may have sent COMMIT or ROLLBACK by itself. */
 unsigned transaction_depth(struct session *session);

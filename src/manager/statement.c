@@ -188,6 +188,19 @@ cenote_why statement_why(const struct entry *entry)
   return !routed && transaction_is_open(entry->session) ? CENOTE_WHY_TRANSACTION : entry->why;
 }
 
+void statement_note_call(const struct entry *entry, cenote_why why, const char *sql,
+                         cenote_status status, const cenote_error *error, int64_t took_ns)
+{
+  statement_note(entry->manager, &(struct statement_outcome){.path = CEN_PATH_EXCLUSIVE,
+                                                             .why = why,
+                                                             .sql = sql,
+                                                             .lease = entry->lease,
+                                                             .status = status,
+                                                             .error = error,
+                                                             .cut_off = entry->session->cut_off,
+                                                             .took_ns = took_ns});
+}
+
 cenote_status statement_run(struct entry *entry, const char *sql, const cenote_value *args,
                             size_t count, cenote_sink *sink, unsigned flags, cenote_error *error)
 {
@@ -202,19 +215,12 @@ cenote_status statement_run(struct entry *entry, const char *sql, const cenote_v
   const cenote_why why = statement_why(entry); /* it may end the transaction */
   const cenote_status status = call_run(entry->session, &request, statement_deadline(entry), error);
   entry->asked = true;
-  statement_note(entry->manager, &(struct statement_outcome){.path = CEN_PATH_EXCLUSIVE,
-                                                             .why = why,
-                                                             .sql = sql,
-                                                             .lease = entry->lease,
-                                                             .status = status,
-                                                             .error = error,
-                                                             .cut_off = entry->session->cut_off,
-                                                             .took_ns = cen_now_ns() - start});
+  statement_note_call(entry, why, sql, status, error, cen_now_ns() - start);
   return status;
 }
 
 cenote_status statement_collect(struct entry *entry, const cenote_statement *statement,
-                                cenote_result **result, cenote_error *error)
+                                unsigned flags, cenote_result **result, cenote_error *error)
 {
   cenote_sink sink;
   *result = NULL;
@@ -222,7 +228,8 @@ cenote_status statement_collect(struct entry *entry, const cenote_statement *sta
   if (status != CENOTE_OK) {
     return status;
   }
-  status = statement_run(entry, statement->sql, statement->args, statement->count, &sink, 0, error);
+  status =
+      statement_run(entry, statement->sql, statement->args, statement->count, &sink, flags, error);
   if (status == CENOTE_OK) {
     *result = cen_sink_take(&sink);
   }
@@ -234,7 +241,7 @@ cenote_status statement_finish(struct entry *entry, const cenote_statement *stat
                                cenote_result **result, cenote_error *error)
 {
   cenote_result *rows;
-  cenote_status status = statement_collect(entry, statement, &rows, error);
+  cenote_status status = statement_collect(entry, statement, 0, &rows, error);
   status = lease_leave(entry, status, error);
   if (status == CENOTE_OK && result != NULL) {
     *result = rows;

@@ -102,7 +102,7 @@ static cenote_status ask(struct transact *transact, struct entry *entry, cenote_
   entry->until_ns = transact->until_ns;
   if (request->kind == CENOTE_REQUEST_EXECUTE) {
     const cenote_statement statement = {request->sql, request->args, request->count};
-    return statement_collect(entry, &statement, result, error);
+    return statement_collect(entry, &statement, 0, result, error);
   }
   entry->asked = true;
   return call_run(entry->session, request, statement_deadline(entry), error);

@@ -1,13 +1,10 @@
-/* transaction.c - transactions on a lease, savepoints inside them, and batches: all or nothing. */
+/* transaction.c - transactions on a lease, and savepoints inside them. */
 #include "manager/transact.h"
 
 #include "base/error.h"
-#include "base/result.h"
-#include "sql/scan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 bool transaction_is_open(const struct session *session)
 {
@@ -46,20 +43,25 @@ static bool is_among_open(struct session *session, const struct cenote_transacti
   return at != NULL;
 }
 
-static cenote_status control(struct entry *entry, cenote_request_kind kind, cenote_batch_mode mode,
-                             cenote_error *error)
+/* What a COMMIT or ROLLBACK carries. */
+static const struct transact_terms usual = {.mode = CENOTE_BATCH_DEFERRED};
+
+static cenote_status control(struct entry *entry, cenote_request_kind kind,
+                             const struct transact_terms *terms, cenote_error *error)
 {
-  cenote_request request = {.size = sizeof request, .kind = kind, .mode = mode};
+  cenote_request request = {.size = sizeof request,
+                            .kind = kind,
+                            .mode = terms->mode,
+                            .isolation = terms->isolation,
+                            .deferrable = terms->deferrable};
   const cenote_status status = call_run(entry->session, &request, statement_deadline(entry), error);
   entry->asked = true;
   return status;
 }
 
-static cenote_status run_own(struct entry *entry, const char *sql, cenote_sink *sink,
-                             cenote_error *error)
+cenote_status transaction_run_own(struct entry *entry, const char *sql, cenote_error *error)
 {
-  cenote_request request = {
-      .size = sizeof request, .kind = CENOTE_REQUEST_EXECUTE, .sql = sql, .sink = sink};
+  cenote_request request = {.size = sizeof request, .kind = CENOTE_REQUEST_EXECUTE, .sql = sql};
   return call_run(entry->session, &request, statement_deadline(entry), error);
 }
 
@@ -68,7 +70,7 @@ static cenote_status savepoint(struct entry *entry, const char *verb, unsigned n
 {
   char sql[64];
   snprintf(sql, sizeof sql, "%s cenote_%u", verb, number);
-  return run_own(entry, sql, NULL, error);
+  return transaction_run_own(entry, sql, error);
 }
 
 /* Less is open than the caller thinks: because the session died since, or by his own statement. */
@@ -84,7 +86,8 @@ static cenote_status ended_error(const struct session *session, cenote_error *er
                           "rolled back by another handle, or by a statement");
 }
 
-cenote_status transaction_begin(struct entry *entry, cenote_batch_mode mode, cenote_error *error)
+cenote_status transaction_begin(struct entry *entry, const struct transact_terms *terms,
+                                cenote_error *error)
 {
   struct session *session = entry->session;
   const unsigned depth = transaction_depth(session);
@@ -92,7 +95,7 @@ cenote_status transaction_begin(struct entry *entry, cenote_batch_mode mode, cen
     return cenote_error_set(error, CENOTE_TOO_LARGE, "transactions nested deeper than %d",
                             CEN_MAX_SAVEPOINTS);
   }
-  const cenote_status status = depth == 0 ? control(entry, CENOTE_REQUEST_BEGIN, mode, error)
+  const cenote_status status = depth == 0 ? control(entry, CENOTE_REQUEST_BEGIN, terms, error)
                                           : savepoint(entry, "SAVEPOINT", depth, error);
   if (status == CENOTE_OK) {
     session->depth = depth + 1;
@@ -110,7 +113,7 @@ cenote_status transaction_rollback(struct entry *entry, cenote_error *error)
   session->tx_deadline_ns = CEN_NEVER; /* its time may be over: all the more reason */
   cenote_status status;
   if (depth == 1) {
-    status = control(entry, CENOTE_REQUEST_ROLLBACK, CENOTE_BATCH_DEFERRED, error);
+    status = control(entry, CENOTE_REQUEST_ROLLBACK, &usual, error);
   } else {
     status = savepoint(entry, "ROLLBACK TO SAVEPOINT", depth - 1, error);
     if (status == CENOTE_OK) {
@@ -123,7 +126,7 @@ cenote_status transaction_rollback(struct entry *entry, cenote_error *error)
 
 /* From the innermost one down to `depth`; the outermost takes all savepoints with it. Where that
  * fails, the connection goes: nothing of the transaction may remain. */
-static void roll_back_to(struct entry *entry, unsigned depth)
+void transaction_roll_back_to(struct entry *entry, unsigned depth)
 {
   struct session *session = entry->session;
   cenote_status status = CENOTE_OK;
@@ -152,19 +155,18 @@ cenote_status transaction_commit(struct entry *entry, cenote_error *error)
     return ended_error(session, error);
   }
   if (has_failed(session)) {
-    roll_back_to(entry, depth);
+    transaction_roll_back_to(entry, depth);
     cenote_error_set(error, CENOTE_DATABASE,
                      "the transaction was rolled back, not committed: a statement in it failed");
     cen_error_sqlstate(error, "25P02");
     return CENOTE_DATABASE;
   }
-  const cenote_status status =
-      depth == 1 ? control(entry, CENOTE_REQUEST_COMMIT, CENOTE_BATCH_DEFERRED, error)
-                 : savepoint(entry, "RELEASE SAVEPOINT", depth - 1, error);
+  const cenote_status status = depth == 1 ? control(entry, CENOTE_REQUEST_COMMIT, &usual, error)
+                                          : savepoint(entry, "RELEASE SAVEPOINT", depth - 1, error);
   if (status == CENOTE_OK) {
     set_depth(session, depth - 1);
   } else {
-    roll_back_to(entry, depth); /* a refused COMMIT may leave it open */
+    transaction_roll_back_to(entry, depth); /* a refused COMMIT may leave it open */
   }
   return status;
 }
@@ -193,10 +195,11 @@ cenote_status cenote_begin(cenote_lease lease, int64_t timeout_ms, cenote_transa
   if (fresh == NULL) {
     return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: transaction");
   }
+  static const struct transact_terms writing = {.mode = CENOTE_BATCH_WRITE};
   struct entry entry;
   cenote_status status = lease_enter(lease, &entry, error);
   if (status == CENOTE_OK) {
-    status = transaction_begin(&entry, CENOTE_BATCH_WRITE, error);
+    status = transaction_begin(&entry, &writing, error);
     if (status == CENOTE_OK) {
       fresh->lease = lease;
       open_handle(entry.session, fresh, timeout_ms);
@@ -224,7 +227,7 @@ static bool roll_back_overdue(struct entry *entry, const struct cenote_transacti
   }
   if (late != NULL) {
     const bool inside = late->depth > transaction->depth;
-    roll_back_to(entry, whole && inside ? transaction->depth : late->depth);
+    transaction_roll_back_to(entry, whole && inside ? transaction->depth : late->depth);
   }
   return late != NULL;
 }
@@ -300,7 +303,7 @@ cenote_status cenote_commit(cenote_transaction *transaction, cenote_error *error
       status = transaction_commit(&entry, error);
     }
     if (status != CENOTE_OK && is_among_open(entry.session, transaction)) {
-      roll_back_to(&entry, transaction->depth); /* an inner one failed */
+      transaction_roll_back_to(&entry, transaction->depth); /* an inner one failed */
     }
     status = lease_leave(&entry, status, error);
   }
@@ -325,227 +328,10 @@ cenote_status cenote_rollback(cenote_transaction *transaction, cenote_error *err
   }
   if (status == CENOTE_OK) {
     if (is_among_open(entry.session, transaction)) {
-      roll_back_to(&entry, transaction->depth);
+      transaction_roll_back_to(&entry, transaction->depth);
     }
     (void)lease_leave(&entry, CENOTE_OK, NULL);
   }
   free(transaction);
   return status == CENOTE_FORKED ? status : CENOTE_OK;
-}
-
-/* ------------------------------------------------------------------------ batches */
-
-static cenote_status run_all(struct entry *entry, const cenote_statement *statements, size_t n,
-                             cenote_result **results, cenote_error *error)
-{
-  for (size_t i = 0; i < n; i++) {
-    const cenote_status status = statement_collect(entry, &statements[i], &results[i], error);
-    if (status != CENOTE_OK) {
-      cen_error_statement(error, (int64_t)i);
-      return status;
-    }
-  }
-  return CENOTE_OK;
-}
-
-/* SQLite: does its transaction refuse to write already? */
-static cenote_status read_query_only(struct entry *entry, bool *on, cenote_error *error)
-{
-  cenote_sink sink;
-  cenote_status status = statement_sink(entry->manager, &sink, error);
-  if (status != CENOTE_OK) {
-    return status;
-  }
-  status = run_own(entry, "PRAGMA query_only", &sink, error);
-  cenote_result *result = cen_sink_take(&sink);
-  *on = cenote_result_integer(result, 0, 0) != 0;
-  cenote_result_free(result);
-  cen_sink_deinit(&sink);
-  return status;
-}
-
-/* A savepoint that refuses to write. On PostgreSQL that ends with it; *undo: on SQLite it does not. A
- * driver of the caller's own knows it for whole transactions only. */
-static cenote_status refuse_writes(struct entry *entry, bool *undo, cenote_error *error)
-{
-  const char *name = entry->manager->driver->name;
-  bool on = false;
-  if (strcmp(name, "postgres") == 0) {
-    return run_own(entry, "SET TRANSACTION READ ONLY", NULL, error);
-  }
-  if (strcmp(name, "sqlite") != 0) {
-    return CENOTE_OK;
-  }
-  cenote_status status = read_query_only(entry, &on, error);
-  if (status == CENOTE_OK && !on) {
-    status = run_own(entry, "PRAGMA query_only=1", NULL, error);
-    *undo = true; /* also when that failed: nobody knows how far it came */
-  }
-  return status;
-}
-
-/* The savepoint has ended, or the whole transaction with it; then the driver has seen to it. */
-static void allow_writes(struct entry *entry)
-{
-  if (run_own(entry, "PRAGMA query_only=0", NULL, NULL) != CENOTE_OK) {
-    entry->manager->driver->abort(entry->session->connection);
-  }
-}
-
-static cenote_status run_batch(struct entry *entry, const cenote_statement *statements, size_t n,
-                               cenote_batch_mode mode, cenote_result **results, cenote_error *error)
-{
-  cenote_status status = transaction_begin(entry, mode, error);
-  if (status != CENOTE_OK) {
-    return status;
-  }
-  const unsigned depth = entry->session->depth;
-  bool undo = false;
-  if (mode == CENOTE_BATCH_READ && depth > 1) {
-    status = refuse_writes(entry, &undo, error);
-  }
-  if (status == CENOTE_OK) {
-    status = run_all(entry, statements, n, results, error);
-  }
-  if (status == CENOTE_OK) {
-    status = transaction_commit(entry, error);
-  } else {
-    roll_back_to(entry, depth);
-  }
-  if (undo) {
-    allow_writes(entry);
-  }
-  return status;
-}
-
-/* All sinks, one request: how a driver sends a batch that has no transactions otherwise, or less
- * round trips this way. */
-static cenote_status send_whole(struct entry *entry, const cenote_statement *statements, size_t n,
-                                cenote_batch_mode mode, cenote_sink *sinks, cenote_sink **list,
-                                cenote_error *error)
-{
-  for (size_t i = 0; i < n; i++) {
-    const cenote_status status = statement_sink(entry->manager, &sinks[i], error);
-    if (status != CENOTE_OK) {
-      return status;
-    }
-    list[i] = &sinks[i];
-  }
-  cenote_request request = {.size = sizeof request,
-                            .kind = CENOTE_REQUEST_BATCH,
-                            .mode = mode,
-                            .statements = statements,
-                            .statement_count = n,
-                            .sinks = list};
-  const int64_t start = cen_now_ns();
-  const cenote_status status = call_run(entry->session, &request, statement_deadline(entry), error);
-  entry->asked = true;
-  statement_note(entry->manager, &(struct statement_outcome){.path = CEN_PATH_EXCLUSIVE,
-                                                             .sql = statements[0].sql,
-                                                             .lease = entry->lease,
-                                                             .status = status,
-                                                             .error = error,
-                                                             .cut_off = entry->session->cut_off,
-                                                             .took_ns = cen_now_ns() - start});
-  return status;
-}
-
-static cenote_status run_whole(struct entry *entry, const cenote_statement *statements, size_t n,
-                               cenote_batch_mode mode, cenote_result **results, cenote_error *error)
-{
-  cenote_sink *sinks = calloc(n, sizeof *sinks + sizeof(cenote_sink *));
-  if (sinks == NULL) {
-    return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: a batch of %zu", n);
-  }
-  const cenote_status status =
-      send_whole(entry, statements, n, mode, sinks, (cenote_sink **)(void *)(sinks + n), error);
-  for (size_t i = 0; i < n; i++) {
-    if (status == CENOTE_OK) {
-      results[i] = cen_sink_take(&sinks[i]);
-    }
-    cen_sink_deinit(&sinks[i]);
-  }
-  free(sinks);
-  return status;
-}
-
-static bool goes_whole(const struct entry *entry)
-{
-  return (entry->manager->driver->flags & CENOTE_DRIVER_BATCHES) != 0 &&
-         !transaction_is_open(entry->session);
-}
-
-/* Its own BEGIN or COMMIT would end the one transaction that makes it all or nothing. */
-static bool ends_transaction(const char *sql)
-{
-  const size_t size = strlen(sql);
-  const char *statement;
-  size_t statement_size, offset = 0;
-  bool ends = false;
-  while (!ends && cen_next_statement(sql, size, CEN_DIALECT_POSTGRES, &offset, &statement,
-                                     &statement_size)) {
-    const enum cen_verb verb = cen_statement_verb(statement, statement_size, CEN_DIALECT_POSTGRES);
-    ends = verb == CEN_VERB_BEGIN || verb == CEN_VERB_COMMIT || verb == CEN_VERB_ROLLBACK;
-  }
-  return ends;
-}
-
-static cenote_status batch_check(const cenote_statement *statements, size_t n,
-                                 cenote_batch_mode mode, cenote_result ***results,
-                                 cenote_error *error)
-{
-  if (mode != CENOTE_BATCH_DEFERRED && mode != CENOTE_BATCH_WRITE && mode != CENOTE_BATCH_READ) {
-    return cenote_error_set(error, CENOTE_INVALID, "batch: there is no mode %d", (int)mode);
-  }
-  if (results == NULL || n == 0 || n > CEN_MAX_BATCH || statements == NULL) {
-    return cenote_error_set(error, CENOTE_INVALID,
-                            "batch of %zu statements: from 1 to %d, and nothing may be NULL", n,
-                            CEN_MAX_BATCH);
-  }
-  for (size_t i = 0; i < n; i++) {
-    cenote_status status =
-        statement_check(statements[i].sql, statements[i].args, statements[i].count, error);
-    if (status == CENOTE_OK && ends_transaction(statements[i].sql)) {
-      status = cenote_error_set(error, CENOTE_INVALID,
-                                "a batch is one transaction: BEGIN, COMMIT and ROLLBACK are not "
-                                "for the statements in it");
-    }
-    if (status != CENOTE_OK) {
-      cen_error_statement(error, (int64_t)i);
-      return status;
-    }
-  }
-  return CENOTE_OK;
-}
-
-cenote_status cenote_batch(cenote_lease lease, const cenote_statement *statements, size_t n,
-                           cenote_batch_mode mode, cenote_result ***results, cenote_error *error)
-{
-  if (results != NULL) {
-    *results = NULL;
-  }
-  cenote_status status = batch_check(statements, n, mode, results, error);
-  if (status != CENOTE_OK) {
-    return status;
-  }
-  cenote_result **collected = calloc(n, sizeof(cenote_result *));
-  if (collected == NULL) {
-    return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: a batch of %zu", n);
-  }
-  struct entry entry;
-  status = lease_enter(lease, &entry, error);
-  if (status != CENOTE_OK) {
-    goto done;
-  }
-  status = goes_whole(&entry) ? run_whole(&entry, statements, n, mode, collected, error)
-                              : run_batch(&entry, statements, n, mode, collected, error);
-  status = lease_leave(&entry, status, error);
-
-done:
-  if (status == CENOTE_OK) {
-    *results = collected;
-  } else {
-    cenote_results_free(collected, n);
-  }
-  return status;
 }

@@ -238,6 +238,43 @@ static void a_batch_that_only_reads_does_so_inside_a_transaction_too(void **stat
   rig_close(&rig);
 }
 
+static void a_batch_has_the_level_and_mode_of_its_options(void **state)
+{
+  (void)state;
+  static const struct {
+    cenote_batch_options options;
+    const char *sql, *answer;
+  } cases[] = {
+      {{.mode = CENOTE_BATCH_DEFERRED}, "show transaction_isolation", "read committed"},
+      {{.isolation = CENOTE_READ_COMMITTED}, "show transaction_isolation", "read committed"},
+      {{.isolation = CENOTE_READ_UNCOMMITTED}, "show transaction_isolation", "read uncommitted"},
+      {{.isolation = CENOTE_REPEATABLE_READ}, "show transaction_isolation", "repeatable read"},
+      {{.isolation = CENOTE_SERIALIZABLE}, "show transaction_isolation", "serializable"},
+      {{.mode = CENOTE_BATCH_READ}, "show transaction_read_only", "on"},
+      {{.mode = CENOTE_BATCH_WRITE}, "show transaction_read_only", "off"},
+      {{.mode = CENOTE_BATCH_READ, .isolation = CENOTE_SERIALIZABLE, .deferrable = true},
+       "show transaction_deferrable",
+       "on"},
+      {{.flags = CENOTE_QUERY_RAW_TEXT}, "select 1.50::float8", "1.5"},
+      {{.flags = CENOTE_QUERY_NATIVE}, "select ('{\"a\":1}'::jsonb ? 'a')::text", "true"},
+  };
+  struct rig rig;
+  cenote_error error = CENOTE_ERROR_INIT;
+  open_rig(&rig);
+  cenote_lease lease = rig_acquire(rig.manager, "batch");
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    cenote_batch_options options = cases[i].options;
+    const cenote_statement statements[] = {{"select 1", NULL, 0}, {cases[i].sql, NULL, 0}};
+    cenote_result **results;
+    options.size = sizeof options;
+    must(cenote_batch_with(lease, statements, 2, &options, &results, &error), &error);
+    assert_string_equal(cenote_result_text(results[1], 0, 0), cases[i].answer);
+    cenote_results_free(results, 2);
+  }
+  rig_release(lease);
+  rig_close(&rig);
+}
+
 /* -------------------------------------------------------------------------- conflicts */
 
 struct rival {
@@ -659,6 +696,7 @@ int main(void)
       cmocka_unit_test(ends_sent_by_the_body_hold_on_the_server),
       cmocka_unit_test(a_failed_transaction_is_not_committed_by_anybody),
       cmocka_unit_test(a_batch_that_only_reads_does_so_inside_a_transaction_too),
+      cmocka_unit_test(a_batch_has_the_level_and_mode_of_its_options),
       cmocka_unit_test(a_serialization_failure_is_repeated_where_that_is_allowed),
       cmocka_unit_test(a_deadlock_is_repeated_where_that_is_allowed),
       cmocka_unit_test(a_connection_killed_in_the_body_or_before_the_commit_commits_nothing),

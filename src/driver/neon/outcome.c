@@ -190,8 +190,11 @@ enum neon_end neon_outcome(cenote_connection *c, cenote_error *error)
     c->sent = true;
     return NEON_FAILED;
   }
-  if (open && status != CENOTE_IO) {
-    return NEON_FAILED; /* the sink's own: it has been told enough */
+  if (open && status != CENOTE_IO) { /* the sink's own: it has been told enough */
+    if (c->request->kind == CENOTE_REQUEST_BATCH) {
+      cen_error_details(error, "\nthe batch was executed; its results are not complete");
+    }
+    return NEON_FAILED;
   }
   return refused(c, reply->status, error);
 }
