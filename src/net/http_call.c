@@ -48,6 +48,8 @@ cenote_status cen_http_client_new(const struct cen_http_options *options,
   client->rest_ms = REST_MS;
   cen_link_init(&client->posted);
   cen_link_init(&client->running);
+  cen_link_init(&client->waiting);
+  client->late_ns = CEN_NEVER;
   *out = client;
   return CENOTE_OK;
 }
@@ -67,41 +69,49 @@ void cen_http_client_free(struct cen_http_client *client)
 
 /* ---------------------------------------------------------------- calls */
 
+static cenote_status call_fill(struct cen_http_call *call, cenote_error *error)
+{
+  call->ready_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (call->ready_fd < 0) {
+    return cenote_error_set(error, CENOTE_IO, "eventfd: %s", strerror(errno));
+  }
+  call->easy = curl_easy_init();
+  if (call->easy == NULL) {
+    return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory for an HTTP call");
+  }
+  return cen_http_transfer_prepare(call, error);
+}
+
 cenote_status cen_http_call_new(struct cen_http_client *client, struct cen_http_call **out,
                                 cenote_error *error)
 {
   struct cen_http_call *call = calloc(1, sizeof *call);
   *out = NULL;
-  if (call == NULL) {
+  if (call == NULL || pthread_mutex_init(&call->pieces_lock, NULL) != 0) {
+    free(call);
     return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory for an HTTP call");
   }
   call->client = client;
   call->fork_count = client->fork_count;
-  call->ready_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  call->easy = call->ready_fd >= 0 ? curl_easy_init() : NULL;
   cen_link_init(&call->link);
   cen_buf_init(&call->answer, 0);
   cen_buf_init(&call->pieces, 0);
-  if (call->easy == NULL || pthread_mutex_init(&call->pieces_lock, NULL) != 0) {
-    const int number = errno;
-    const bool memory = call->ready_fd >= 0;
-    if (memory) {
-      (void)close(call->ready_fd);
-    }
-    curl_easy_cleanup(call->easy);
-    free(call);
-    return memory ? cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory for an HTTP call")
-                  : cenote_error_set(error, CENOTE_IO, "eventfd: %s", strerror(number));
+  const cenote_status status = call_fill(call, error);
+  if (status == CENOTE_OK) {
+    *out = call;
+  } else {
+    cen_http_call_destroy(call);
   }
-  *out = call;
-  return CENOTE_OK;
+  return status;
 }
 
 void cen_http_call_destroy(struct cen_http_call *call)
 {
-  cen_http_transfer_clear(call);
+  cen_http_transfer_end(call);
   curl_easy_cleanup(call->easy);
-  (void)close(call->ready_fd);
+  if (call->ready_fd >= 0) {
+    (void)close(call->ready_fd);
+  }
   pthread_mutex_destroy(&call->pieces_lock);
   free(call);
 }

@@ -32,7 +32,7 @@ enum {
 struct cen_http_options {
   bool verify;                /* certificates; without it anybody in between can read and change */
   const char *ca_file;        /* instead of the system's; or NULL */
-  int64_t connections;        /* to one host at most; 0: as many as calls want */
+  int64_t connections;        /* at most, but for urgent calls'; 0: as many as calls want */
   int64_t connect_timeout_ms; /* 0: none of its own */
 };
 
@@ -65,6 +65,7 @@ struct cen_http_ask {
   size_t ceiling;      /* of the whole body, or of all that a stream brings */
   bool stream;         /* pieces as they arrive: cen_http_call_read */
   bool fresh;          /* on a new connection */
+  bool urgent;         /* waits for no connection: others may be waiting for what it does */
   uint64_t tag;        /* for the cancel; not 0 */
 };
 

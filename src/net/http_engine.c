@@ -3,7 +3,8 @@
  *
  * Others only post: a call to begin, one to cancel, one whose reader has made room. The engine
  * takes what is posted, lets libcurl work, tells the calls that are over, and sleeps in
- * curl_multi_poll until a socket, a deadline or a post wakes it.
+ * curl_multi_poll until a socket, a deadline or a post wakes it. A call that finds no connection
+ * waits for its turn (http_turns.c).
  */
 #include "net/http_inside.h"
 
@@ -18,10 +19,7 @@ enum { KEPT = 128 }; /* connections that are kept, at most */
 static void finish(struct cen_http_client *client, struct cen_http_call *call, CURLcode code)
 {
   cen_http_reply_fill(call, code); /* asks the handle while it still knows */
-  if (call->added) {
-    (void)curl_multi_remove_handle(client->multi, call->easy);
-    call->added = false;
-  }
+  cen_http_turn_end(client, call);
   pthread_mutex_lock(&client->lock);
   cen_list_remove(&call->link);
   call->posted = false;
@@ -39,9 +37,7 @@ static void finish(struct cen_http_client *client, struct cen_http_call *call, C
 
 static void begin(struct cen_http_client *client, struct cen_http_call *call)
 {
-  const CURLMcode code = curl_multi_add_handle(client->multi, call->easy);
-  call->added = code == CURLM_OK;
-  if (!call->added) {
+  if (!cen_http_turn_begin(client, call)) {
     finish(client, call, CURLE_OUT_OF_MEMORY);
   }
 }
@@ -99,6 +95,21 @@ static void take_finished(struct cen_http_client *client)
   }
 }
 
+/* Does any begin now? */
+static bool take_turns(struct cen_http_client *client)
+{
+  struct cen_http_call *call;
+  bool begun = false;
+  while ((call = cen_http_turn_late(client, cen_now_ns())) != NULL) {
+    finish(client, call, CURLE_OPERATION_TIMEDOUT);
+  }
+  while ((call = cen_http_turn_next(client)) != NULL) {
+    begin(client, call);
+    begun = true;
+  }
+  return begun;
+}
+
 /* libcurl itself is at its end (no memory), or the client is: so are they all. */
 static void fail_all(struct cen_http_client *client, CURLcode code)
 {
@@ -106,6 +117,7 @@ static void fail_all(struct cen_http_client *client, CURLcode code)
   do {
     pthread_mutex_lock(&client->lock);
     link = cen_list_pop(&client->running);
+    link = link != NULL ? link : cen_list_pop(&client->waiting);
     link = link != NULL ? link : cen_list_pop(&client->posted);
     pthread_mutex_unlock(&client->lock);
     if (link != NULL) {
@@ -143,7 +155,10 @@ static enum rest look(struct cen_http_client *client, int64_t *idle_since_ns)
 
 static void sleep_on(struct cen_http_client *client)
 {
-  const CURLMcode code = curl_multi_poll(client->multi, NULL, 0, (int)client->rest_ms, NULL);
+  const int64_t rest_ns = cen_deadline_ns(cen_now_ns(), client->rest_ms);
+  const int64_t until_ns = client->late_ns < rest_ns ? client->late_ns : rest_ns;
+  const int patience_ms = cen_poll_timeout_ms(cen_now_ns(), until_ns);
+  const CURLMcode code = curl_multi_poll(client->multi, NULL, 0, patience_ms, NULL);
   pthread_mutex_lock(&client->lock);
   client->asleep = false;
   pthread_mutex_unlock(&client->lock);
@@ -165,7 +180,7 @@ static void *run(void *context)
       fail_all(client, CURLE_OUT_OF_MEMORY);
     }
     take_finished(client);
-    rest = look(client, &idle_since_ns);
+    rest = take_turns(client) ? ROUND : look(client, &idle_since_ns);
     if (rest == SLEEP) {
       sleep_on(client);
     }

@@ -84,30 +84,41 @@ static enum cen_http_failure failure_of(const struct cen_http_call *call, CURLco
   }
 }
 
-void cen_http_reply_fill(struct cen_http_call *call, CURLcode code)
+/* What the handle knows of this transfer; one that never had its turn still knows the last. */
+static void ask_handle(struct cen_http_call *call)
 {
   struct cen_http_reply *reply = &call->reply;
   long status = 0;
   long opened = 0;
   long version = 0;
   long request_bytes = 0;
+  curl_off_t body_bytes = 0;
   const char *type = NULL;
   (void)curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
   (void)curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &opened);
   (void)curl_easy_getinfo(call->easy, CURLINFO_HTTP_VERSION, &version);
   (void)curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
+  (void)curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &body_bytes);
   (void)curl_easy_getinfo(call->easy, CURLINFO_CONTENT_TYPE, &type);
-  reply->failure = failure_of(call, code);
+  const bool begun = call->again || (call->tried && request_bytes > call->bytes_before);
   reply->status = (int)status;
   reply->type = type != NULL ? type : "";
-  reply->sent = request_bytes > 0 && call->body_read == call->body_size;
-  reply->reused = opened == 0 && request_bytes > 0;
+  reply->sent = begun && (call->again || (size_t)body_bytes >= call->body_size);
+  reply->reused = begun && opened == 0;
   reply->version = version == CURL_HTTP_VERSION_2_0   ? 20
                    : version == CURL_HTTP_VERSION_1_1 ? 11
                                                       : 10;
+}
+
+void cen_http_reply_fill(struct cen_http_call *call, CURLcode code)
+{
+  call->reply.failure = failure_of(call, code);
+  if (call->added) {
+    ask_handle(call);
+  }
   if (call->stream) {
     pthread_mutex_lock(&call->pieces_lock);
-    call->status = (int)status;
+    call->status = call->reply.status;
     pthread_mutex_unlock(&call->pieces_lock);
   }
 }

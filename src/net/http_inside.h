@@ -32,9 +32,13 @@ struct cen_http_client {
   bool ending;
   int64_t rest_ms; /* without a call for so long the thread ends, and its connections with it */
   bool asleep;
-  /* the engine's */
+  /* the engine's, but for the links */
   struct cen_link running;
+  struct cen_link waiting; /* for a connection */
   size_t active;
+  int64_t turns;    /* calls in the multi handle, but for the urgent ones */
+  int64_t late_ns;  /* not before then is a waiting one's time over */
+  bool multiplexes; /* the server speaks HTTP/2, as far as we know */
 };
 
 struct cen_http_call {
@@ -43,18 +47,22 @@ struct cen_http_call {
   int ready_fd;
   uint32_t fork_count;
   /* under the client's lock */
-  struct cen_link link; /* in `posted`, or `running` */
+  struct cen_link link; /* in `posted`, `running` or `waiting` */
   enum cen_http_stage stage;
   bool posted;
   bool cancelled, resume, orphan;
   uint64_t tag;
   /* of the request */
+  char *url; /* the last one's, and its lines: kept for the next */
   struct curl_slist *lines;
+  size_t lines_size; /* bytes */
   char *body;
-  size_t body_size, body_read;
+  size_t body_size;
   size_t ceiling;
-  bool stream;
+  bool stream, secure, urgent;
   bool added; /* it is in the multi handle */
+  bool tried; /* it was about to be sent, and so many bytes had gone to a proxy before */
+  long bytes_before;
   bool again; /* libcurl wanted to send it a second time */
   int64_t deadline_ns;
   char where[256];
@@ -72,10 +80,24 @@ struct cen_http_call {
   int status;
 };
 
-/* http_transfer.c: sets a request up, and takes what comes. No I/O of its own. */
+/* http_transfer.c: sets a request up, and takes what comes. No I/O of its own. `prepare` once for a
+ * call, `clear` after each request, `end` at last. */
+cenote_status cen_http_transfer_prepare(struct cen_http_call *call, cenote_error *error);
 cenote_status cen_http_transfer_set(struct cen_http_call *call, const struct cen_http_ask *ask,
                                     cenote_error *error);
 void cen_http_transfer_clear(struct cen_http_call *call);
+void cen_http_transfer_end(struct cen_http_call *call);
+/* At its turn: from here on its time runs for libcurl too. */
+void cen_http_transfer_times(struct cen_http_call *call);
+/* http_turns.c: the engine's. `begin`: into the multi handle, or among the waiting; false: no
+ * memory. `next`, `late`: one that has waited long enough, or too long; NULL: none. */
+bool cen_http_turn_begin(struct cen_http_client *client, struct cen_http_call *call);
+void cen_http_turn_end(struct cen_http_client *client, struct cen_http_call *call);
+struct cen_http_call *cen_http_turn_next(struct cen_http_client *client);
+struct cen_http_call *cen_http_turn_late(struct cen_http_client *client, int64_t now_ns);
+void cen_http_turn_connected(struct cen_http_client *client, const struct cen_http_call *call);
+void cen_http_turn_answered(struct cen_http_client *client, const struct cen_http_call *call,
+                            const char *head, size_t size);
 /* http_failure.c: what the end of the transfer means. The engine's. */
 void cen_http_reply_fill(struct cen_http_call *call, CURLcode code);
 /* http_engine.c: the first two with the lock held. */

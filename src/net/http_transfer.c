@@ -1,53 +1,52 @@
 /*
  * http_transfer.c - one request as libcurl wants it, and what libcurl brings.
  *
- * The body goes out through a callback that cannot be rewound. That is on purpose: where a
- * kept-alive connection closes without a byte of answer, libcurl would send a request again whose
- * body it can rewind, and a write might run twice. So it fails (CURLE_SEND_FAIL_REWIND), unless
- * nothing of the body had left.
+ * Where a kept-alive connection closes without a byte of answer, libcurl would send the request
+ * again by itself, and a write might run twice. It asks on_try before each try, though: after the
+ * first one of which anything has left, that refuses, and the call has failed.
  */
 #include "net/http_inside.h"
 
-#include "base/limits.h"
 #include "base/text.h"
 #include "net/clock.h"
 
 #include <cenote/driver.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 enum { BUFFER = 64 << 10, REST_S = 60 };
 
 /* ---------------------------------------------------------------- callbacks: the engine's thread */
 
-static size_t give_body(char *to, size_t size, size_t count, void *context)
+static long request_bytes(const struct cen_http_call *call)
 {
-  struct cen_http_call *call = context;
-  size_t most = size * count;
-  size_t left = call->body_size - call->body_read;
-  most = left < most ? left : most;
-  memcpy(to, call->body + call->body_read, most);
-  call->body_read += most;
-  return most;
+  long bytes = 0;
+  (void)curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &bytes);
+  return bytes;
 }
 
-/* Before each try. libcurl thinks that nothing of the body has left, but what it has taken from us
- * is gone: it must not go on in the middle. */
+/* Before each try, with a connection at hand. What a proxy was told to reach it counts too. */
 static int on_try(void *context, char *ip, char *local_ip, int port, int local_port)
 {
   struct cen_http_call *call = context;
+  const long bytes = request_bytes(call);
   (void)ip;
   (void)local_ip;
   (void)port;
   (void)local_port;
-  call->again = call->body_read > 0;
+  cen_http_turn_connected(call->client, call);
+  call->again = call->tried && bytes > call->bytes_before;
+  call->tried = true;
+  call->bytes_before = bytes;
   return call->again ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
 static size_t take_header(char *from, size_t size, size_t count, void *context)
 {
   struct cen_http_call *call = context;
+  if (call->header_bytes == 0) {
+    cen_http_turn_answered(call->client, call, from, size * count);
+  }
   call->reply.answered = true;
   call->header_bytes += size * count;
   /* libcurl takes an end in the middle of the headers for an answer without a body */
@@ -122,6 +121,17 @@ static void set_text(struct setting *s, CURLoption option, const char *value)
     (s)->code = (s)->code != CURLE_OK ? (s)->code : set_code;             \
   } while (0)
 
+static cenote_status told(CURLcode code, cenote_error *error)
+{
+  if (code == CURLE_OK) {
+    return CENOTE_OK;
+  }
+  return code == CURLE_OUT_OF_MEMORY
+             ? cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory for an HTTP request")
+             : cenote_error_set(error, CENOTE_INTERNAL, "libcurl takes no such request: %s",
+                                curl_easy_strerror(code));
+}
+
 static void set_protocols(struct setting *s)
 {
 #if LIBCURL_VERSION_NUM >= 0x075500
@@ -145,132 +155,210 @@ static void set_tls(struct setting *s, const struct cen_http_options *options)
   }
 }
 
-static void set_times(struct setting *s, const struct cen_http_call *call,
-                      const struct cen_http_ask *ask)
+/* What is the same for all requests. Set once: while other requests are on its connection, libcurl
+ * takes some of it (CURLOPT_BUFFERSIZE) from a fresh handle only. */
+cenote_status cen_http_transfer_prepare(struct cen_http_call *call, cenote_error *error)
 {
-  const int64_t connect_ms = call->client->options.connect_timeout_ms;
-  set_long(s, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
-  const int left = cen_poll_timeout_ms(cen_now_ns(), ask->deadline_ns);
-  set_long(s, CURLOPT_TIMEOUT_MS, left > 0 ? left : left < 0 ? 0 : 1); /* 0: none */
-  set_long(s, CURLOPT_MAXAGE_CONN, REST_S);
-  set_long(s, CURLOPT_TCP_KEEPALIVE, 1);
+  struct setting s = {.easy = call->easy, .code = CURLE_OK};
+  set_text(&s, CURLOPT_USERAGENT, "cenote/" CENOTE_VERSION);
+  set_long(&s, CURLOPT_NOSIGNAL, 1);
+  set_protocols(&s);
+  set_tls(&s, &call->client->options);
+  set_long(&s, CURLOPT_CONNECTTIMEOUT_MS, (long)call->client->options.connect_timeout_ms);
+  set_long(&s, CURLOPT_MAXAGE_CONN, REST_S);
+  set_long(&s, CURLOPT_TCP_KEEPALIVE, 1);
+  set_long(&s, CURLOPT_BUFFERSIZE, BUFFER);
+  SET(&s, CURLOPT_PREREQFUNCTION, on_try);
+  SET(&s, CURLOPT_PREREQDATA, call);
+  SET(&s, CURLOPT_WRITEDATA, call);
+  SET(&s, CURLOPT_HEADERFUNCTION, take_header);
+  SET(&s, CURLOPT_HEADERDATA, call);
+  SET(&s, CURLOPT_ERRORBUFFER, call->said);
+  SET(&s, CURLOPT_PRIVATE, call);
+  return told(s.code, error);
 }
 
-static void set_body(struct setting *s, struct cen_http_call *call)
+void cen_http_transfer_times(struct cen_http_call *call)
+{
+  const int left = cen_poll_timeout_ms(cen_now_ns(), call->deadline_ns);
+  const long ms = left > 0 ? left : left < 0 ? 0 : 1;         /* 0: none */
+  (void)curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, ms); /* a number only: it never fails */
+}
+
+/* In one piece with the head, where it is not very long. */
+static void set_body(struct setting *s, const struct cen_http_call *call)
 {
   if (call->body == NULL) {
     set_long(s, CURLOPT_HTTPGET, 1);
     return;
   }
-  set_long(s, CURLOPT_POST, 1);
   SET(s, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body_size);
-  SET(s, CURLOPT_READFUNCTION, give_body);
-  SET(s, CURLOPT_READDATA, call);
-  SET(s, CURLOPT_PREREQFUNCTION, on_try);
-  SET(s, CURLOPT_PREREQDATA, call);
+  set_text(s, CURLOPT_POSTFIELDS, call->body);
 }
 
-static void set_answer(struct setting *s, struct cen_http_call *call)
+/* ---------------------------------------------------------------- where to */
+
+static void where_drop(struct cen_http_call *call)
 {
-  SET(s, CURLOPT_WRITEFUNCTION, call->stream ? take_piece : take_whole);
-  SET(s, CURLOPT_WRITEDATA, call);
-  SET(s, CURLOPT_HEADERFUNCTION, take_header);
-  SET(s, CURLOPT_HEADERDATA, call);
-  SET(s, CURLOPT_ERRORBUFFER, call->said);
-  SET(s, CURLOPT_PRIVATE, call);
-  set_long(s, CURLOPT_BUFFERSIZE, BUFFER);
-  SET(s, CURLOPT_MAXFILESIZE_LARGE,
-      (curl_off_t)(call->ceiling / 2 < INT64_MAX / 2 ? call->ceiling : 0));
+  free(call->url);
+  call->url = NULL;
+}
+
+/* A call asks the same server again and again, as a rule. */
+static cenote_status set_where(struct cen_http_call *call, const char *url, cenote_error *error)
+{
+  struct cen_http_place place;
+  struct setting s = {.easy = call->easy, .code = CURLE_OK};
+  if (call->url != NULL && strcmp(call->url, url) == 0) {
+    return CENOTE_OK;
+  }
+  where_drop(call);
+  if (!cen_http_place_read(url, &place)) {
+    return cenote_error_set(error, CENOTE_INVALID, "not a URL that HTTP can ask");
+  }
+  (void)memcpy(call->where, place.host, sizeof call->where);
+  call->secure = place.secure;
+  set_text(&s, CURLOPT_URL, url);
+  /* on plain HTTP there is nothing to wait for: each call has a connection */
+  set_long(&s, CURLOPT_HTTP_VERSION,
+           place.secure ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
+  set_long(&s, CURLOPT_PIPEWAIT, place.secure ? 1 : 0);
+  set_text(&s, CURLOPT_PROXY, place.loopback ? "" : NULL); /* NULL: the environment's */
+  if (s.code == CURLE_OK) {
+    call->url = cen_text_copy(url);
+    s.code = call->url != NULL ? CURLE_OK : CURLE_OUT_OF_MEMORY;
+  }
+  return told(s.code, error);
+}
+
+/* ---------------------------------------------------------------- lines of the head */
+
+static const struct cen_http_line no_expect = {"Expect", ""};
+
+static const struct cen_http_line *line_at(const struct cen_http_ask *ask, size_t i)
+{
+  return i == 0 ? &no_expect : &ask->lines[i - 1];
 }
 
 /* "Name: value", or without a value "Name:", which keeps libcurl from sending its own. */
-static bool line_add(struct cen_http_call *call, const char *name, const char *value)
+static bool line_is(const char *text, const struct cen_http_line *line)
 {
-  struct cen_buf text;
-  cen_buf_init(&text, 2 * CEN_MAX_URL);
-  cen_buf_text(&text, name);
-  cen_buf_text(&text, value[0] != '\0' ? ": " : ":");
-  cen_buf_text(&text, value);
-  struct curl_slist *longer =
-      text.failed || text.data == NULL ? NULL : curl_slist_append(call->lines, text.data);
-  if (text.data != NULL) {
-    cen_wipe(text.data, text.size);
+  const size_t size = strlen(line->name);
+  if (strncmp(text, line->name, size) != 0 || text[size] != ':') {
+    return false;
   }
-  cen_buf_deinit(&text);
-  call->lines = longer != NULL ? longer : call->lines;
-  return longer != NULL;
+  return strcmp(text + size + 1 + (line->value[0] != '\0'), line->value) == 0;
 }
 
+static bool lines_are(const struct cen_http_call *call, const struct cen_http_ask *ask)
+{
+  const struct curl_slist *at = call->lines;
+  for (size_t i = 0; i <= ask->line_count; i++, at = at->next) {
+    if (at == NULL || !line_is(at->data, line_at(ask, i))) {
+      return false;
+    }
+  }
+  return at == NULL;
+}
+
+static void lines_drop(struct cen_http_call *call)
+{
+  if (call->lines != NULL) {
+    cen_wipe(call->lines, call->lines_size);
+    free(call->lines);
+    call->lines = NULL;
+  }
+}
+
+/* A list as libcurl has it, in one piece: the links, then the texts. */
 static bool lines_copy(struct cen_http_call *call, const struct cen_http_ask *ask)
 {
-  bool fine = line_add(call, "Expect", "");
-  for (size_t i = 0; fine && i < ask->line_count; i++) {
-    fine = line_add(call, ask->lines[i].name, ask->lines[i].value);
+  const size_t count = ask->line_count + 1;
+  size_t size = count * sizeof *call->lines;
+  for (size_t i = 0; i < count; i++) {
+    size += strlen(line_at(ask, i)->name) + strlen(line_at(ask, i)->value) + sizeof ": ";
   }
-  return fine;
+  struct curl_slist *list = malloc(size);
+  if (list == NULL) {
+    return false;
+  }
+  char *text = (char *)(list + count);
+  for (size_t i = 0; i < count; i++) {
+    const struct cen_http_line *line = line_at(ask, i);
+    list[i] = (struct curl_slist){.data = text, .next = i + 1 < count ? &list[i + 1] : NULL};
+    text = stpcpy(text, line->name);
+    text = stpcpy(text, line->value[0] != '\0' ? ": " : ":");
+    text = stpcpy(text, line->value) + 1;
+  }
+  call->lines = list;
+  call->lines_size = size;
+  return true;
 }
+
+static CURLcode set_lines(struct cen_http_call *call, const struct cen_http_ask *ask)
+{
+  if (call->lines != NULL && lines_are(call, ask)) {
+    return CURLE_OK;
+  }
+  lines_drop(call);
+  if (!lines_copy(call, ask)) {
+    return CURLE_OUT_OF_MEMORY;
+  }
+  return curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->lines);
+}
+
+/* ---------------------------------------------------------------- a request */
 
 /* All that ever differs is set each time: curl_easy_reset swallows a lack of memory, and leaves a
  * handle that hangs. */
 cenote_status cen_http_transfer_set(struct cen_http_call *call, const struct cen_http_ask *ask,
                                     cenote_error *error)
 {
-  struct cen_http_place place;
   struct setting s = {.easy = call->easy, .code = CURLE_OK};
-  if (!cen_http_place_read(ask->url, &place)) {
-    return cenote_error_set(error, CENOTE_INVALID, "not a URL that HTTP can ask");
+  const cenote_status status = set_where(call, ask->url, error);
+  if (status != CENOTE_OK) {
+    return status;
   }
-  (void)memcpy(call->where, place.host, sizeof call->where);
   call->body_size = ask->body_size;
   call->stream = ask->stream;
+  call->urgent = ask->urgent;
   call->ceiling = ask->ceiling;
   call->deadline_ns = ask->deadline_ns;
   cen_buf_init(&call->answer, ask->ceiling);
   cen_buf_init(&call->pieces, SIZE_MAX / 4);
-  set_text(&s, CURLOPT_URL, ask->url);
-  set_text(&s, CURLOPT_USERAGENT, "cenote/" CENOTE_VERSION);
-  set_long(&s, CURLOPT_NOSIGNAL, 1);
-  set_protocols(&s);
-  /* on plain HTTP there is nothing to wait for: each call has a connection */
-  set_long(&s, CURLOPT_HTTP_VERSION,
-           place.secure ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
-  set_long(&s, CURLOPT_PIPEWAIT, place.secure ? 1 : 0);
   set_long(&s, CURLOPT_FRESH_CONNECT, ask->fresh ? 1 : 0);
-  set_text(&s, CURLOPT_PROXY, place.loopback ? "" : NULL); /* NULL: the environment's */
-  set_tls(&s, &call->client->options);
-  set_times(&s, call, ask);
   set_body(&s, call);
-  set_answer(&s, call);
-  if (!lines_copy(call, ask)) {
-    s.code = CURLE_OUT_OF_MEMORY;
-  }
-  SET(&s, CURLOPT_HTTPHEADER, call->lines);
+  SET(&s, CURLOPT_WRITEFUNCTION, call->stream ? take_piece : take_whole);
+  SET(&s, CURLOPT_MAXFILESIZE_LARGE,
+      (curl_off_t)(call->ceiling / 2 < INT64_MAX / 2 ? call->ceiling : 0));
   if (s.code == CURLE_OK) {
-    return CENOTE_OK;
+    s.code = set_lines(call, ask);
   }
-  return s.code == CURLE_OUT_OF_MEMORY
-             ? cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory for an HTTP request")
-             : cenote_error_set(error, CENOTE_INTERNAL, "libcurl takes no such request: %s",
-                                curl_easy_strerror(s.code));
+  return told(s.code, error);
 }
 
+/* The lines stay for the next request, which has the same as a rule. */
 void cen_http_transfer_clear(struct cen_http_call *call)
 {
-  for (struct curl_slist *line = call->lines; line != NULL; line = line->next) {
-    cen_wipe(line->data, strlen(line->data));
-  }
-  curl_slist_free_all(call->lines);
-  call->lines = NULL;
   if (call->body != NULL) {
     cen_wipe(call->body, call->body_size);
   }
   free(call->body);
   call->body = NULL;
-  call->body_size = call->body_read = call->header_bytes = call->body_bytes = 0;
-  call->too_large = call->no_memory = call->paused = call->again = call->head_whole = false;
+  call->body_size = call->header_bytes = call->body_bytes = 0;
+  call->too_large = call->no_memory = call->paused = call->head_whole = false;
+  call->again = call->tried = false;
+  call->bytes_before = 0;
   call->status = 0;
   call->said[0] = '\0';
   call->reply = (struct cen_http_reply){.type = ""};
   cen_buf_deinit(&call->answer);
   cen_buf_deinit(&call->pieces);
+}
+
+void cen_http_transfer_end(struct cen_http_call *call)
+{
+  cen_http_transfer_clear(call);
+  lines_drop(call);
+  where_drop(call);
 }
