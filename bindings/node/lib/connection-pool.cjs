@@ -1,0 +1,438 @@
+/**
+ * connection-pool.cjs - the documented module: two paths to one database, Neon's client for single statements and a pool
+ * like node-postgres' for the rest, over one core. docs/node.md.
+ */
+'use strict';
+
+const { Core, CenoteError, FLAGS, HINTS, writeLog } = require('./core.cjs');
+const { baseUrl, closeFiles, readOptions } = require('./connection-pool-options.cjs');
+const { executeTransaction, howOf, transact } = require('./connection-pool-transact.cjs');
+const { NeonDbError, makeNeonClient } = require('./neon-client.cjs');
+const { PgPool, types } = require('./pg-pool.cjs');
+const { DatabaseError, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
+const { toArguments } = require('./pg-types.cjs');
+const { cleanupOnExit, forgetCleanup, remainingTime } = require('./serverless.cjs');
+
+/** Where a hint of the documents leads: Neon's client, or the pool. */
+const WAYS = { query: HINTS.query, simple: HINTS.simple, transaction: HINTS.transaction, complex: HINTS.complex, pool: HINTS.pool };
+const OF_NEON = new Set(['query', 'simple']);
+const LEVELS = ['error', 'warning', 'info', 'debug'];
+const DRIVERS = new Set(['postgres', 'neon']);
+
+/** Options that a call may give for its own client or pool without anything to say about the core. */
+const OF_CLIENT = new Set(['connectionString', 'host', 'port', 'user', 'password', 'database', 'arrayMode', 'fullResults',
+  'types', 'isolationLevel', 'readOnly', 'deferrable', 'disableWarningInBrowsers']);
+
+function wayOf(hint) {
+  const way = WAYS[hint];
+  if (way === undefined) {
+    throw new CenoteError(`${JSON.stringify(hint)} is no kind of operation: there are ${Object.keys(WAYS).join(', ')}`,
+      { status: 'CENOTE_CONFIG' });
+  }
+  return way;
+}
+
+/** `?` is a placeholder where nothing else can be meant, an operator of PostgreSQL's otherwise; `??` is always that. */
+function flagsOf(sql, params) {
+  const marks = sql.includes('??') || (params.length > 0 && sql.includes('?') && !/\$\d/.test(sql));
+  return marks ? pgFlags() & ~FLAGS.native : pgFlags();
+}
+
+const warnings = new Set();
+
+function warnOnce(code, message) {
+  if (!warnings.has(code)) {
+    warnings.add(code);
+    process.emitWarning(message, { code });
+  }
+}
+
+// ------------------------------------------------------------------ one database
+
+/** A core and what stands on it, until it is shut down. */
+class Database {
+  #stopping;
+  #neon;
+  #files;
+
+  constructor(options, onEnd) {
+    const read = readOptions(options);
+    this.options = options;
+    this.onEnd = onEnd;
+    this.usedNeon = false;
+    this.pool = undefined;
+    this.asked = describe(options);
+    this.poolHint = read.poolQueryViaFetch === false ? HINTS.pool : HINTS.none;
+    this.#files = read.files;
+    if (read.unverified) {
+      warnOnce('CENOTE_TLS', 'ssl.rejectUnauthorized is false: the server\'s certificate is not checked, so anybody in between ' +
+        'can read and change everything; give its CA (ssl.ca) instead');
+    }
+    try {
+      this.core = new Core(read.url, read.settings, {
+        audit: (event) => {
+          this.pool?.audit(event);
+          options.audit?.(event);
+        },
+        log: logger(options.log, read.unverified),
+      });
+      this.#check();
+    } catch (error) {
+      closeFiles(this.#files);
+      throw error;
+    }
+  }
+
+  #check() {
+    const { driver, config } = this.core.statistics();
+    if (!DRIVERS.has(driver)) {
+      this.core.close();
+      throw new CenoteError(`connection-pool is for PostgreSQL, and the URL is of ${driver}: cenote/connection-manager takes ` +
+        'any', { status: 'CENOTE_CONFIG' });
+    }
+    this.config = config;
+    this.overHttp = driver === 'neon';
+  }
+
+  get pgPool() {
+    this.pool ??= new PgPool({ core: this.core, options: this.options, onEnd: () => this.shutdown() });
+    return this.pool;
+  }
+
+  /** A statement of Neon's client. */
+  query({ sql, args, shape, flags, settled }) {
+    this.usedNeon = true;
+    return this.#withSignal(settled.signal, (onStart) => this.core.query(sql, args, undefined, {
+      shape, flags, timeout: settled.timeout ?? this.neonTimeout, retries: settled.retries, onStart,
+      operation: settled.operation ?? 'neon query', remaining: remainingTime(), hint: HINTS.query,
+    }));
+  }
+
+  async #withSignal(signal, ask) {
+    if (signal === undefined || signal === null) {
+      return ask();
+    }
+    signal.throwIfAborted();
+    let cancel;
+    const onAbort = () => cancel?.();
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await ask((stop) => { cancel = stop; });
+    } catch (error) {
+      throw signal.aborted ? signal.reason : error;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  get neonTimeout() {
+    return this.options.fetchOptions?.timeout;
+  }
+
+  /** Statements of Neon's client as one transaction. */
+  async transaction(statements, { isolationLevel, readOnly, deferrable, signal, operationId, fetchOptions }) {
+    this.usedNeon = true;
+    const how = howOf({ isolationLevel, readOnly, deferrable, operationId, timeout: fetchOptions?.timeout ?? this.neonTimeout },
+      'neon transaction');
+    how.remaining = remainingTime();
+    return transact(this.core, how, async (tx) => {
+      const results = [];
+      for (const { sql, args, shape, flags } of statements) {
+        results.push(await this.core.txExecute(tx, sql, args, undefined, { shape, flags }));
+      }
+      return results;
+    }, signal);
+  }
+
+  /** The rows, on whichever path. */
+  async rows(sql, params, way) {
+    if (typeof sql !== 'string') {
+      throw new TypeError('executeQuery: the statement is no text');
+    }
+    if (!Array.isArray(params)) {
+      throw new TypeError('executeQuery: the parameters are no array');
+    }
+    const shape = pgShape({ types: this.options.types });
+    const flags = this.options.types === undefined ? flagsOf(sql, params) : pgFlags({ types: this.options.types });
+    let result;
+    try {
+      result = await this.core.query(sql, toArguments(params), undefined,
+        { shape, flags, hint: way, operation: 'executeQuery', remaining: remainingTime() });
+    } catch (error) {
+      throw pgError(error);
+    }
+    if (shape.failure !== undefined) {
+      throw shape.failure.error;
+    }
+    return result.rows;
+  }
+
+  transact(callback, options) {
+    return executeTransaction(this.core, callback, options, this.options.types ?? types, remainingTime());
+  }
+
+  // ---------------------------------------------------------------- how it is
+
+  async #ask(hint) {
+    const { pool, paths } = this.core.statistics();
+    if (hint === HINTS.pool && pool.activeLeases >= pool.maxConnections) {
+      return undefined; // all are at work: proof enough
+    }
+    try {
+      await this.core.query('SELECT 1', undefined, undefined, { shape: pgShape(), hint, retries: 0,
+        timeout: this.config.connectTimeout, operation: 'health-check' });
+    } catch (error) {
+      return pgError(error).message;
+    }
+    return hint === HINTS.simple ? this.#httpFailure(paths.http) : undefined;
+  }
+
+  /** Where HTTP failed, the pool has served: only the figures tell. */
+  #httpFailure(before) {
+    const { http } = this.core.statistics().paths;
+    if (http === undefined) {
+      return undefined;
+    }
+    const { neon } = this.core.health();
+    if (neon !== undefined && !neon.healthy) {
+      return neon.error;
+    }
+    return http.fallbacks > before.fallbacks
+      ? this.core.statistics().breakers.http?.lastFailure || 'SQL over HTTP did not answer: the pool has served' : undefined;
+  }
+
+  /** What the core says of itself; with a probe both paths are asked first. */
+  async told(probe) {
+    const [neon, pgPool] = probe ? await Promise.all([this.#ask(HINTS.simple), this.#ask(HINTS.pool)]) : [];
+    const health = this.core.health();
+    health.neon = { healthy: neon === undefined, error: neon ?? null };
+    health.pgPool = { healthy: pgPool === undefined, error: pgPool ?? null };
+    const failures = [neon, pgPool].filter((failure) => failure !== undefined);
+    for (const text of new Set(failures.map((failure) => `The database did not answer: ${failure}`))) {
+      if (!health.issues.some((issue) => issue.startsWith('The database did not answer') || text.includes(issue))) {
+        health.issues.push(text);
+      }
+    }
+    if (failures.length === 2) {
+      health.status = 'unhealthy';
+    } else if (failures.length === 1 && health.status === 'healthy') {
+      health.status = 'degraded';
+    }
+    return health;
+  }
+
+  figures() {
+    const statistics = this.core.statistics();
+    const { totalConnections, availableConnections, waitingClients } = statistics.pool;
+    return { totalConnections, activeConnections: totalConnections - availableConnections,
+      idleConnections: availableConnections, waitingClients, statistics };
+  }
+
+  /** @returns {Promise<boolean>} false: leases were forced */
+  shutdown(timeout) {
+    this.#stopping ??= this.#stop(timeout);
+    return this.#stopping;
+  }
+
+  async #stop(timeout) {
+    this.onEnd(this);
+    const outcome = await this.core.shutdown(timeout);
+    closeFiles(this.#files);
+    return outcome === true;
+  }
+}
+
+/** What of the options is the core's: two calls that differ in it want different pools. */
+function describe(options) {
+  const of = Object.entries(options).filter(([name, value]) => !OF_CLIENT.has(name) && value !== undefined);
+  return JSON.stringify(of.map(([name, value]) => [name, typeof value === 'function' ? String(value) : value]).sort());
+}
+
+/** The core warns of an unverified certificate, too. */
+function logger(log, unverified) {
+  const own = typeof log === 'function' ? log : undefined;
+  if (!unverified || own !== undefined) {
+    return own;
+  }
+  return (level, line) => (/tls_verify is off/.test(line) ? undefined : writeLog(LEVELS.indexOf(level), line));
+}
+
+// ------------------------------------------------------------------ the manager
+
+class ConnectionPoolManager {
+  #options;
+  #databases = new Map();
+  #clients = new Map();
+
+  /** @param {object} [options] docs/node.md; without any, the environment's database */
+  constructor(options = {}) {
+    this.#options = options;
+    if (options.cleanupOnExit) {
+      cleanupOnExit(this, options.cleanupOnExit === true ? {} : options.cleanupOnExit);
+    }
+  }
+
+  /** One core for one database; what a later call says otherwise about it does not count. */
+  #database(options) {
+    const all = { ...this.#options, ...options };
+    const url = baseUrl(all);
+    const [only] = this.#databases.size === 1 ? this.#databases.values() : [];
+    const known = this.#databases.get(url) ?? (url === undefined ? only : undefined);
+    if (known === undefined) {
+      const made = new Database(all, (ended) => {
+        if (this.#databases.get(url) === ended) {
+          this.#databases.delete(url);
+        }
+      });
+      this.#databases.set(url, made);
+      return made;
+    }
+    if (options !== undefined && describe(options) !== '[]' && describe(all) !== known.asked) {
+      warnOnce('CENOTE_OPTIONS', 'connection-pool: there is a pool of this database already, its options stay as they are; ' +
+        'shutdown() first, or new ConnectionPoolManager(options) for another pool');
+    }
+    return known;
+  }
+
+  /** The core of the default database: what serverless.cjs works with. */
+  get core() {
+    return this.#database().core;
+  }
+
+  // ---------------------------------------------------------------- the two clients
+
+  /**
+   * @param {string|object} [connection] a URL, or options @param {object} [more] options behind a URL
+   * @returns {Function} sql`…`, sql(text, params), sql.query, sql.transaction, sql.unsafe
+   */
+  getNeonClient(connection, more) {
+    const options = typeof connection === 'string' ? { ...more, connectionString: connection } : connection;
+    const database = this.#database(options);
+    database.usedNeon = true;
+    const key = options === undefined ? '' : undefined;
+    const known = key === undefined ? undefined : this.#clients.get(key);
+    if (known !== undefined) {
+      return known;
+    }
+    const made = makeNeonClient({
+      query: (statement) => this.#database(options).query(statement),
+      transaction: (statements, how) => this.#database(options).transaction(statements, how),
+    }, { ...this.#options, ...options });
+    if (key !== undefined) {
+      this.#clients.set(key, made);
+    }
+    return made;
+  }
+
+  /** @param {object|string} [options] as of node-postgres' Pool @returns {PgPool} the same one each time */
+  getPgPool(options) {
+    return this.#database(typeof options === 'string' ? { connectionString: options } : options).pgPool;
+  }
+
+  /** @param {string} [hint] 'query', 'simple': Neon's client; 'transaction', 'complex', 'pool': the pool */
+  getClient(hint = 'query') {
+    wayOf(hint);
+    return OF_NEON.has(hint) ? this.getNeonClient() : this.getPgPool();
+  }
+
+  // ---------------------------------------------------------------- statements
+
+  /** @param {string} sql @param {unknown[]} [params] @param {string} [type] as getClient's hint @returns {Promise<object[]>} */
+  async executeQuery(sql, params = [], type = 'query') {
+    const way = wayOf(type);
+    const database = this.#database();
+    if (OF_NEON.has(type)) {
+      database.usedNeon = true;
+    } else {
+      void database.pgPool;
+    }
+    return database.rows(sql, params ?? [], way);
+  }
+
+  /**
+   * Begins, calls, commits; an error rolls back and is thrown.
+   * @template T @param {(client: object) => Promise<T>} callback
+   * @param {{isolationLevel?: string, readOnly?: boolean, deferrable?: boolean, retries?: number, timeout?: number,
+   *   operationId?: string, signal?: AbortSignal}} [options]
+   * @returns {Promise<T>}
+   */
+  async executeTransaction(callback, options = {}) {
+    const database = this.#database();
+    void database.pgPool;
+    return database.transact(callback, options ?? {});
+  }
+
+  // ---------------------------------------------------------------- looking
+
+  /** Asks both paths. @returns {Promise<object>} {neon: {healthy, error}, pgPool: {healthy, error}, stats, …} */
+  async healthCheck() {
+    let health;
+    try {
+      const database = this.#database();
+      database.usedNeon = true;
+      void database.pgPool;
+      health = await database.told(true);
+    } catch (error) {
+      const failed = { healthy: false, error: error.message };
+      health = { neon: failed, pgPool: { ...failed }, status: 'unhealthy', issues: [error.message], recommendations: [] };
+    }
+    const { neon, pgPool, status, issues, recommendations } = health;
+    return { neon, pgPool, stats: this.getStats(), status, issues, recommendations };
+  }
+
+  getStats() {
+    const sum = { totalConnections: 0, activeConnections: 0, idleConnections: 0, waitingClients: 0 };
+    const all = [...this.#databases.values()];
+    for (const database of all) {
+      const figures = database.figures();
+      for (const name of Object.keys(sum)) {
+        sum[name] += figures[name];
+      }
+    }
+    const is = (used) => (used ? 'initialized' : 'not_initialized');
+    return {
+      ...sum,
+      neonClient: is(all.some((database) => database.usedNeon)),
+      pgPool: is(all.some((database) => database.pool !== undefined)),
+      timestamp: new Date().toISOString(),
+    };
+  }
+
+  /**
+   * Health as the C library tells it, of each database in use.
+   * @param {{probe?: boolean}} [how] probe: asks both paths of each @returns {Promise<object[]>}
+   */
+  getHealth({ probe = false } = {}) {
+    return Promise.all([...this.#databases.values()].map((database) => database.told(probe)));
+  }
+
+  // ---------------------------------------------------------------- the end
+
+  /**
+   * Refuses new work, waits for what runs, closes. What is asked for afterwards begins anew.
+   * @param {number} [timeout] ms @returns {Promise<boolean>} false: some were forced
+   */
+  async shutdown(timeout) {
+    forgetCleanup(this);
+    const drained = await Promise.all([...this.#databases.values()].map((database) => database.shutdown(timeout)));
+    return drained.every((each) => each);
+  }
+}
+
+const connectionPoolManager = new ConnectionPoolManager();
+
+const bound = (name) => (...all) => connectionPoolManager[name](...all);
+
+module.exports = {
+  connectionPoolManager,
+  getNeonClient: bound('getNeonClient'),
+  getPgPool: bound('getPgPool'),
+  getClient: bound('getClient'),
+  executeQuery: bound('executeQuery'),
+  executeTransaction: bound('executeTransaction'),
+  healthCheck: bound('healthCheck'),
+  getStats: bound('getStats'),
+  shutdown: bound('shutdown'),
+  ConnectionPoolManager,
+  CenoteError, DatabaseError, NeonDbError, types,
+};
