@@ -29,6 +29,12 @@ CENOTE_API int64_t cenote_next_deadline(cenote_manager *manager);
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_dispatch(cenote_manager *manager,
                                                          cenote_error *error);
 
+/* A lease on a connection that is free and needs no check and no hook; false: there is none. It
+ * never waits, and leaves no trace where it fails: nothing is counted, nothing is opened. Any thread,
+ * any manager. */
+CENOTE_API bool cenote_acquire_now(cenote_manager *manager, const char *operation_id,
+                                   cenote_lease *lease);
+
 #ifdef __cplusplus
 }
 #endif

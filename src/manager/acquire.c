@@ -1,6 +1,8 @@
 /* acquire.c - getting a lease: at once when a connection is free, else by waiting for one. */
 #include "manager/manager.h"
 
+#include <cenote/loop.h>
+
 #include "base/error.h"
 #include "base/text.h"
 #include "core/fast.h"
@@ -461,6 +463,34 @@ cenote_status cenote_acquire(cenote_manager *manager, const char *operation_id, 
   }
   slot_stamp(slot, generation, operation_id, operation_length(operation_id), now, lease_ns);
   return CENOTE_OK;
+}
+
+bool cenote_acquire_now(cenote_manager *manager, const char *operation_id, cenote_lease *lease)
+{
+  struct pool_grant grant;
+  if (lease != NULL) {
+    *lease = (cenote_lease){0};
+  }
+  if (manager == NULL || lease == NULL || manager_is_foreign(manager) ||
+      manager_admit(manager, NULL) != CENOTE_OK) {
+    return false;
+  }
+  struct pool_ask ask = manager_ask(manager, operation_id, 0, cen_now_coarse_ns());
+  const uint32_t hint = last_slot.manager == manager ? last_slot.lease.slot : 0;
+  if (!pool_take(&manager->pool, hint, &ask, &grant)) {
+    return false;
+  }
+  if (grant.must_check || atomic_load_explicit(&manager->hooked, memory_order_relaxed)) {
+    manager_visit(manager);
+    give_back(manager, &grant);
+    manager_unvisit(manager);
+    return false;
+  }
+  if (grant.sampled) {
+    pool_restamp(&manager->pool, &grant, cen_now_ns());
+  }
+  remember(manager, &grant, lease);
+  return true;
 }
 
 cenote_status acquire_until(struct cenote_manager *manager, const char *operation_id,

@@ -141,7 +141,7 @@ static napi_value js_take(napi_env env, napi_callback_info info)
       length >= 3) {
     arena_reset(owner->home);
     const char *operation = operation_of(owner->home, args[1]);
-    taken = cenote_acquire(owner->manager, operation, 0, &lease, NULL) == CENOTE_OK;
+    taken = cenote_acquire_now(owner->manager, operation, &lease);
   }
   if (taken) {
     double *numbers = data;
