@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,6 +146,22 @@ static void work_stop(void *context, int signal)
 
 /* ------------------------------------------------------------------------- run */
 
+/* Is there SQL over HTTP, alone or beside the pool? The manager knows. */
+static bool paths_find(struct bench *bench, bool *http)
+{
+  char *text = NULL;
+  cenote_status status = cenote_pool_statistics_json(bench->manager, &text, NULL);
+  json_t *document = status == CENOTE_OK ? json_loads(text, 0, NULL) : NULL;
+  const json_t *paths = json_object_get(document, "paths");
+  *http = bench_is_http(&bench->target) || json_object_get(paths, "http") != NULL;
+  cenote_string_free(text);
+  if (!document) {
+    fputs("cenote: no statistics\n", stderr);
+  }
+  json_decref(document);
+  return document != NULL;
+}
+
 static int bench_run(struct bench *bench)
 {
   cli_signals_allow();
@@ -155,6 +172,11 @@ static int bench_run(struct bench *bench)
   int status = cli_open(bench->args, bench->target.url, CLI_CONNECTS, defaults, &bench->manager);
   if (status != CLI_OK) {
     return status;
+  }
+  bool http;
+  if (!paths_find(bench, &http) || (http && !bench_http_find(bench))) {
+    cenote_close(bench->manager);
+    return CLI_FAILED;
   }
   struct cli_work work = {.run = work_run, .stop = work_stop, .context = bench};
   int signal = cli_work_run(&work);
@@ -205,6 +227,11 @@ const struct cli_command cli_bench = {
         "               own with CONNECTION LIMIT 20 (skipped where the login may not create one).\n"
         "               SQLite has no such limit: there the clients meet its one write lock, without\n"
         "               a busy time-out, which is what a connection has that nobody configured\n\n"
+        "Where SQL over HTTP is beside the pool (an endpoint, or a host of Neon's) single queries are\n"
+        "measured over HTTP and transactions over the pool: before, each with a connection of its\n"
+        "own, after, as Cenote routes them; the table says which path answered how many, and what\n"
+        "each opened. With a neon://, libsql://, http:// or https:// URL all goes over HTTP, a\n"
+        "transaction as a batch; exhaustion is left out there.\n\n"
         "The first half opens up to 200 connections at once: do not point it at a server that\n"
         "others need. CPU is this process's, and the server's where it runs on this machine.\n"
         "Memory is the most that connections took at once, client and server. Exit status 1\n"
@@ -213,6 +240,7 @@ const struct cli_command cli_bench = {
     .examples = "  cenote bench\n"
                 "  cenote bench --url postgresql://localhost/test --rounds 20\n"
                 "  cenote bench --scenario stress,exhaustion --max-connections 10\n"
+                "  cenote bench --url postgresql://… --http-endpoint https://host/sql\n"
                 "  cenote bench --json | jq '.scenarios[] | {name, gain}'\n",
     .options = options,
     .options_count = sizeof options / sizeof options[0],

@@ -39,16 +39,22 @@ extern const struct bench_scenario bench_scenarios[BENCH_SCENARIOS];
 
 enum bench_side { BENCH_BEFORE, BENCH_AFTER, BENCH_SHARED, BENCH_SIDES };
 
-/* Whether the scenario has that side: without a single statement there is nothing to share, and
- * where connections are the limit a statement of 50 ms is no example for it. */
-bool bench_scenario_has(const struct bench_scenario *scenario, enum bench_side side);
+struct bench_target;
+/* Whether the scenario has that side there: without a single statement there is nothing to share,
+ * where connections are the limit a statement of 50 ms is no example for it, and where there is SQL
+ * over HTTP *after* takes both paths by itself. */
+bool bench_has(const struct bench_target *target, const struct bench_scenario *scenario,
+               enum bench_side side);
 
 /* What one side of a scenario came to, over the measured rounds. Times in milliseconds; -1 where
  * it cannot be known. */
 struct bench_figures {
   unsigned rounds;
-  uint64_t queries, errors, opened;
-  double total_ms; /* wall time of a round, median */
+  uint64_t queries, errors;
+  uint64_t opened;      /* connections of the database's own protocol */
+  uint64_t opened_http; /* and of HTTP */
+  uint64_t over_http;   /* operations that HTTP answered, of those that succeeded */
+  double total_ms;      /* wall time of a round, median */
   double mean_ms, p50_ms, p95_ms, p99_ms, max_ms;
   double cpu_ms, server_cpu_ms; /* of a round, mean */
   int64_t peak;                 /* connections open at once */
@@ -59,13 +65,17 @@ struct bench_figures {
 struct bench_row {
   const struct bench_scenario *scenario;
   struct bench_figures side[BENCH_SIDES];
+  bool shares;               /* it has the side "shared" */
   cenote_statistics shared;  /* of the manager of that side, at its end */
   char skipped[BENCH_ERROR]; /* why it was not measured; empty: it was */
 };
 
 /* --------------------------------------------------------------------- target */
 
-enum bench_kind { BENCH_SQLITE, BENCH_POSTGRES };
+/* The last two have SQL over HTTP alone; PostgreSQL may have it beside the pool. */
+enum bench_kind { BENCH_SQLITE, BENCH_POSTGRES, BENCH_NEON, BENCH_LIBSQL };
+
+struct bench_http;
 
 struct bench_target {
   enum bench_kind kind;
@@ -74,7 +84,14 @@ struct bench_target {
   char folder[128];                         /* SQLite: the temporary folder, or empty */
   char table[64];                           /* ours alone; dropped at the end */
   char simple[128], update[128], read[128]; /* statements on it; $1 is the row's number */
+  struct bench_http *http; /* where to ask over HTTP; NULL: there is no such path */
 };
+
+/* Is everything over HTTP there? */
+static inline bool bench_is_http(const struct bench_target *target)
+{
+  return target->kind == BENCH_NEON || target->kind == BENCH_LIBSQL;
+}
 
 /* Finds the database: `url`, else the environment, else a file in a temporary folder. CLI_OK, or
  * the exit status after a report. */
@@ -85,6 +102,11 @@ bool bench_table_make(const struct bench_target *target, cenote_manager *manager
                       cenote_error *error);
 bool bench_table_drop(const struct bench_target *target, cenote_manager *manager,
                       cenote_error *error);
+
+struct bench;
+/* Where SQL over HTTP is asked, from the settings of the manager that is open. false: reported. */
+bool bench_http_find(struct bench *bench);
+void bench_http_free(struct bench_http *http);
 
 /* PostgreSQL: a role that may open `limit` connections and no more, and a target that logs in as
  * it. false: `why` is filled. */
@@ -101,17 +123,25 @@ struct bench_before {
   unsigned gather; /* who has a connection waits until so many have come, with or without */
   _Atomic unsigned arrived; /* reset before each round */
   _Atomic int64_t open, peak;
-  _Atomic uint64_t opened;
+  _Atomic uint64_t opened, opened_http, over_http;
 };
 
 /* A plain connection of libpq, with a time-out. Check PQstatus; PQfinish it. */
 struct pg_conn *bench_postgres_open(const struct bench_target *target);
+
+/* One operation over HTTP on a connection of its own; *opened: how many that took. */
+bool bench_http_run(const struct bench_target *target, enum bench_op op, unsigned number,
+                    uint64_t *opened, char error[BENCH_ERROR]);
 
 /* One operation of client `number` (0 …). false: `error` is filled. Any thread. */
 bool bench_before_run(struct bench_before *before, enum bench_op op, unsigned number,
                       char error[BENCH_ERROR]);
 bool bench_after_run(cenote_manager *manager, const struct bench_target *target, enum bench_op op,
                      unsigned number, char error[BENCH_ERROR]);
+/* Where there is HTTP: single statements as the manager routes them, transactions by a lease, or, over
+ * HTTP alone, as a batch. */
+bool bench_dual_run(cenote_manager *manager, const struct bench_target *target, enum bench_op op,
+                    unsigned number, char error[BENCH_ERROR]);
 bool bench_shared_run(cenote_manager *manager, const struct bench_target *target, enum bench_op op,
                       unsigned number, char error[BENCH_ERROR]);
 

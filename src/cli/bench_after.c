@@ -83,6 +83,38 @@ bool bench_after_run(cenote_manager *manager, const struct bench_target *target,
   return ok;
 }
 
+/* The transaction as one request. */
+static bool batch_run(cenote_lease lease, const struct bench_target *target, int64_t key,
+                      char error[BENCH_ERROR])
+{
+  cenote_error cause = CENOTE_ERROR_INIT;
+  cenote_result **results = NULL;
+  const cenote_value value = cenote_integer(key);
+  const cenote_statement statements[] = {{.sql = target->update, .args = &value, .count = 1},
+                                         {.sql = target->read, .args = &value, .count = 1}};
+  cause.status = cenote_batch(lease, statements, 2, CENOTE_BATCH_WRITE, &results, &cause);
+  bool ok = cause.status == CENOTE_OK ? row_is_ours(results[1], key, error) : fail(error, &cause);
+  cenote_results_free(results, results ? 2 : 0);
+  return ok;
+}
+
+bool bench_dual_run(cenote_manager *manager, const struct bench_target *target, enum bench_op op,
+                    unsigned number, char error[BENCH_ERROR])
+{
+  if (op == BENCH_SIMPLE || !bench_is_http(target)) {
+    return bench_shared_run(manager, target, op, number, error);
+  }
+  cenote_error cause = CENOTE_ERROR_INIT;
+  cenote_lease lease = {0};
+  cause.status = cenote_acquire(manager, "cenote bench", -1, &lease, &cause);
+  if (cause.status != CENOTE_OK) {
+    return fail(error, &cause);
+  }
+  bool ok = batch_run(lease, target, (int64_t)number + 1, error);
+  cenote_release(lease);
+  return ok;
+}
+
 bool bench_shared_run(cenote_manager *manager, const struct bench_target *target, enum bench_op op,
                       unsigned number, char error[BENCH_ERROR])
 {

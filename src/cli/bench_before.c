@@ -164,9 +164,22 @@ static bool sqlite_before(struct bench_before *before, enum bench_op op, int64_t
   return ok;
 }
 
+/* A transaction belongs to a session, where there are sessions. */
+static bool goes_over_http(const struct bench_target *target, enum bench_op op)
+{
+  return target->http && (op == BENCH_SIMPLE || bench_is_http(target));
+}
+
 bool bench_before_run(struct bench_before *before, enum bench_op op, unsigned number,
                       char error[BENCH_ERROR])
 {
+  if (goes_over_http(before->target, op)) {
+    uint64_t opened = 0;
+    const bool ok = bench_http_run(before->target, op, number, &opened, error);
+    atomic_fetch_add(&before->opened_http, opened);
+    atomic_fetch_add(&before->over_http, ok);
+    return ok;
+  }
   if (before->target->kind == BENCH_SQLITE) {
     return sqlite_before(before, op, (int64_t)number + 1, error);
   }

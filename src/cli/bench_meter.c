@@ -120,7 +120,7 @@ static long backend_find(const struct bench_target *target)
 void bench_server_find(struct bench_server *server, const struct bench_target *target)
 {
   *server = (struct bench_server){.embedded = target->kind == BENCH_SQLITE};
-  if (server->embedded) {
+  if (server->embedded || bench_is_http(target)) {
     return;
   }
   unsigned count = 0;

@@ -1,5 +1,5 @@
-/* bench_report.c - what the load test came to: a table and a few sentences, or JSON. */
-#include "cli/bench.h"
+/* bench_report.c - what the load test came to: a table and a few sentences. */
+#include "cli/bench_compare.h"
 #include "cli/table.h"
 
 #include "base/limits.h"
@@ -11,44 +11,6 @@
 #include <string.h>
 
 enum { REPORT_CEILING = 1 << 20 };
-
-/* ---------------------------------------------------------------- comparisons */
-
-/* The share of operations that needed no new connection. Those that got none do not count. */
-static double reuse_percent(const struct bench_figures *figures)
-{
-  double opened = (double)figures->opened;
-  double done = (double)(figures->queries - figures->errors);
-  return opened < done ? 100.0 * (1 - opened / done) : 0;
-}
-
-static double error_percent(const struct bench_figures *figures)
-{
-  return figures->queries == 0 ? 0 : 100.0 * (double)figures->errors / (double)figures->queries;
-}
-
-/* CPU of a round, the server's with it where it is known. */
-static double cpu_ms(const struct bench_figures *figures)
-{
-  return figures->cpu_ms + (figures->server_cpu_ms > 0 ? figures->server_cpu_ms : 0);
-}
-
-/* By how many percent less; below zero: more. */
-static double less_percent(double before, double after)
-{
-  return before > 0 && after >= 0 ? 100.0 * (1 - after / before) : 0;
-}
-
-static double times(double before, double after)
-{
-  return before > 0 && after > 0 ? before / after : -1;
-}
-
-static bool measured(const struct bench_row *row)
-{
-  return row->scenario && row->skipped[0] == '\0' && row->side[BENCH_AFTER].rounds > 0 &&
-         row->side[BENCH_BEFORE].rounds > 0;
-}
 
 /* ---------------------------------------------------------------------- table */
 
@@ -67,7 +29,12 @@ enum {
   ERRORS,
   CPU,
   MEMORY,
-  COLUMNS
+  COLUMNS,
+  /* where there is SQL over HTTP */
+  BY_HTTP = COLUMNS,
+  BY_POOL,
+  OPENED_HTTP,
+  COLUMNS_HTTP
 };
 
 /* A scenario: each side, and its gain over the first. */
@@ -107,6 +74,15 @@ static void side_cell(struct cen_buf *buf, const struct bench_figures *figures, 
   switch (column) {
   case OPENED:
     cen_buf_format(buf, "%" PRIu64, figures->opened);
+    break;
+  case OPENED_HTTP:
+    cen_buf_format(buf, "%" PRIu64, figures->opened_http);
+    break;
+  case BY_HTTP:
+    cen_buf_format(buf, "%" PRIu64, figures->over_http);
+    break;
+  case BY_POOL:
+    cen_buf_format(buf, "%" PRIu64, by_pool(figures));
     break;
   case REUSE:
     cen_buf_format(buf, "%.1f %%", reuse_percent(figures));
@@ -200,7 +176,7 @@ static void cell(void *context, size_t line, size_t column, struct cen_buf *buf)
 
 static void lines_add(struct lines *lines, const struct bench_row *row)
 {
-  enum line end = bench_scenario_has(row->scenario, BENCH_SHARED) ? LINES : LINE_SHARED;
+  enum line end = row->shares ? LINES : LINE_SHARED;
   for (enum line which = LINE_BEFORE; which < end; which++) {
     lines->rows[lines->count] = row;
     lines->which[lines->count++] = which;
@@ -209,11 +185,12 @@ static void lines_add(struct lines *lines, const struct bench_row *row)
 
 static void rows_print(const struct bench *bench, struct cli_output *output)
 {
-  static const char *const headers[COLUMNS] = {
-      "scenario", "clients", "side",   "total ms", "mean ms", "p50",    "p95",
-      "p99",      "max",     "opened", "reuse",    "errors",  "CPU ms", "memory"};
-  bool right[COLUMNS];
-  for (size_t i = 0; i < COLUMNS; i++) {
+  static const char *const headers[COLUMNS_HTTP] = {
+      "scenario", "clients", "side",    "total ms", "mean ms",    "p50",
+      "p95",      "p99",     "max",     "opened",   "reuse",      "errors",
+      "CPU ms",   "memory",  "by http", "by pool",  "http opened"};
+  bool right[COLUMNS_HTTP];
+  for (size_t i = 0; i < COLUMNS_HTTP; i++) {
     right[i] = i != NAME && i != SIDE;
   }
   struct lines lines = {0};
@@ -222,7 +199,7 @@ static void rows_print(const struct bench *bench, struct cli_output *output)
       lines_add(&lines, &bench->rows[i]);
     }
   }
-  struct cli_table table = {.columns = COLUMNS,
+  struct cli_table table = {.columns = bench->target.http ? COLUMNS_HTTP : COLUMNS,
                             .rows = lines.count,
                             .headers = headers,
                             .right = right,
@@ -250,7 +227,7 @@ static void promises_add(const struct bench *bench, enum bench_side after, const
   bool memory_known = true;
   for (size_t i = 0; i < BENCH_SCENARIOS; i++) {
     const struct bench_row *row = &bench->rows[i];
-    if (!measured(row) || row->scenario->limit > 0 || !bench_scenario_has(row->scenario, after)) {
+    if (!measured(row) || row->scenario->limit > 0 || (after == BENCH_SHARED && !row->shares)) {
       continue;
     }
     count++;
@@ -310,7 +287,7 @@ static void errors_add(const struct bench_row *row, struct cen_buf *buf)
 static void sharing_add(const struct bench_row *row, struct cen_buf *buf)
 {
   const cenote_statistics *s = &row->shared;
-  if (!bench_scenario_has(row->scenario, BENCH_SHARED) || s->simple.statements == 0) {
+  if (!row->shares || s->simple.statements == 0) {
     return;
   }
   cen_buf_format(buf,
@@ -369,9 +346,36 @@ static void statistics_add(const cenote_statistics *s, struct cen_buf *buf)
   }
 }
 
+static void paths_add(const cenote_statistics *s, struct cen_buf *buf)
+{
+  static const char *const names[] = {"http", "shared", "leases"};
+  const uint64_t *const why[] = {s->http_why, s->simple_why, s->exclusive_why};
+  const uint64_t statements[] = {s->http.statements, s->simple.statements, s->exclusive.statements};
+  for (size_t path = 0; path < sizeof names / sizeof names[0]; path++) {
+    cen_buf_format(buf, "  statements, %-10s %" PRIu64, names[path], statements[path]);
+    const char *before = ": ";
+    for (int reason = 0; reason < CENOTE_WHYS; reason++) {
+      if (why[path][reason] > 0) {
+        cen_buf_format(buf, "%s%s %" PRIu64, before, cenote_why_name((cenote_why)reason),
+                       why[path][reason]);
+        before = ", ";
+      }
+    }
+    cen_buf_char(buf, '\n');
+  }
+}
+
 static void redacted_url(const struct bench *bench, char *out, size_t size)
 {
   cen_url_redact(out, size, bench->target.url);
+}
+
+static const char *after_says(const struct bench_target *target)
+{
+  return !target->http ? "after: leased from the pool,\nshared: single queries without a lease"
+         : bench_is_http(target)
+             ? "after: over HTTP connections\nthat are kept; a transaction is a batch"
+             : "after: single queries over HTTP\nconnections that are kept, transactions over the pool";
 }
 
 int bench_report_table(const struct bench *bench)
@@ -385,9 +389,8 @@ int bench_report_table(const struct bench *bench)
   cen_buf_text(&buf, "database ");
   cli_text_safe(&buf, url, strlen(url));
   cen_buf_format(&buf,
-                 "\n%u rounds after a warm-up; before: a new connection for each query, "
-                 "after: leased from the pool,\nshared: single queries without a lease\n\n",
-                 bench->rounds);
+                 "\n%u rounds after a warm-up; before: a new connection for each query, %s\n\n",
+                 bench->rounds, after_says(&bench->target));
   cli_output_drain(&output, &buf);
   rows_print(bench, &output);
   cen_buf_format(&buf,
@@ -402,146 +405,12 @@ int bench_report_table(const struct bench *bench)
   cen_buf_char(&buf, '\n');
   remarks_add(bench, &buf);
   statistics_add(&bench->statistics, &buf);
+  if (bench->target.http) {
+    paths_add(&bench->statistics, &buf);
+  }
   if (atomic_load(&bench->stop)) {
     cen_buf_text(&buf, "\ninterrupted: not every round was run\n");
   }
-  cli_output_drain(&output, &buf);
-  cen_buf_deinit(&buf);
-  return cli_output_finish(&output, CLI_OK);
-}
-
-/* ----------------------------------------------------------------------- JSON */
-
-static void number(struct cen_json *json, const char *key, double value)
-{
-  cen_json_key(json, key);
-  if (value < 0) {
-    cen_json_null(json);
-  } else {
-    cen_json_real(json, value);
-  }
-}
-
-static void count(struct cen_json *json, const char *key, uint64_t value)
-{
-  cen_json_key(json, key);
-  cen_json_uint(json, value);
-}
-
-static void figures_json(struct cen_json *json, const struct bench_figures *figures)
-{
-  cen_json_object(json);
-  count(json, "rounds", figures->rounds);
-  count(json, "operations", figures->queries);
-  count(json, "errors", figures->errors);
-  number(json, "errorRatePercent", error_percent(figures));
-  count(json, "connectionsOpened", figures->opened);
-  number(json, "reuseRatePercent", reuse_percent(figures));
-  count(json, "peakConnections", (uint64_t)(figures->peak > 0 ? figures->peak : 0));
-  number(json, "totalMs", figures->total_ms);
-  number(json, "meanMs", figures->mean_ms);
-  number(json, "p50Ms", figures->p50_ms);
-  number(json, "p95Ms", figures->p95_ms);
-  number(json, "p99Ms", figures->p99_ms);
-  number(json, "maxMs", figures->max_ms);
-  number(json, "clientCpuMs", figures->cpu_ms);
-  number(json, "serverCpuMs", figures->server_cpu_ms);
-  number(json, "memoryBytes", figures->memory);
-  cen_json_key(json, "firstError");
-  cen_json_string(json, figures->error[0] ? figures->error : NULL);
-  cen_json_object_end(json);
-}
-
-static void gain_json(struct cen_json *json, const struct bench_figures *before,
-                      const struct bench_figures *after)
-{
-  cen_json_object(json);
-  number(json, "timesFaster", times(before->total_ms, after->total_ms));
-  cen_json_key(json, "cpuLessPercent");
-  cen_json_real(json, less_percent(cpu_ms(before), cpu_ms(after)));
-  cen_json_key(json, "clientCpuLessPercent");
-  cen_json_real(json, less_percent(before->cpu_ms, after->cpu_ms));
-  cen_json_key(json, "memoryLessPercent");
-  if (before->memory > 0 && after->memory >= 0) {
-    cen_json_real(json, less_percent(before->memory, after->memory));
-  } else {
-    cen_json_null(json);
-  }
-  cen_json_object_end(json);
-}
-
-static void shared_json(struct cen_json *json, const struct bench_row *row)
-{
-  const cenote_statistics *s = &row->shared;
-  cen_json_key(json, "shared");
-  figures_json(json, &row->side[BENCH_SHARED]);
-  cen_json_key(json, "sharedGain");
-  gain_json(json, &row->side[BENCH_BEFORE], &row->side[BENCH_SHARED]);
-  cen_json_key(json, "sharing");
-  cen_json_object(json);
-  count(json, "statements", s->simple.statements);
-  count(json, "connections", (uint64_t)(s->pipelines > 0 ? s->pipelines : 0));
-  count(json, "fallbacks", s->fallbacks);
-  count(json, "inFlightP50", s->depth.p50_us);
-  count(json, "inFlightMax", s->depth.max_us);
-  count(json, "answersOfOneReadP50", s->batch.p50_us);
-  count(json, "answersOfOneReadMax", s->batch.max_us);
-  cen_json_object_end(json);
-}
-
-static void row_json(struct cen_json *json, const struct bench_row *row)
-{
-  const struct bench_figures *before = &row->side[BENCH_BEFORE], *after = &row->side[BENCH_AFTER];
-  cen_json_object(json);
-  cen_json_key(json, "name");
-  cen_json_string(json, row->scenario->name);
-  cen_json_key(json, "what");
-  cen_json_string(json, row->scenario->what);
-  count(json, "clients", row->scenario->clients);
-  cen_json_key(json, "skipped");
-  cen_json_string(json, row->skipped[0] ? row->skipped : NULL);
-  if (measured(row)) {
-    cen_json_key(json, "before");
-    figures_json(json, before);
-    cen_json_key(json, "after");
-    figures_json(json, after);
-    cen_json_key(json, "gain");
-    gain_json(json, before, after);
-    if (bench_scenario_has(row->scenario, BENCH_SHARED)) {
-      shared_json(json, row);
-    }
-  }
-  cen_json_object_end(json);
-}
-
-int bench_report_json(const struct bench *bench)
-{
-  struct cli_output output;
-  struct cen_buf buf;
-  struct cen_json json;
-  char url[CEN_MAX_URL + 64];
-  cli_output_init(&output, stdout);
-  cen_buf_init(&buf, REPORT_CEILING);
-  cen_json_init(&json, &buf);
-  redacted_url(bench, url, sizeof url);
-  cen_json_object(&json);
-  cen_json_key(&json, "database");
-  cen_json_string(&json, url);
-  count(&json, "rounds", bench->rounds);
-  cen_json_key(&json, "interrupted");
-  cen_json_bool(&json, atomic_load(&bench->stop));
-  cen_json_key(&json, "scenarios");
-  cen_json_array(&json);
-  for (size_t i = 0; i < BENCH_SCENARIOS; i++) {
-    if (bench->rows[i].scenario) {
-      row_json(&json, &bench->rows[i]);
-    }
-  }
-  cen_json_array_end(&json);
-  /* The library's own JSON, as it is. */
-  cen_buf_text(&buf, ",\"pool\":");
-  cen_buf_text(&buf, bench->statistics_json);
-  cen_buf_text(&buf, "}\n");
   cli_output_drain(&output, &buf);
   cen_buf_deinit(&buf);
   return cli_output_finish(&output, CLI_OK);

@@ -112,6 +112,7 @@ bool bench_role_make(const struct bench_target *target, unsigned limit,
   *limited = *target;
   limited->folder[0] = '\0';
   limited->url = limited->file = NULL;
+  limited->http = NULL;
   snprintf(role, sizeof role, "%s_role", target->table);
   if (!secret_make(secret)) {
     snprintf(why, size, "no random bytes: %s", strerror(errno));

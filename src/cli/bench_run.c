@@ -7,6 +7,8 @@
 #include "cli/bench.h"
 #include "cli/report.h"
 
+#include "net/http_client.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,10 +28,11 @@ const struct bench_scenario bench_scenarios[BENCH_SCENARIOS] = {
 
 static const char *const side_names[BENCH_SIDES] = {"before", "after", "shared"};
 
-bool bench_scenario_has(const struct bench_scenario *scenario, enum bench_side side)
+bool bench_has(const struct bench_target *target, const struct bench_scenario *scenario,
+               enum bench_side side)
 {
   bool single = scenario->even == BENCH_SIMPLE || scenario->odd == BENCH_SIMPLE;
-  return side != BENCH_SHARED || (single && scenario->limit == 0);
+  return side != BENCH_SHARED || (single && scenario->limit == 0 && !target->http);
 }
 
 /* One scenario under way. */
@@ -75,6 +78,9 @@ static bool task_before(void *context, unsigned number, char error[BENCH_ERROR])
 static bool task_after(void *context, unsigned number, char error[BENCH_ERROR])
 {
   struct run *run = context;
+  if (run->target->http) {
+    return bench_dual_run(run->manager, run->target, op_of(run, number), number, error);
+  }
   return bench_after_run(run->manager, run->target, op_of(run, number), number, error);
 }
 
@@ -118,6 +124,8 @@ static void before_warm_up(struct run *run)
   figures_of(run, BENCH_BEFORE)->memory = bench_watch_stop(&watch);
   atomic_store(&run->before.peak, 0);
   atomic_store(&run->before.opened, 0);
+  atomic_store(&run->before.opened_http, 0);
+  atomic_store(&run->before.over_http, 0);
 }
 
 /* As many leases at once as the pool has connections, so that it opens them all. */
@@ -139,7 +147,11 @@ static void pool_fill(const struct run *run, cenote_manager *manager)
 static void after_warm_up(struct run *run)
 {
   char error[BENCH_ERROR] = "";
-  pool_fill(run, run->manager);
+  const struct bench_scenario *scenario = run->row->scenario;
+  const bool only_single = scenario->even == BENCH_SIMPLE && scenario->odd == BENCH_SIMPLE;
+  if (!run->target->http || (!only_single && !bench_is_http(run->target))) {
+    pool_fill(run, run->manager);
+  }
   crew_run(run, BENCH_AFTER, error);
   double memory = bench_memory_read(&run->bench->server);
   figures_of(run, BENCH_AFTER)->memory =
@@ -152,7 +164,7 @@ static bool shared_warm_up(struct run *run)
   char error[BENCH_ERROR] = "";
   const struct bench_scenario *scenario = run->row->scenario;
   static const cenote_setting defaults[] = {{"slow_statement_ms", "0"}, {NULL, NULL}};
-  if (!bench_scenario_has(scenario, BENCH_SHARED)) {
+  if (!bench_has(run->target, scenario, BENCH_SHARED)) {
     return true;
   }
   double base = bench_memory_read(&run->bench->server);
@@ -211,6 +223,8 @@ static void side_finish(struct run *run, enum bench_side side)
   }
   if (side == BENCH_BEFORE) {
     figures->opened = atomic_load(&run->before.opened);
+    figures->opened_http = atomic_load(&run->before.opened_http);
+    figures->over_http = atomic_load(&run->before.over_http);
     figures->peak = atomic_load(&run->before.peak);
   }
 }
@@ -218,6 +232,21 @@ static void side_finish(struct run *run, enum bench_side side)
 static bool stopped(const struct run *run)
 {
   return atomic_load(&run->bench->stop);
+}
+
+/* Which path answered the dual side, and what it opened. Before uses no client of the library's. */
+static void after_count(struct run *run, const cenote_statistics *start, uint64_t start_http)
+{
+  struct bench_figures *figures = figures_of(run, BENCH_AFTER);
+  const cenote_statistics end = pool_look(run->manager);
+  figures->opened_http = atomic_load(&cen_http_opened) - start_http;
+  if (bench_is_http(run->target)) {
+    figures->over_http = figures->queries - figures->errors;
+    figures->opened = 0; /* its leases are places for a request, not connections */
+  } else {
+    figures->over_http =
+        (end.http.statements - end.http.errors) - (start->http.statements - start->http.errors);
+  }
 }
 
 static bool turns_take(struct run *run, unsigned rounds)
@@ -232,10 +261,11 @@ static bool turns_take(struct run *run, unsigned rounds)
   }
   run->settled = bench_server_settle(&run->bench->server, UINT32_MAX);
   enum bench_side sides = run->shared ? BENCH_SIDES : BENCH_SHARED;
-  uint64_t created[BENCH_SIDES] = {0};
+  cenote_statistics start[BENCH_SIDES];
   for (enum bench_side side = BENCH_AFTER; side < sides; side++) {
-    created[side] = pool_look(manager_of(run, side)).connections_created;
+    start[side] = pool_look(manager_of(run, side));
   }
+  const uint64_t start_http = atomic_load(&cen_http_opened);
   for (unsigned i = 0; i < rounds && !stopped(run); i++) {
     for (enum bench_side side = BENCH_BEFORE; side < sides; side++) {
       round_run(run, side, i, rounds);
@@ -243,8 +273,12 @@ static bool turns_take(struct run *run, unsigned rounds)
   }
   for (enum bench_side side = BENCH_AFTER; side < sides; side++) {
     cenote_statistics statistics = pool_look(manager_of(run, side));
-    figures_of(run, side)->opened = statistics.connections_created - created[side];
+    figures_of(run, side)->opened =
+        statistics.connections_created - start[side].connections_created;
     run->row->shared = statistics; /* the last one is that side's */
+  }
+  if (run->target->http) {
+    after_count(run, &start[BENCH_AFTER], start_http);
   }
   cenote_close(run->shared);
   return true;
@@ -257,8 +291,10 @@ static int limited_open(struct run *run)
   /* Last, so that it counts: the limit is the scenario. */
   char limit[16];
   snprintf(limit, sizeof limit, "%u", run->row->scenario->limit);
-  const cenote_setting forced[] = {
-      {"max_connections", limit}, {"min_connections", "0"}, {"slow_statement_ms", "0"}};
+  const cenote_setting forced[] = {{"max_connections", limit},
+                                   {"min_connections", "0"},
+                                   {"http_endpoint", ""}, /* it is about connections */
+                                   {"slow_statement_ms", "0"}};
   size_t forced_count = sizeof forced / sizeof forced[0];
   struct cli_args args = *run->bench->args;
   args.settings = calloc(args.settings_count + forced_count, sizeof args.settings[0]);
@@ -335,8 +371,13 @@ bool bench_scenario_run(struct bench *bench, struct bench_row *row)
 {
   const struct bench_scenario *scenario = row->scenario;
   bool limited = scenario->limit > 0;
+  row->shares = bench_has(&bench->target, scenario, BENCH_SHARED);
   bool role = limited && bench->target.kind == BENCH_POSTGRES;
   struct bench_target other = {0};
+  if (limited && bench_is_http(&bench->target)) {
+    snprintf(row->skipped, sizeof row->skipped, "over HTTP nobody holds a connection");
+    return true;
+  }
   if (role && !bench_role_make(&bench->target, scenario->limit, &other, row->skipped,
                                sizeof row->skipped)) {
     return true;

@@ -74,9 +74,19 @@ static int kind_find(struct bench_target *target)
     target->kind = BENCH_POSTGRES;
     return CLI_OK;
   }
+  if (strncasecmp(url, "neon://", 7) == 0) {
+    target->kind = BENCH_NEON;
+    return CLI_OK;
+  }
+  if (strncasecmp(url, "libsql://", 9) == 0 || strncasecmp(url, "http://", 7) == 0 ||
+      strncasecmp(url, "https://", 8) == 0) {
+    target->kind = BENCH_LIBSQL;
+    return CLI_OK;
+  }
   bool sqlite = strncasecmp(url, "sqlite:", 7) == 0;
   if (!sqlite && strncasecmp(url, "file:", 5) != 0) {
-    return complain("bench knows sqlite:, file:, postgres:// and postgresql:// URLs", CLI_USAGE);
+    return complain("bench knows sqlite:, file:, postgres://, neon:// and libsql:// URLs",
+                    CLI_USAGE);
   }
   target->kind = BENCH_SQLITE;
   if (strstr(url, ":memory:") || strstr(url, "mode=memory")) {
@@ -135,6 +145,7 @@ void bench_target_deinit(struct bench_target *target)
   }
   free(target->url);
   free(target->file);
+  bench_http_free(target->http);
   *target = (struct bench_target){0};
 }
 

@@ -20,6 +20,7 @@
 #define CEN_HTTP_CLIENT_H
 
 #include <cenote/cenote.h>
+#include <stdatomic.h>
 
 struct cen_http_client;
 struct cen_http_call;
@@ -35,6 +36,9 @@ struct cen_http_options {
   int64_t connections;        /* at most, but for urgent calls'; 0: as many as calls want */
   int64_t connect_timeout_ms; /* 0: none of its own */
 };
+
+/* Connections that the clients of this process have opened. */
+extern _Atomic uint64_t cen_http_opened;
 
 /* Copies what it keeps. No I/O, no thread yet. */
 cenote_status cen_http_client_new(const struct cen_http_options *options,

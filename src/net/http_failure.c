@@ -84,6 +84,8 @@ static enum cen_http_failure failure_of(const struct cen_http_call *call, CURLco
   }
 }
 
+_Atomic uint64_t cen_http_opened;
+
 /* What the handle knows of this transfer; one that never had its turn still knows the last. */
 static void ask_handle(struct cen_http_call *call)
 {
@@ -108,6 +110,8 @@ static void ask_handle(struct cen_http_call *call)
   reply->version = version == CURL_HTTP_VERSION_2_0   ? 20
                    : version == CURL_HTTP_VERSION_1_1 ? 11
                                                       : 10;
+  atomic_fetch_add_explicit(&cen_http_opened, begun && opened > 0 ? (uint64_t)opened : 0,
+                            memory_order_relaxed);
 }
 
 void cen_http_reply_fill(struct cen_http_call *call, CURLcode code)
