@@ -2,9 +2,10 @@
 'use strict';
 
 const { EventEmitter } = require('node:events');
+const { FLAGS } = require('./core.cjs');
 const { CenoteError } = require('./errors.cjs');
 const { TypeTable, toArguments } = require('./pg-types.cjs');
-const { makeResult, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
+const { finishFor, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
 
 const FATAL = new Set(['CENOTE_CONNECTION_LOST', 'CENOTE_OUTCOME_UNKNOWN', 'CENOTE_LEASE_EXPIRED', 'CENOTE_STALE',
   'CENOTE_SHUTTING_DOWN', 'CENOTE_CLOSED']);
@@ -41,8 +42,8 @@ function toQuery(config, values, callback) {
     throw new TypeError('Client was passed a null or undefined query');
   }
   if (typeof config.submit === 'function') {
-    throw new CenoteError('A query object with submit() (pg-cursor, pg-query-stream, pg.Query) writes on node-postgres\' own ' +
-      'connection: cenote has none; pass a text, or { text, values }', { status: 'CENOTE_UNSUPPORTED' });
+    throw new CenoteError('A query object with submit() (pg-cursor, pg-query-stream, pg.Query) writes on a connection of ' +
+      "node-postgres', and cenote has none: pass a text, or { text, values }", { status: 'CENOTE_UNSUPPORTED' });
   }
   const from = typeof config === 'string' ? { text: config } : config;
   const query = {
@@ -89,18 +90,36 @@ class PgClient extends EventEmitter {
   #types;
   #queue = [];
   #running = false;
+  #cancel;
   #broken = false;
   #released = false;
-  #names = new Map();
+  #settle;
+  #names;
+  #asked = 0;
+  #keepCancel = (cancel) => { this.#cancel = cancel; };
 
-  /** @param {object} pool a PgPool: `core`, `types`, `clientGone(client, lease, error)` */
+  /**
+   * @param {object} pool a PgPool: `core`, `types`, `clientGone(client, lease, error)`
+   * @param {object} [lease] none: what stands for a connection that nobody has leased, in events
+   */
   constructor(pool, lease) {
     super();
     this.#pool = pool;
     this.#core = pool.core;
     this.#lease = lease;
-    /** How many statements were asked for: the pool sees who sets a session up. */
-    Object.defineProperty(this, 'asked', { value: 0, writable: true, enumerable: false });
+    this.#released = lease === undefined;
+    /** Not known here; `SELECT pg_backend_pid()` tells. */
+    this.processID = null;
+  }
+
+  /** How many statements were asked for: the pool sees by it who sets a session up. */
+  get asked() {
+    return this.#asked;
+  }
+
+  /** Whether the lease it stands on is still held. */
+  get isHeld() {
+    return this.#lease !== undefined && this.#core.look(this.#lease) !== undefined;
   }
 
   // ---------------------------------------------------------------- statements, one at a time, in order
@@ -108,7 +127,7 @@ class PgClient extends EventEmitter {
   /** @returns {Promise<object>|undefined} undefined where a callback is given */
   query(config, values, callback) {
     const query = toQuery(config, values, callback);
-    this.asked++;
+    this.#asked++;
     return answer(new Promise((resolve, reject) => {
       this.#queue.push({ query, resolve, reject });
       if (!this.#running) {
@@ -122,8 +141,11 @@ class PgClient extends EventEmitter {
     const item = this.#queue.shift();
     if (item === undefined) {
       this.#running = false;
-      this.emit('drain');
-      this.#settle?.();
+      if (this.#settle !== undefined) {
+        this.#settle();
+      } else {
+        this.emit('drain');
+      }
       return;
     }
     this.#run(item.query).then((result) => {
@@ -136,13 +158,14 @@ class PgClient extends EventEmitter {
   }
 
   #named(query) {
-    const known = this.#names.get(query.name);
+    const known = this.#names?.get(query.name);
     if (known !== undefined && query.text && query.text !== known) {
       throw failed(`Prepared statements must be unique - '${query.name}' was used for a different statement`);
     }
     const text = query.text ?? known;
     if (text === undefined) {
-      throw failed(`prepared statement "${query.name}" does not exist`, { status: 'CENOTE_DATABASE', sqlstate: '26000' });
+      throw failed(`prepared statement "${query.name}" does not exist`,
+        { status: 'CENOTE_DATABASE', sqlstate: '26000' });
     }
     return text;
   }
@@ -153,44 +176,58 @@ class PgClient extends EventEmitter {
       throw wrong;
     }
     if (this.#broken) {
-      throw failed('Client has encountered a connection error and is not queryable', { status: 'CENOTE_CONNECTION_LOST' });
+      throw failed('Client has encountered a connection error and is not queryable',
+        { status: 'CENOTE_CONNECTION_LOST' });
     }
     if (this.#lease === undefined) {
-      throw failed('Client was closed and is not queryable', { status: 'CENOTE_STALE' });
+      throw failed('Client was given back to the pool, or stands for a connection of it, and is not queryable',
+        { status: 'CENOTE_STALE' });
     }
     const text = query.name === undefined ? query.text : this.#named(query);
     const how = { rowMode: query.rowMode, types: query.types ?? this.#types ?? this.#pool.types };
-    const shape = pgShape(how);
     try {
-      const result = await this.#core.execute(this.#lease, text, toArguments(query.values ?? []), undefined,
-        { shape, flags: pgFlags(how), timeout: query.timeout });
+      const result = await this.#core.execute(this.#lease, text, toArguments(query.values), undefined, {
+        shape: pgShape(how),
+        finish: finishFor(how),
+        flags: pgFlags(how) | (isScript(query) ? FLAGS.script : 0),
+        timeout: query.timeout,
+        onStart: this.#keepCancel,
+      });
       if (query.name !== undefined) {
+        this.#names ??= new Map();
         this.#names.set(query.name, text);
       }
-      if (shape.failure !== undefined) {
-        throw shape.failure.error;
-      }
-      return makeResult(result, how);
+      return result;
     } catch (error) {
       throw this.#lost(error, query);
+    } finally {
+      this.#cancel = undefined;
     }
   }
 
   /** After some errors nothing can be asked of it any more, and it says so. */
   #lost(error, query) {
     const told = queryError(error, query);
-    if (FATAL.has(error.status) && !this.#broken) {
-      this.#broken = true;
-      if (this.listenerCount('error') > 0) {
-        process.nextTick(() => this.emit('error', told));
-      }
+    if (FATAL.has(error.status)) {
+      this.lost(told);
     }
     return told;
   }
 
-  // ---------------------------------------------------------------- given back
+  /** Its connection is gone, or not its own any more. An 'error' that nobody listens to is not thrown. */
+  lost(error) {
+    if (!this.#broken) {
+      this.#broken = true;
+      process.nextTick(() => {
+        if (this.listenerCount('error') > 0) {
+          this.emit('error', error);
+        }
+        this.emit('end');
+      });
+    }
+  }
 
-  #settle;
+  // ---------------------------------------------------------------- given back
 
   /**
    * Gives the connection back when what was asked of it is done; an open transaction is rolled back.
@@ -207,10 +244,14 @@ class PgClient extends EventEmitter {
       this.#settle = undefined;
       this.#pool.clientGone(this, lease, error || this.#broken);
     };
-    if (this.#running) {
-      this.#settle = give;
-    } else {
+    if (!this.#running) {
       give();
+      return;
+    }
+    this.#settle = give;
+    if (error) {
+      this.#broken = true; // what waits behind is refused
+      this.#cancel?.();
     }
   }
 

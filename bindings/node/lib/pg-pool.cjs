@@ -1,23 +1,23 @@
-/**
- * pg-pool.cjs - the pool as node-postgres' Pool: connect, query, end, its events and counters, over a core that somebody
- * else has opened.
- */
+/** pg-pool.cjs - the pool as node-postgres' Pool: connect, query, end, events, counters, over somebody else's core. */
 'use strict';
 
 const { EventEmitter } = require('node:events');
 const { CenoteError } = require('./errors.cjs');
 const { types: defaultTypes, toArguments } = require('./pg-types.cjs');
-const { makeResult, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
+const { finishFor, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
 const { PgClient, answer, call, fault, isScript, queryError, toQuery } = require('./pg-client.cjs');
 
-const CONTROL = /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/|;)*(begin|start\s+transaction|commit|end|rollback|abort|savepoint|release)\b/i;
+const BLANK = String.raw`(?:\s|--[^\n]*\n|/\*[\s\S]*?\*/|;)*`;
+const WORDS = 'begin|start\\s+transaction|commit|end|rollback|abort|savepoint|release';
+const CONTROL = new RegExp(`^${BLANK}(?:${WORDS})\\b`, 'i');
 
 /** A copy in which secrets are not enumerable, so that nobody prints them by accident. */
 function optionsOf(given) {
   const options = { ...given };
   for (const name of ['password', 'connectionString']) {
     if (options[name] !== undefined) {
-      Object.defineProperty(options, name, { value: given[name], enumerable: false, writable: true, configurable: true });
+      Object.defineProperty(options, name,
+        { value: given[name], enumerable: false, writable: true, configurable: true });
     }
   }
   if (options.ssl !== null && typeof options.ssl === 'object') {
@@ -31,26 +31,46 @@ function optionsOf(given) {
   return options;
 }
 
+/** Reasons for which a connection is closed that rested well, as far as anybody knew. */
+const LOST = new Set(['broken', 'check_failed', 'reset_failed']);
+
+const ended = () => new CenoteError('Cannot use a pool after calling end on the pool',
+  { status: 'CENOTE_SHUTTING_DOWN' });
+
 class PgPool extends EventEmitter {
   #core;
   #onEnd;
-  #held = new Set();
+  /** The clients that are out, and the numbers of their connections where somebody wants to know. */
+  #held = new Map();
+  /** Who was last seen on a connection, by its number, and how often it was used. */
+  #seen = new Map();
   #acquiring = 0;
+  #asking = 0;
+  /** Whether listeners of 'connect' ask something of the client: then each session is theirs to set up. */
+  #setsUp;
   #warned = false;
-  #ended;
+  #end;
 
   /**
-   * @param {{core: import('./core.cjs').Core, options?: object, onEnd?: () => unknown}} parts options as node-postgres has
-   *   them, kept for who looks at `options`: what they mean was told to the core; onEnd: asked when the last client is back
+   * @param {object} parts
+   * @param {import('./core.cjs').Core} parts.core
+   * @param {object} [parts.options] as node-postgres has them: what they mean for the pool was told to the core by who
+   *   opened it; read here are `types`, `maxUses`, `onConnect`, `verify`
+   * @param {() => unknown} [parts.onEnd] called when end() was called and the last client is back
    */
   constructor({ core, options = {}, onEnd = () => {} }) {
     super();
     this.#core = core;
     this.#onEnd = onEnd;
     this.options = optionsOf(options);
-    this.types = options.types ?? defaultTypes;
+    Object.defineProperty(this, 'types', { value: options.types ?? defaultTypes, enumerable: false, writable: true });
     this.ending = false;
     this.ended = false;
+    this.on('newListener', (event) => {
+      if (event === 'connect') {
+        this.#setsUp = undefined;
+      }
+    });
   }
 
   get core() {
@@ -61,7 +81,7 @@ class PgPool extends EventEmitter {
 
   /** @returns {Promise<PgClient>|undefined} undefined where a callback `(error, client, release)` is given */
   connect(callback) {
-    const promise = this.#connect();
+    const promise = this.#connect('pg-pool client');
     if (callback === undefined) {
       return promise;
     }
@@ -70,31 +90,138 @@ class PgPool extends EventEmitter {
     return undefined;
   }
 
-  async #connect(operation = 'pg-pool client') {
+  async #connect(operation) {
     if (this.ending) {
-      throw new CenoteError('Cannot use a pool after calling end on the pool', { status: 'CENOTE_SHUTTING_DOWN' });
+      throw ended();
     }
-    this.#acquiring++;
-    let lease;
-    try {
-      lease = this.#core.take(operation) ?? await this.#core.acquire(operation);
-    } catch (error) {
-      throw pgError(error);
-    } finally {
-      this.#acquiring--;
+    let lease = this.#core.take(operation);
+    if (lease === undefined) {
+      this.#acquiring++;
+      try {
+        lease = await this.#core.acquire(operation);
+      } catch (error) {
+        throw pgError(error);
+      } finally {
+        this.#acquiring--;
+        this.#checkEnd();
+      }
     }
     const client = new PgClient(this, lease);
-    this.#held.add(client);
+    const fresh = this.#note(client, lease);
+    if (fresh || this.#setsUp === true) {
+      this.#greet(client);
+      await this.#admit(client, fresh);
+    }
     this.emit('acquire', client);
     return client;
   }
 
+  #isWatched() {
+    return this.options.maxUses > 0 || this.options.onConnect !== undefined || this.options.verify !== undefined ||
+      this.listenerCount('connect') > 0 || this.listenerCount('remove') > 0 || this.listenerCount('error') > 0;
+  }
+
+  /** @returns {boolean} whether its connection is a new one, as far as is known */
+  #note(client, lease) {
+    if (!this.#isWatched()) {
+      this.#held.set(client, undefined);
+      return false;
+    }
+    const number = this.#core.connectionOf(lease);
+    this.#held.set(client, number);
+    const seen = this.#seen.get(number);
+    this.#seen.set(number, { client, uses: (seen?.uses ?? 0) + 1 });
+    return seen === undefined;
+  }
+
+  /** Tells of a connection. Who answers with statements sets sessions up: all of them, for each is clean. */
+  #greet(client) {
+    const before = client.asked;
+    this.emit('connect', client);
+    this.#setsUp = client.asked > before || this.options.onConnect !== undefined;
+  }
+
+  /** The caller's own hooks of pg-pool's options. */
+  async #admit(client, fresh) {
+    const { onConnect, verify } = this.options;
+    try {
+      await onConnect?.(client);
+      if (fresh && verify !== undefined) {
+        await new Promise((resolve, reject) => {
+          verify(client, (error) => (error ? reject(error) : resolve()));
+        });
+      }
+    } catch (error) {
+      client.release(error);
+      throw error;
+    }
+  }
+
   /** A client was given back: for PgClient alone. */
   clientGone(client, lease, error) {
+    const seen = this.#seen.get(this.#held.get(client));
     this.#held.delete(client);
     this.emit('release', error || undefined, client);
-    this.#core.release(lease);
+    const worn = seen !== undefined && this.options.maxUses > 0 && seen.uses >= this.options.maxUses;
+    if (error || worn) {
+      if (seen !== undefined) {
+        seen.known = true; // its end is no surprise
+      }
+      this.#core.discard(lease);
+    } else {
+      this.#core.release(lease);
+    }
     this.#checkEnd();
+  }
+
+  // ---------------------------------------------------------------- what the core tells
+
+  /**
+   * What the core's audit tells; for whoever opened the core.
+   * @param {{kind: string, connection: number, reason: string}} event
+   */
+  audit(event) {
+    switch (event.kind) {
+      case 'opened':
+        // One that no client has, or not yet. Before it is known who listens, it is told with the first client on it.
+        if (this.#setsUp === false && !this.#seen.has(event.connection)) {
+          const client = new PgClient(this);
+          this.#seen.set(event.connection, { client, uses: 0 });
+          this.emit('connect', client);
+        }
+        break;
+      case 'closed':
+        this.#gone(event);
+        break;
+      case 'leaseExpired':
+        for (const client of this.#held.keys()) {
+          if (!client.isHeld) {
+            client.lost(new CenoteError('The client was held longer than leaseTimeout: its connection was taken back',
+              { status: 'CENOTE_LEASE_EXPIRED' }));
+          }
+        }
+        break;
+      default:
+    }
+  }
+
+  #gone({ connection, reason }) {
+    if (reason === 'open_failed') {
+      return; // it never was
+    }
+    const seen = this.#seen.get(connection);
+    this.#seen.delete(connection);
+    if (!this.#isWatched()) {
+      return;
+    }
+    const client = seen?.client ?? new PgClient(this);
+    if (LOST.has(reason) && seen?.known !== true && this.listenerCount('error') > 0) {
+      const error = new CenoteError(`Connection terminated unexpectedly (${reason})`,
+        { status: 'CENOTE_CONNECTION_LOST' });
+      error.client = client;
+      this.emit('error', error, client);
+    }
+    this.emit('remove', client);
   }
 
   // ---------------------------------------------------------------- statements
@@ -120,91 +247,102 @@ class PgPool extends EventEmitter {
       throw wrong;
     }
     if (this.ending) {
-      throw new CenoteError('Cannot use a pool after calling end on the pool', { status: 'CENOTE_SHUTTING_DOWN' });
+      throw ended();
+    }
+    if (query.text === undefined || isScript(query) || this.#needsClient()) {
+      return this.#onClient(query);
     }
     if (CONTROL.test(query.text)) {
       this.#warn(query.text);
     }
-    if (query.text === undefined || isScript(query)) {
-      return this.#onClient(query);
-    }
     const how = { rowMode: query.rowMode, types: query.types ?? this.types };
-    const shape = pgShape(how);
-    let result;
+    this.#asking++;
     try {
-      result = await this.#core.query(query.text, toArguments(query.values ?? []), undefined,
-        { shape, flags: pgFlags(how), timeout: query.timeout, operation: 'pg-pool query' });
+      return await this.#core.query(query.text, toArguments(query.values), undefined, {
+        shape: pgShape(how), finish: finishFor(how), flags: pgFlags(how), timeout: query.timeout,
+        operation: 'pg-pool query',
+      });
     } catch (error) {
       throw queryError(error, query);
+    } finally {
+      this.#asking--;
+      this.#checkEnd();
     }
-    if (shape.failure !== undefined) {
-      throw shape.failure.error;
-    }
-    return makeResult(result, how);
+  }
+
+  /** Sessions that somebody sets up are not those that statements share; nor is it known before one was told of. */
+  #needsClient() {
+    return this.#setsUp ?? (this.options.onConnect !== undefined || this.listenerCount('connect') > 0);
   }
 
   async #onClient(query) {
     const client = await this.#connect('pg-pool query');
+    let failure;
     try {
-      return await client.query({ ...query, callback: undefined });
+      return await client.query({
+        text: query.text, values: query.values, rowMode: query.rowMode, name: query.name, types: query.types,
+        query_timeout: query.timeout, queryMode: query.extended ? 'extended' : undefined,
+      });
+    } catch (error) {
+      failure = error;
+      throw error;
     } finally {
-      client.release();
+      client.release(failure?.status !== undefined && failure.status !== 'CENOTE_DATABASE' ? failure : undefined);
     }
   }
 
   #warn(text) {
     if (!this.#warned) {
       this.#warned = true;
-      process.emitWarning(`pool.query('${text.trim().slice(0, 20)}') has no effect: each pool.query has a connection for itself ` +
-        'alone, which is given back clean; use pool.connect() and the client for a transaction', { code: 'CENOTE_POOL_TRANSACTION' });
+      process.emitWarning(`pool.query('${text.trim().slice(0, 20)}') has no effect: each pool.query has a connection ` +
+        'for itself alone, which is given back clean; use pool.connect() and the client for a transaction',
+      { code: 'CENOTE_POOL_TRANSACTION' });
     }
   }
 
   // ---------------------------------------------------------------- the end
 
-  /** No new work from here on; resolves when all clients were given back. */
+  /** No new work from here on; resolves when all clients are back, and all that was asked is answered. */
   end(callback) {
     if (this.ending) {
       return answer(Promise.reject(new CenoteError('Called end on pool more than once')), callback);
     }
     this.ending = true;
     return answer(new Promise((resolve, reject) => {
-      this.#ended = { resolve, reject };
+      this.#end = { resolve, reject };
       this.#checkEnd();
     }), callback);
   }
 
   #checkEnd() {
-    if (this.#ended !== undefined && !this.ended && this.#held.size === 0 && this.#acquiring === 0) {
+    const busy = this.#held.size + this.#acquiring + this.#asking;
+    if (this.#end !== undefined && !this.ended && busy === 0) {
       this.ended = true;
-      Promise.resolve().then(this.#onEnd).then(() => this.#ended.resolve(), this.#ended.reject);
+      Promise.resolve().then(this.#onEnd).then(() => this.#end.resolve(), (error) => this.#end.reject(error));
     }
   }
 
   // ---------------------------------------------------------------- looking
 
-  #figures() {
-    return this.#core.statistics().pool;
-  }
-
+  /** Also those that single statements share. */
   get totalCount() {
-    return this.ended ? 0 : this.#figures().totalConnections;
+    return this.ended ? 0 : this.#core.statistics().pool.totalConnections;
   }
 
   get idleCount() {
-    return this.ended ? 0 : this.#figures().availableConnections;
+    return this.ended ? 0 : this.#core.statistics().pool.availableConnections;
   }
 
+  /** Who waits for a connection; not whom one is being opened for. */
   get waitingCount() {
-    return this.#acquiring;
+    return this.#acquiring === 0 ? 0
+      : Math.max(0, this.#acquiring - this.#core.statistics().pool.openingConnections);
   }
 
+  /** node-postgres counts here what is too old and still in use; the core closes such when they come back. */
   get expiredCount() {
     return 0;
   }
-
-  /** What the core's audit tells: connections opened and closed. For whoever opened the core. */
-  audit() {}
 }
 
 module.exports = { PgPool, types: defaultTypes };

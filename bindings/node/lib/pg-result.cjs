@@ -4,68 +4,9 @@
 const { FLAGS } = require('./core.cjs');
 const { CenoteError } = require('./errors.cjs');
 const { cellParser, types: defaultTypes } = require('./pg-types.cjs');
+const { RowShape } = require('./rows.cjs');
 
 // ------------------------------------------------------------------ rows
-
-const builders = new Map();
-const BUILDERS = 1000;
-
-/** A generated reader of rows: all rows of a statement are made alike. A later column of the same name wins. */
-function build(columns, asArray) {
-  let key = asArray ? '[' : '{';
-  for (let i = 0; i < columns.length; i++) {
-    key += `${columns[i].oid} ${columns[i].name}\0`;
-  }
-  let made = builders.get(key);
-  if (made === undefined) {
-    const parsers = columns.map((column) => cellParser(column.oid));
-    const cells = parsers.map((parse, i) => (parse === undefined ? 'reader.cell()'
-      : `((cell = reader.cell()) === null ? null : parsers[${i}](cell))`));
-    const body = asArray ? `[${cells.join(',\n')}]`
-      : `{${cells.map((cell, i) => `[${JSON.stringify(columns[i].name)}]: ${cell}`).join(',\n')}}`;
-    made = new Function('parsers', `return (reader) => { let cell; return ${body}; };`)(parsers);
-    if (builders.size >= BUILDERS) {
-      builders.clear();
-    }
-    builders.set(key, made);
-  }
-  return made;
-}
-
-function defaultShape(asArray) {
-  return (columns, reader) => {
-    reader.integers = 'string';
-    return build(columns, asArray);
-  };
-}
-
-const AS_OBJECTS = defaultShape(false);
-const AS_ARRAYS = defaultShape(true);
-
-/** Texts through the caller's own parsers. What they throw must not stop what else the addon delivered. */
-function ownShape(table, asArray) {
-  const shape = (columns, reader) => {
-    reader.integers = 'string';
-    const parsers = columns.map((column) => table.getTypeParser(column.oid, 'text'));
-    const names = columns.map((column) => column.name);
-    const value = (i, cell) => {
-      try {
-        return cell === null ? null : parsers[i](typeof cell === 'string' ? cell : textOf(cell));
-      } catch (error) {
-        shape.failure ??= { error };
-        return null;
-      }
-    };
-    return (from) => {
-      const row = asArray ? new Array(names.length) : {};
-      for (let i = 0; i < names.length; i++) {
-        row[asArray ? i : names[i]] = value(i, from.cell());
-      }
-      return row;
-    };
-  };
-  return shape;
-}
 
 /** PostgreSQL's own text of a cell that came typed all the same. */
 function textOf(cell) {
@@ -75,23 +16,45 @@ function textOf(cell) {
   return cell instanceof ArrayBuffer ? `\\x${Buffer.from(cell).toString('hex')}` : String(cell);
 }
 
-const isPlain = (table) => (table === undefined ? defaultTypes.isDefault : table.isDefault === true);
+/** The caller's own parsers: asked for each value, since he may set others. */
+const ownParser = (table) => (column) => (cell) => table.getTypeParser(column.oid, 'text')(
+  typeof cell === 'string' ? cell : textOf(cell));
+
+const shapesOf = (convert) => ({
+  objects: new RowShape({ convert }),
+  arrays: new RowShape({ rows: 'array', convert }),
+});
+
+const DEFAULT = shapesOf((column, kind) => cellParser(column.oid, kind));
+const OWN = new WeakMap();
+
+const isDefault = (table) => (table === undefined ? defaultTypes.isDefault : table.isDefault === true);
+
+function shapesFor(table) {
+  if (isDefault(table)) {
+    return DEFAULT;
+  }
+  const own = table ?? defaultTypes;
+  let shapes = OWN.get(own);
+  if (shapes === undefined) {
+    shapes = shapesOf(ownParser(own));
+    OWN.set(own, shapes);
+  }
+  return shapes;
+}
 
 /**
  * How rows are read.
  * @param {{rowMode?: string, types?: {getTypeParser: Function}}} [how]
  */
 function pgShape({ rowMode, types: table } = {}) {
-  const asArray = rowMode === 'array';
-  if (isPlain(table)) {
-    return asArray ? AS_ARRAYS : AS_OBJECTS;
-  }
-  return ownShape(table ?? defaultTypes, asArray);
+  const shapes = shapesFor(table);
+  return rowMode === 'array' ? shapes.arrays : shapes.objects;
 }
 
 /** The flags of a statement whose rows are read so: the text is PostgreSQL's own, `?` is an operator. */
 function pgFlags({ types: table } = {}) {
-  return isPlain(table) ? FLAGS.native : FLAGS.native | FLAGS.rawText;
+  return FLAGS.native | (isDefault(table) ? FLAGS.dates : FLAGS.rawText);
 }
 
 // ------------------------------------------------------------------ results
@@ -108,45 +71,50 @@ class Field {
   }
 }
 
+/** `INSERT 0 1`, `SELECT 5`, `CREATE TABLE` without its last number. */
+const TAG = /^([A-Za-z]+)(?: (\d+))?(?: |$)/;
+
+/** What all results of a statement have alike. */
+class About {
+  constructor(layout) {
+    const [, command = null, oid] = TAG.exec(layout.command) ?? [];
+    this.command = command;
+    this.oid = oid === undefined ? null : Number(oid);
+    this.fields = layout.columns.map((column) => new Field(column));
+  }
+}
+
 class Result {
   constructor(result, asArray) {
-    this.command = null;
-    this.rowCount = null;
-    this.oid = null;
+    const { layout, number } = result;
+    layout.memo ??= new About(layout);
+    this.command = layout.memo.command;
+    this.rowCount = number === undefined ? null : number;
+    this.oid = number === undefined ? null : layout.memo.oid;
     this.rows = result.rows;
-    this.fields = result.columns.map((column) => new Field(column));
+    this.fields = layout.memo.fields.slice();
     this.rowAsArray = asArray;
-    this.#count(result.command);
   }
+}
 
-  /** `INSERT 0 1`, `SELECT 5`, `CREATE TABLE` */
-  #count(tag) {
-    const words = tag.split(' ');
-    if (words[0] === '') {
-      return;
-    }
-    this.command = words[0];
-    const number = (word) => (/^\d+$/.test(word) ? Number(word) : undefined);
-    const [first, second] = [number(words[1]), number(words[2])];
-    if (first !== undefined && second !== undefined) {
-      this.oid = first;
-      this.rowCount = second;
-    } else if (first !== undefined) {
-      this.rowCount = first;
-    }
-  }
+const asArrays = (result) => new Result(result, true);
+const asObjects = (result) => new Result(result, false);
+
+/** @param {{rowMode?: string}} [how] @returns {(result: object) => Result} for the core's `finish` */
+function finishFor(how) {
+  return how?.rowMode === 'array' ? asArrays : asObjects;
 }
 
 /** @param {object} result as the core resolves it @param {{rowMode?: string}} [how] */
 function makeResult(result, how) {
-  return new Result(result, how?.rowMode === 'array');
+  return finishFor(how)(result);
 }
 
 // ------------------------------------------------------------------ errors
 
 const FIELDS = {
-  severity: 'S', code: 'C', detail: 'D', hint: 'H', position: 'P', internalPosition: 'p', internalQuery: 'q', where: 'W',
-  schema: 's', table: 't', column: 'c', dataType: 'd', constraint: 'n', file: 'F', line: 'L', routine: 'R',
+  severity: 'S', code: 'C', detail: 'D', hint: 'H', position: 'P', internalPosition: 'p', internalQuery: 'q',
+  where: 'W', schema: 's', table: 't', column: 'c', dataType: 'd', constraint: 'n', file: 'F', line: 'L', routine: 'R',
 };
 
 /** What the server said, with the members of node-postgres' error of the same name. */
@@ -168,7 +136,8 @@ class DatabaseError extends Error {
 
 /** Node's own codes for what the network said. */
 const NETWORK = [
-  [/connection refused/i, 'ECONNREFUSED'], [/connection reset/i, 'ECONNRESET'], [/timed? ?out|timeout expired/i, 'ETIMEDOUT'],
+  [/connection refused/i, 'ECONNREFUSED'], [/connection reset/i, 'ECONNRESET'],
+  [/timed? ?out|timeout expired/i, 'ETIMEDOUT'],
   [/name or service not known|could not be resolved|could not translate host name/i, 'ENOTFOUND'],
   [/no such file or directory/i, 'ENOENT'],
 ];
@@ -207,4 +176,4 @@ function pgError(error) {
   }
 }
 
-module.exports = { DatabaseError, Field, Result, makeResult, pgError, pgFlags, pgShape };
+module.exports = { DatabaseError, Field, Result, finishFor, makeResult, pgError, pgFlags, pgShape };

@@ -55,7 +55,7 @@ function dateOf(year, month, day, hour, minute, second, ms, offset) {
   return date;
 }
 
-/** date, timestamp, timestamptz in the ISO style; a time without a zone is local. Else null, as node-postgres has it. */
+/** date, timestamp, timestamptz in the ISO style; what has no zone is local. Else null, as node-postgres has it. */
 function parseDate(text) {
   const dash = text.indexOf('-', 1);
   if (dash < 4) {
@@ -93,7 +93,9 @@ function parseDate(text) {
 
 // ------------------------------------------------------------------ intervals
 
-const SPAN = /^(?:([+-]?\d+) years?)?\s*(?:([+-]?\d+) mons?)?\s*(?:([+-]?\d+) days?)?\s*(?:([+-])?(\d+):(\d\d):(\d\d)(?:\.(\d{1,6}))?)?/;
+const NUMBER = '([+-]?\\d+)';
+const SPAN = new RegExp(`^(?:${NUMBER} years?)?\\s*(?:${NUMBER} mons?)?\\s*(?:${NUMBER} days?)?\\s*` +
+  '(?:([+-])?(\\d+):(\\d\\d):(\\d\\d)(?:\\.(\\d{1,6}))?)?');
 const DATE_PARTS = [['years', 'Y'], ['months', 'M'], ['days', 'D']];
 const TIME_PARTS = [['hours', 'H'], ['minutes', 'M'], ['seconds', 'S']];
 
@@ -124,7 +126,7 @@ class PostgresInterval {
   }
 
   toPostgres() {
-    const parts = ['seconds', 'minutes', 'hours', 'days', 'months', 'years'].filter((name) => Object.hasOwn(this, name));
+    const parts = ['seconds', 'minutes', 'hours', 'days', 'months', 'years'].filter((name) => name in this);
     if (this.milliseconds && !parts.includes('seconds')) {
       parts.push('seconds');
     }
@@ -174,7 +176,7 @@ function parseCircle(text) {
   return found === null ? null : { x: parseFloat(found[1]), y: parseFloat(found[2]), radius: parseFloat(found[3]) };
 }
 
-/** An array's text, `{1,NULL,"a b",{…}}`, perhaps behind its bounds `[2:3]=`; each element but NULL through `element`. */
+/** An array's text, `{1,NULL,"a b",{…}}`, perhaps behind its bounds `[2:3]=`; elements but NULL through `element`. */
 function parseArray(text, element) {
   const open = [];
   let now;
@@ -234,22 +236,21 @@ const TEXT = new Map([
   ...[651, 1008, 1009, 1014, 1015, 1040, 1041, 791, 2951, 3907, 1183, 1270].map((oid) => [oid, arrayOf(parseText)]),
 ]);
 
-/** Types whose cells come as numbers or booleans, and stay so. */
-const TYPED = new Set([16, 21, 23, 26, 700, 701]);
-
-/** What makes a value of a cell that is not null, or undefined where the cell is the value. */
-function cellParser(oid) {
-  if (oid === 20) {
-    return String;
+/** What makes a value of a column's cells of that kind (see rows.cjs); undefined where the cell is the value. */
+function cellParser(oid, kind) {
+  switch (kind) {
+    case 'text': {
+      const parse = TEXT.get(oid);
+      return parse === parseText ? undefined : parse;
+    }
+    case 'integer':
+    case 'bigint':
+      return oid === 20 || kind === 'bigint' ? String : undefined;
+    case 'blob':
+      return Buffer.from;
+    default: // numbers, booleans and dates are what node-postgres has
+      return undefined;
   }
-  if (oid === 17) {
-    return (cell) => (typeof cell === 'string' ? parseBytes(cell) : Buffer.from(cell));
-  }
-  const parse = TEXT.get(oid);
-  if (TYPED.has(oid)) {
-    return (cell) => (typeof cell === 'string' ? parse(cell) : cell);
-  }
-  return parse;
 }
 
 /** A parser table: node-postgres' `types`, with room for the caller's own parsers. */
@@ -368,9 +369,9 @@ function toArgument(value) {
   }
 }
 
-/** @param {unknown[]} values @returns {unknown[]|undefined} */
+/** @param {unknown[]|null} [values] @returns {unknown[]|undefined} */
 function toArguments(values) {
-  return values.length === 0 ? undefined : Array.from(values, toArgument);
+  return values === undefined || values === null || values.length === 0 ? undefined : Array.from(values, toArgument);
 }
 
 module.exports = { PostgresInterval, TypeTable, cellParser, prepareValue, toArguments, types };
