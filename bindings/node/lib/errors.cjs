@@ -1,9 +1,13 @@
 /** errors.cjs - what Cenote throws. */
 'use strict';
 
+/** SQLite's name for a kind of errors, without what narrows it down. */
+const SQLITE_KIND = /^SQLITE_[A-Z]+/;
+
 /**
- * `code` is what other libraries use for a database's error: SQLite's name (SQLITE_CONSTRAINT_UNIQUE), PostgreSQL's
- * SQLSTATE (23505); for everything else `status`, Cenote's own word (CENOTE_TIMEOUT). `details` may be several lines.
+ * `code` is what other libraries use for a database's error: SQLite's name (SQLITE_CONSTRAINT; as in libSQL's client,
+ * `extendedCode` narrows it down: SQLITE_CONSTRAINT_UNIQUE), PostgreSQL's SQLSTATE (23505); for everything else `status`,
+ * Cenote's own word (CENOTE_TIMEOUT). `details` may be several lines.
  */
 class CenoteError extends Error {
   /** @param {string} message @param {object} [about] */
@@ -13,6 +17,11 @@ class CenoteError extends Error {
     this.status = about.status ?? 'CENOTE_INVALID';
     const fields = about.fields ?? {};
     this.code = this.status === 'CENOTE_DATABASE' ? fields.X ?? about.sqlstate ?? this.status : about.code ?? this.status;
+    const kind = SQLITE_KIND.exec(this.code);
+    if (kind !== null) {
+      this.extendedCode = this.code;
+      [this.code] = kind;
+    }
     this.retryable = about.retryable ?? false;
     if (about.details !== undefined) {
       this.details = about.details;

@@ -4,15 +4,12 @@
 const { FLAGS } = require('./core.cjs');
 const { CenoteError } = require('./errors.cjs');
 const { timeLeft } = require('./serverless.cjs');
-const { ResultSet, toArguments, toStatement } = require('./values.cjs');
+const { ResultSet, SQLITE, toArguments, toStatement } = require('./values.cjs');
 
 const OVER = new Set(['CENOTE_LEASE_EXPIRED', 'CENOTE_STALE', 'CENOTE_SHUTTING_DOWN', 'CENOTE_CLOSED']);
 /** What a batch may not hold: it is one transaction. */
 const CONTROL = /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/|;)*(begin|start\s+transaction|commit|end|rollback|abort)\b/i;
 const READS = /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*select\b/i;
-
-/** Databases that speak SQLite's language. */
-const SQLITE = new Set(['sqlite', 'libsql']);
 
 const refuseReleased = (what) => new CenoteError(`Cannot ${what} on released lease`, { status: 'CENOTE_STALE' });
 

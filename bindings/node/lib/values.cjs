@@ -5,8 +5,10 @@ const { RowShape } = require('./rows.cjs');
 
 const LOWEST = -(2n ** 63n);
 const HIGHEST = 2n ** 63n - 1n;
+/** Databases that speak SQLite's language. */
+const SQLITE = new Set(['sqlite', 'libsql']);
 
-/** One argument as the addon takes it. Dates: milliseconds for SQLite, ISO 8601 elsewhere. */
+/** One argument as the addon takes it. Dates: milliseconds for SQLite and libSQL, ISO 8601 elsewhere. */
 function toArgument(value, driver) {
   switch (typeof value) {
     case 'string':
@@ -29,7 +31,7 @@ function toArgument(value, driver) {
         return value;
       }
       if (value instanceof Date) {
-        return driver === 'sqlite' ? value.valueOf() : value.toISOString();
+        return SQLITE.has(driver) ? value.valueOf() : value.toISOString();
       }
       break;
     default:
@@ -132,8 +134,9 @@ class ResultSet {
     this.columnTypes = result.columns.map((column) => column.type);
     this.rows = result.rows;
     this.rowsAffected = result.affected > 0 ? result.affected : 0;
-    const inserted = driver === 'sqlite' && result.columns.length === 0 && /^(insert|replace)/i.test(result.command);
-    this.lastInsertRowid = inserted || (driver === 'sqlite' && result.affected > 0) ? BigInt(result.lastId) : undefined;
+    // Of an INSERT; an UPDATE has none.
+    const { affected, lastId } = result;
+    this.lastInsertRowid = SQLITE.has(driver) && affected > 0 && Number(lastId) !== 0 ? BigInt(lastId) : undefined;
   }
 
   toJSON() {
@@ -147,4 +150,4 @@ class ResultSet {
   }
 }
 
-module.exports = { ResultSet, rowShape, toArguments, toStatement };
+module.exports = { ResultSet, rowShape, SQLITE, toArguments, toStatement };

@@ -122,9 +122,11 @@ for (const [database, url] of databases(folder)) {
     await table('unique_ones', 'id integer PRIMARY KEY');
     await leased(async (lease) => {
       await lease.execute('INSERT INTO unique_ones VALUES (1)');
-      const wanted = sqlite ? 'SQLITE_CONSTRAINT_PRIMARYKEY' : '23505';
+      const wanted = sqlite ? 'SQLITE_CONSTRAINT' : '23505';
       await assert.rejects(lease.execute('INSERT INTO unique_ones VALUES (1)'),
         { name: 'CenoteError', code: wanted, status: 'CENOTE_DATABASE', message: /unique|duplicate/i });
+      await assert.rejects(lease.execute('INSERT INTO unique_ones VALUES (1)'),
+        (error) => error.extendedCode === (sqlite ? 'SQLITE_CONSTRAINT_PRIMARYKEY' : undefined));
       assert.equal((await lease.execute('SELECT 1 AS a')).rows[0].a, 1);
     });
   });

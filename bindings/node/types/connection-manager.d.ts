@@ -1,5 +1,7 @@
 /** cenote/connection-manager: leases over a pool of database connections. */
 
+import type { CleanupOptions } from './serverless.js';
+
 export type Value = null | string | number | bigint | boolean | ArrayBuffer;
 export type InValue = Value | ArrayBufferView | Date;
 export type InArgs = InValue[] | Record<string, InValue>;
@@ -95,6 +97,8 @@ export interface ManagerOptions {
   createClient?: () => object | Promise<object>;
   destroyClient?: (client: any) => unknown;
   validateClient?: (client: any) => unknown;
+  /** A graceful shutdown on SIGTERM and before the exit; see cenote/serverless. */
+  cleanupOnExit?: boolean | CleanupOptions;
   [setting: string]: unknown;
 }
 
@@ -128,6 +132,8 @@ export interface PoolStatistics {
   };
   activeLeases: LeaseStats[];
   healthCheck: { enabled: boolean; interval: number };
+  /** One lease in `every` is watched; `dropped` were never released. */
+  leaseSampling: { every: number; sampled: number; dropped: number };
   timestamp: string;
   [member: string]: unknown;
 }
@@ -149,6 +155,15 @@ export interface HealthStatus {
 export const ConnectionState: Readonly<{ IDLE: 'IDLE'; ACTIVE: 'ACTIVE'; DRAINING: 'DRAINING'; SHUTDOWN: 'SHUTDOWN' }>;
 export type State = keyof typeof ConnectionState;
 
+export interface AcquireOptions {
+  /** Milliseconds to wait. */
+  timeout?: number;
+  /** The lease's own time in milliseconds, where that is less than the pool's. */
+  leaseTimeout?: number;
+  /** Gives the waiting up. */
+  signal?: AbortSignal;
+}
+
 export class DatabaseConnectionManager {
   constructor(options?: ManagerOptions);
   readonly config: Record<string, number | boolean | string>;
@@ -157,7 +172,7 @@ export class DatabaseConnectionManager {
   readonly connections: Map<number, { id: number; createdAt: number }>;
   readonly leases: Map<string, DatabaseLease>;
   readonly isShuttingDown: boolean;
-  acquireLease(operationId?: string, timeout?: number): Promise<DatabaseLease>;
+  acquireLease(operationId?: string, timeout?: number | AcquireOptions): Promise<DatabaseLease>;
   releaseLease(leaseId: string): Promise<boolean>;
   getPoolStatistics(): PoolStatistics;
   getHealthStatus(): Promise<HealthStatus>;
@@ -167,12 +182,15 @@ export class DatabaseConnectionManager {
 
 export function getConnectionManager(options?: ManagerOptions): DatabaseConnectionManager;
 export function resetConnectionManager(): Promise<void>;
-export function acquireDbLease(operationId?: string, timeout?: number): Promise<DatabaseLease>;
+export function acquireDbLease(operationId?: string, timeout?: number | AcquireOptions): Promise<DatabaseLease>;
 export function getPoolStatistics(): PoolStatistics | NotInitialized;
 export function getPoolHealthStatus(): Promise<HealthStatus | NotInitialized>;
 
 export class CenoteError extends Error {
+  /** SQLite's or PostgreSQL's for an error of the database, else `status`. */
   readonly code: string;
+  /** What narrows SQLite's code down: SQLITE_CONSTRAINT_UNIQUE. */
+  readonly extendedCode?: string;
   readonly status: string;
   readonly retryable: boolean;
   readonly details?: string;
