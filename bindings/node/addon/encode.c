@@ -11,7 +11,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CODE_LEASE, CODE_RESULT, CODE_ERROR, CODE_AUDIT, CODE_LOG, CODE_OWN, CODE_BEGIN, CODE_DONE };
+enum {
+  CODE_LEASE,
+  CODE_RESULT,
+  CODE_ERROR,
+  CODE_AUDIT,
+  CODE_LOG,
+  CODE_OWN,
+  CODE_BEGIN,
+  CODE_DONE,
+  CODE_MORE
+};
 static void set_text(napi_env env, napi_value object, const char *name, const char *text)
 {
   if (text != NULL && text[0] != '\0') {
@@ -52,6 +62,30 @@ static bool put_failure(struct encoder *to, const struct node_op *op)
   put(to, op->slot);
   put(to, CODE_ERROR);
   put(to, put_other(to, encode_error(to->env, op->error != NULL ? op->error : &bare)));
+  return true;
+}
+
+/* Of a script the results of all statements but the last come as MORE in front of it. */
+static bool put_results(struct encoder *to, struct node_op *op)
+{
+  const cenote_result *result = op->result;
+  while (result != NULL) {
+    const cenote_result *next = cenote_result_next(result);
+    const size_t used = to->used;
+    if (!numbers_room(to, 16)) {
+      return false;
+    }
+    put(to, op->slot);
+    put(to, next != NULL ? CODE_MORE : CODE_RESULT);
+    if (!put_result(to, result, (unsigned)op->number)) {
+      /* Texts that were put stay; nothing speaks of them, so none may follow in their piece. */
+      piece_end(to);
+      to->used = used;
+      op->status = CENOTE_NO_MEMORY;
+      return put_failure(to, op);
+    }
+    result = next;
+  }
   return true;
 }
 
@@ -108,17 +142,7 @@ static bool put_op(struct encoder *to, struct node_op *op)
     if (op->status != CENOTE_OK) {
       return put_failure(to, op);
     }
-    const size_t used = to->used;
-    put(to, op->slot);
-    put(to, CODE_RESULT);
-    if (!put_result(to, op->result, (unsigned)op->number)) {
-      /* Texts that were put stay; nothing speaks of them, so none may follow in their piece. */
-      piece_end(to);
-      to->used = used;
-      op->status = CENOTE_NO_MEMORY;
-      return put_failure(to, op);
-    }
-    return true;
+    return put_results(to, op);
   }
 }
 

@@ -61,6 +61,8 @@ class Core {
     this.rejects = [];
     this.shapes = [];
     this.finishes = [];
+    /** Of scripts: the results of all statements but the last. */
+    this.earlier = new Map();
     /** What transactions call when it is their body's turn. */
     this.begins = new Map();
     this.freeSlots = [];
@@ -92,7 +94,35 @@ class Core {
     return this.shapes[slot];
   }
 
+  /** @param {{result?: object, error?: unknown}} read of a script, whose last result will follow */
+  more(slot, read) {
+    const earlier = this.earlier.get(slot);
+    if (earlier === undefined) {
+      this.earlier.set(slot, [read]);
+    } else {
+      earlier.push(read);
+    }
+  }
+
+  /** The results of a script. */
+  chain(slot, last) {
+    const all = this.earlier.get(slot);
+    const finish = this.finishes[slot] ?? ((result) => result);
+    const failed = all.find(({ result }) => result === undefined);
+    if (failed !== undefined) {
+      this.fault(slot, failed.error);
+      return;
+    }
+    const resolve = this.resolves[slot];
+    this.free(slot);
+    resolve([...all.map(({ result }) => finish(result)), finish(last)]);
+  }
+
   result(slot, result) {
+    if (this.earlier.size > 0 && this.earlier.has(slot)) {
+      this.chain(slot, result);
+      return;
+    }
     const finish = this.finishes[slot];
     const resolve = this.resolves[slot];
     if (finish === undefined) {
@@ -136,6 +166,9 @@ class Core {
     this.shapes[slot] = undefined;
     this.finishes[slot] = undefined;
     this.freeSlots.push(slot);
+    if (this.earlier.size > 0) {
+      this.earlier.delete(slot);
+    }
     if (this.begins.size > 0) {
       this.begins.delete(slot);
     }
@@ -217,6 +250,7 @@ class Core {
    * @param {object} lease @param {string} sql @param {unknown[]|undefined} args @param {string[]|undefined} names
    * @param {object} how
    * @param {RowShape|Function} how.shape made once, not for each call; see rows.cjs
+   * Where flags say script, and the text has several statements: an array of results, each through `finish`.
    * @param {(result: object) => any} [how.finish] what the promise resolves with, made of the result as it arrives: spares a
    *   `then`. What it throws rejects the promise.
    * @param {number} [how.flags] @param {number} [how.timeout] @param {(cancel: () => void) => void} [how.onStart]

@@ -7,7 +7,7 @@
 const { CenoteError } = require('./errors.cjs');
 const { Layout, buildRows } = require('./rows.cjs');
 
-const [LEASE, RESULT, ERROR, AUDIT, LOG, OWN, BEGIN, DONE] = [0, 1, 2, 3, 4, 5, 6, 7];
+const [LEASE, RESULT, ERROR, AUDIT, LOG, OWN, BEGIN, DONE, MORE] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
 const [NULL, REAL, TEXT, PIECE, BOOLEAN, BIG, BLOB, INTEGER] = [0, 1, 2, 3, 4, 5, 6, 7];
 const PLAIN = 0;
 
@@ -161,9 +161,25 @@ function readResult(reader, shape, layouts) {
   };
 }
 
+/** @returns {{result?: object, error?: unknown}} the other; what follows it is found in either case */
+function readRecord(reader, slot, to) {
+  const end = reader.next();
+  const piece = reader.next();
+  const at = reader.next();
+  const read = { result: undefined, error: undefined };
+  try {
+    read.result = readResult(reader, to.shape(slot), to.layouts);
+  } catch (error) { // somebody's parser threw: the other results are none of its business
+    read.error = error;
+  }
+  reader.at = end;
+  reader.seek(piece, at);
+  return read;
+}
+
 /**
- * Reads all that came in one crossing. `to` has layouts, lease(slot, numbers), result(slot, result), shape(slot),
- * fault(slot, error), error(slot, info), begin(slot), done(slot), audit(event), log(level, line).
+ * Reads all that came in one crossing. `to` has layouts, lease(slot, numbers), more(slot, read), result(slot, result),
+ * shape(slot), fault(slot, error), error(slot, info), begin(slot), done(slot), audit(event), log(level, line).
  */
 function readAll(numbers, count, pieces, others, to) {
   const reader = new Reader(numbers, count, pieces, others);
@@ -173,23 +189,15 @@ function readAll(numbers, count, pieces, others, to) {
       case LEASE:
         to.lease(slot, reader.next(), reader.next(), reader.next());
         break;
+      case MORE: // a script's, in front of its last one
+        to.more(slot, readRecord(reader, slot, to));
+        break;
       case RESULT: {
-        const end = reader.next();
-        const piece = reader.next();
-        const at = reader.next();
-        let result;
-        let failure;
-        try {
-          result = readResult(reader, to.shape(slot), to.layouts);
-        } catch (error) { // somebody's parser threw: the other results are none of its business
-          failure = { error };
-        }
-        reader.at = end;
-        reader.seek(piece, at);
-        if (failure === undefined) {
+        const { result, error } = readRecord(reader, slot, to);
+        if (result !== undefined) {
           to.result(slot, result);
         } else {
-          to.fault(slot, failure.error);
+          to.fault(slot, error);
         }
         break;
       }
