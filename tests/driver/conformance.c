@@ -90,7 +90,9 @@ static size_t choose(struct CMUnitTest *out, const struct bench_test *tests, siz
 int conformance_run(const struct subject *subject)
 {
   size_t all = value_tests_count + session_tests_count + stop_tests_count + pipeline_tests_count;
-  unsigned has = (subject->has | HAS_SESSION | (subject->driver->pipelining ? HAS_PIPELINING : 0)) &
+  const bool batches = (subject->driver->flags & CENOTE_DRIVER_BATCHES) != 0;
+  unsigned has = (subject->has | HAS_SESSION | (subject->driver->pipelining ? HAS_PIPELINING : 0u) |
+                  (batches ? HAS_BATCHES : 0u)) &
                  ~subject->lacks;
   struct CMUnitTest *tests = calloc(all, sizeof(*tests));
   size_t count;

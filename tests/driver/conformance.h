@@ -22,6 +22,7 @@ enum {
   HAS_READ_ONLY = 1u << 4,      /* CENOTE_BATCH_READ refuses writes */
   HAS_QUESTION_MARKS = 1u << 5, /* literal_question is given */
   HAS_PIPELINING = 1u << 6,     /* the suite finds out by itself */
+  HAS_BATCHES = 1u << 8,        /* the same */
   HAS_SESSION = 1u << 7 /* transactions and settings last; all have it that do not lack it */
 };
 

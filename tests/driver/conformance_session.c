@@ -361,6 +361,98 @@ static void a_refused_write_does_not_run(void **state)
   bench_still_works(bench);
 }
 
+/* ---------------------------------------------------------------- batches */
+
+enum { PARTS = 3 };
+
+static cenote_status batch(struct bench *bench, const char *const texts[PARTS],
+                           cenote_request *request, int64_t *number, cenote_error *error)
+{
+  struct cenote_sink sinks[PARTS];
+  cenote_sink *list[PARTS];
+  cenote_statement statements[PARTS];
+  for (size_t i = 0; i < PARTS; i++) {
+    statements[i] = (cenote_statement){.sql = texts[i]};
+    list[i] = &sinks[i];
+    assert_int_equal(cen_sink_init_result(&sinks[i], 0, 0, NULL), CENOTE_OK);
+  }
+  request->size = sizeof *request;
+  request->kind = CENOTE_REQUEST_BATCH;
+  request->statements = statements;
+  request->statement_count = PARTS;
+  request->sinks = list;
+  request->deadline_ns = cen_deadline_ns(cen_now_ns(), 20000);
+  const cenote_status status = rig_run(&bench->rig, bench->connection, request, error);
+  cenote_result *last = status == CENOTE_OK ? cen_sink_take(&sinks[PARTS - 1]) : NULL;
+  *number = cenote_result_integer(last, 0, 0);
+  cenote_result_free(last);
+  for (size_t i = 0; i < PARTS; i++) {
+    cen_sink_deinit(&sinks[i]);
+  }
+  return status;
+}
+
+#define INSERT_TWO "INSERT INTO cenote_conformance VALUES (2, 'b')"
+#define COUNT "SELECT count(*) FROM cenote_conformance"
+
+/* Those that take none are given BEGIN, the statements and COMMIT. */
+static void a_batch_is_all_or_nothing(void **state)
+{
+  struct bench *bench = bench_of(state);
+  static const char *const fine[PARTS] = {INSERT_ONE, INSERT_TWO, COUNT};
+  static const char *const wrong[PARTS] = {INSERT_TWO, INSERT_ONE, INSERT_ONE};
+  static const char *const reads[PARTS] = {COUNT, COUNT, COUNT};
+  cenote_error error = CENOTE_ERROR_INIT;
+  int64_t number;
+  for (int mode = CENOTE_BATCH_DEFERRED; mode <= CENOTE_BATCH_WRITE; mode++) {
+    cenote_request request = {.mode = (cenote_batch_mode)mode};
+    make_table(bench);
+    assert_int_equal(batch(bench, wrong, &request, &number, &error), CENOTE_DATABASE);
+    assert_string_equal(error.sqlstate, "23505");
+    assert_true(error.statement == 2 || error.statement == -1);
+    assert_int_equal(count_rows(bench), 0);
+    if (batch(bench, fine, &request, &number, &error) != CENOTE_OK) {
+      fail_msg("%s", error.message);
+    }
+    assert_int_equal(number, 2);
+    assert_int_equal(bench_session(bench), 0);
+  }
+  cenote_request request = {.mode = CENOTE_BATCH_READ};
+  assert_int_equal(batch(bench, wrong, &request, &number, &error), CENOTE_DATABASE);
+  assert_string_equal(error.sqlstate, "25006");
+  request = (cenote_request){
+      .mode = CENOTE_BATCH_READ, .isolation = CENOTE_SERIALIZABLE, .deferrable = true};
+  assert_int_equal(batch(bench, reads, &request, &number, &error), CENOTE_OK);
+  assert_int_equal(number, 2);
+  assert_int_equal(bench_session(bench), 0);
+  bench_still_works(bench);
+}
+
+static void every_isolation_is_given_or_is_unsupported(void **state)
+{
+  struct bench *bench = bench_of(state);
+  for (int level = CENOTE_ISOLATION_DEFAULT; level <= CENOTE_READ_UNCOMMITTED; level++) {
+    for (int mode = CENOTE_BATCH_DEFERRED; mode <= CENOTE_BATCH_READ; mode++) {
+      cenote_error error = CENOTE_ERROR_INIT;
+      const cenote_request request = {.size = sizeof request,
+                                      .kind = CENOTE_REQUEST_BEGIN,
+                                      .mode = (cenote_batch_mode)mode,
+                                      .isolation = (cenote_isolation)level,
+                                      .deferrable = mode == CENOTE_BATCH_READ,
+                                      .deadline_ns = cen_deadline_ns(cen_now_ns(), 20000)};
+      const cenote_status status = rig_run(&bench->rig, bench->connection, &request, &error);
+      if (status == CENOTE_OK) {
+        bench_still_works(bench);
+        kind(bench, CENOTE_REQUEST_COMMIT);
+      } else {
+        assert_int_equal(status, CENOTE_UNSUPPORTED);
+        assert_true(strlen(error.message) > 10);
+      }
+      assert_int_equal(bench_session(bench), 0);
+    }
+  }
+}
+
 const struct bench_test session_tests[] = {
     BENCH_TEST(a_new_session_is_clean_and_answers, 0),
     BENCH_TEST(nothing_runs_before_the_connection_is_open, 0),
@@ -379,5 +471,7 @@ const struct bench_test session_tests[] = {
     BENCH_TEST(a_description_runs_nothing_or_is_unsupported, HAS_TABLES),
     BENCH_TEST(a_script_runs_all_or_is_unsupported, HAS_TABLES),
     BENCH_TEST(a_refused_write_does_not_run, HAS_TABLES),
+    BENCH_TEST(a_batch_is_all_or_nothing, HAS_TABLES | HAS_BATCHES),
+    BENCH_TEST(every_isolation_is_given_or_is_unsupported, HAS_SESSION),
 };
 const size_t session_tests_count = sizeof(session_tests) / sizeof(*session_tests);

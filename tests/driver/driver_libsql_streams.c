@@ -97,7 +97,11 @@ static void an_expired_stream_ends_its_transaction(void **state)
     assert_int_equal(rig_begin(&place.rig, place.connection, CENOTE_BATCH_DEFERRED, NULL),
                      CENOTE_OK);
     expect(&place, "INSERT INTO t VALUES (1)", CENOTE_CONNECTION_LOST,
-           i ? "HTTP status 400" : "expired");
+           "expire; lost with it: the transaction, of which nothing remains");
+    assert_non_null(strstr(place.error.details, i ? "invalid baton" : "due to inactivity"));
+    assert_string_equal(
+        cenote_error_field(&place.error, 'X') ? cenote_error_field(&place.error, 'X') : "",
+        i ? "" : "STREAM_EXPIRED");
     assert_true(session(&place) & CENOTE_SESSION_BROKEN);
     place_close(&place);
   }
@@ -116,10 +120,6 @@ static void outside_a_transaction_nothing_is_kept_so_nothing_expires(void **stat
       LOGIN,
       {"/v3/pipeline", "\"baton\":null", 200, ONE_ROW, NULL, 0},
       {"/v3/pipeline", "\"baton\":null", 200, ONE_ROW, NULL, 0},
-      /* what was set is a session's, and lost with it */
-      {"/v3/pipeline", "TEMP", 200,
-       "{\"baton\":\"b1\",\"results\":[" EXECUTED("[]") "," STATE("true") "]}", NULL, 0},
-      {"/v3/pipeline", "\"baton\":\"b1\"", 400, EXPIRED, NULL, 0},
       {NULL, NULL, 0, NULL, NULL, 0},
   };
   struct place place;
@@ -128,10 +128,106 @@ static void outside_a_transaction_nothing_is_kept_so_nothing_expires(void **stat
   assert_int_equal(run(&place, "SELECT 7"), CENOTE_OK);
   assert_int_equal(run(&place, "INSERT INTO t VALUES (1)"), CENOTE_OK);
   assert_int_equal(session(&place), 0);
+  place_close(&place);
+}
+
+#define KEPT(baton, more) "{\"baton\":\"" baton "\",\"results\":[" EXECUTED("[]") more "]}"
+
+static void what_was_set_in_a_session_that_expired_is_named(void **state)
+{
+  static const struct turn turns[] = {
+      LOGIN,
+      {"/v3/pipeline", "TEMP", 200, KEPT("b1", "," STATE("true")), NULL, 0},
+      {"/v3/pipeline", "\"baton\":\"b1\"", 200, KEPT("b2", "," STATE("true")), NULL, 0},
+      /* one that fails leaves nothing */
+      {"/v3/pipeline", "ATTACH", 200,
+       "{\"baton\":\"b3\",\"results\":[{\"type\":\"error\",\"error\":{\"message\":\"no\",\"code\":"
+       "\"SQLITE_AUTH\"}}," STATE("true") "]}",
+       NULL, 0},
+      {"/v3/pipeline", "\"baton\":\"b3\"", 400, EXPIRED, NULL, 0},
+      {NULL, NULL, 0, NULL, NULL, 0},
+  };
+  struct place place;
+  (void)state;
+  place_open(&place, turns);
   assert_int_equal(run(&place, "CREATE TEMP TABLE x (a)"), CENOTE_OK);
+  assert_int_equal(run(&place, "PRAGMA cache_size = 1"), CENOTE_OK);
+  expect(&place, "ATTACH 'a' AS a", CENOTE_DATABASE, "no");
   assert_int_equal(session(&place), CENOTE_SESSION_DIRTY);
-  expect(&place, "SELECT 7", CENOTE_CONNECTION_LOST, "expired");
+  expect(&place, "SELECT 7", CENOTE_CONNECTION_LOST,
+         "lost with it: temporary tables, views or triggers, what PRAGMA had set");
+  assert_null(strstr(place.error.message, "attached"));
+  assert_string_equal(cenote_error_field(&place.error, 'X'), "STREAM_EXPIRED");
   assert_true(session(&place) & CENOTE_SESSION_BROKEN);
+  place_close(&place);
+}
+
+/* The connection was lent out, so it has a stream of its own; but nothing is known to be in it. */
+static void a_stream_that_held_nothing_is_opened_again_unseen(void **state)
+{
+  static const struct turn turns[] = {
+      LOGIN,
+      {"/v3/pipeline", "\"baton\":null", 200, KEPT("b1", ""), NULL, 0},
+      {"/v3/pipeline", "\"baton\":\"b1\"", 400, EXPIRED, NULL, 0},
+      {"/v3/pipeline", "\"baton\":null", 200, KEPT("b2", ""), NULL, 0},
+      /* a write that was refused this way has not run */
+      {"/v3/pipeline", "\"baton\":\"b2\"", 400, "Received an invalid baton", "text/plain", 0},
+      {"/v3/pipeline", "\"baton\":null", 200, KEPT("b3", ""), NULL, 0},
+      {"/v3/pipeline", "\"baton\":\"b3\"", 400, EXPIRED, NULL, 0},
+      {"/v3/pipeline", "\"BEGIN\"", 200, KEPT("b4", ""), NULL, 0},
+      {"/v3/pipeline", "\"baton\":\"b4\"", 400, EXPIRED, NULL, 0},
+      {NULL, NULL, 0, NULL, NULL, 0},
+  };
+  static const struct turn again[] = {
+      LOGIN,
+      {"/v3/pipeline", "\"baton\":null", 200, KEPT("b1", ""), NULL, 0},
+      {"/v3/pipeline", "\"baton\":\"b1\"", 400, EXPIRED, NULL, 0},
+      {"/v3/pipeline", "\"baton\":null", 400, "what", "text/plain", 0}, /* once only */
+      {"/v3/pipeline", "\"baton\":null", 200, KEPT("b2", ""), NULL, 0},
+      {"/v3/pipeline", "\"baton\":\"b2\"", 400, EXPIRED, NULL, 0}, /* a check */
+      {"/v3/pipeline", "\"close\"", 200, CLOSED, NULL, 0},
+      {NULL, NULL, 0, NULL, NULL, 0},
+  };
+  struct place place;
+  (void)state;
+  place_open(&place, turns);
+  cen_driver_libsql.taint(place.connection);
+  assert_int_equal(run(&place, "SELECT 7"), CENOTE_OK);
+  assert_int_equal(run(&place, "SELECT 7"), CENOTE_OK);
+  assert_int_equal(run(&place, "INSERT INTO t VALUES (1)"), CENOTE_OK);
+  assert_int_equal(rig_begin(&place.rig, place.connection, CENOTE_BATCH_DEFERRED, NULL), CENOTE_OK);
+  expect(&place, "SELECT 7", CENOTE_CONNECTION_LOST, "the transaction");
+  place_close(&place);
+  place_open(&place, again);
+  cen_driver_libsql.taint(place.connection);
+  assert_int_equal(run(&place, "SELECT 7"), CENOTE_OK);
+  expect(&place, "SELECT 7", CENOTE_IO, "HTTP status 400");
+  assert_int_equal(session(&place), CENOTE_SESSION_DIRTY);
+  assert_int_equal(run(&place, "SELECT 7"), CENOTE_OK);
+  assert_int_equal(rig_kind(&place.rig, place.connection, CENOTE_REQUEST_CHECK, NULL), CENOTE_OK);
+  place_close(&place);
+}
+
+static void a_place_that_a_stream_moved_to_and_that_is_away_costs_nothing(void **state)
+{
+  char moved[256];
+  const struct turn turns[] = {
+      LOGIN,
+      {"/v3/pipeline", "\"baton\":null", 200, moved, NULL, 0},
+      {"/v3/pipeline", "\"baton\":null", 200, KEPT("b2", ""), NULL, 0},
+      {"/v3/pipeline", "\"baton\":\"b2\"", 200, CLOSED, NULL, 0},
+      {NULL, NULL, 0, NULL, NULL, 0},
+  };
+  struct place place;
+  (void)state;
+  /* port 1 of this machine: nobody is there */
+  snprintf(moved, sizeof moved,
+           "{\"baton\":\"b1\",\"base_url\":\"http://127.0.0.1:1\",\"results\":[%s]}",
+           EXECUTED("[]"));
+  place_open(&place, turns);
+  cen_driver_libsql.taint(place.connection);
+  assert_int_equal(run(&place, "SELECT 7"), CENOTE_OK);
+  assert_int_equal(run(&place, "SELECT 7"), CENOTE_OK);
   place_close(&place);
 }
 
@@ -386,6 +482,9 @@ int main(void)
       cmocka_unit_test(a_transaction_goes_with_its_connection),
       cmocka_unit_test(an_expired_stream_ends_its_transaction),
       cmocka_unit_test(outside_a_transaction_nothing_is_kept_so_nothing_expires),
+      cmocka_unit_test(what_was_set_in_a_session_that_expired_is_named),
+      cmocka_unit_test(a_stream_that_held_nothing_is_opened_again_unseen),
+      cmocka_unit_test(a_place_that_a_stream_moved_to_and_that_is_away_costs_nothing),
       cmocka_unit_test(a_base_url_is_followed_for_its_stream_and_forgotten_with_it),
       cmocka_unit_test(a_base_url_that_is_none_is_refused),
       cmocka_unit_test(a_transaction_that_the_server_rolled_back_can_only_be_rolled_back),

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "wire/hrana.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -30,7 +31,7 @@ void ls_stream_lose(cenote_connection *c, bool cancelled)
   if (c->in_transaction) {
     c->failed = true;
   }
-  c->broken = c->broken || c->dirty || (c->in_transaction && !cancelled);
+  c->broken = c->broken || c->holds != 0 || (c->in_transaction && !cancelled);
 }
 
 static bool base_is_fine(const cenote_connection *c, const char *base)
@@ -85,10 +86,13 @@ bool ls_may_write(const cenote_connection *c)
   if (request->kind == CENOTE_REQUEST_COMMIT) {
     return true;
   }
+  const enum ls_verb verb = c->text.verb;
+  if (request->kind == CENOTE_REQUEST_BATCH) {
+    return verb == LS_WRITE || verb == LS_OTHER;
+  }
   if (request->kind != CENOTE_REQUEST_EXECUTE) {
     return false;
   }
-  const enum ls_verb verb = c->text.verb;
   if (verb == LS_COMMIT || verb == LS_OTHER || c->text.controls ||
       (verb == LS_SAVEPOINT && c->by_savepoint)) {
     return true;
@@ -163,6 +167,39 @@ cenote_status ls_take_failure(cenote_connection *c, cenote_error *error)
   return opens ? status : lost(status, error);
 }
 
+/* The server has ended the stream of a request, which it refused unread. */
+static cenote_status expired(const cenote_connection *c, cenote_error *error)
+{
+  static const struct {
+    unsigned holds;
+    const char *what;
+  } names[] = {{LS_HOLDS_TEMPORARY, "temporary tables, views or triggers"},
+               {LS_HOLDS_PRAGMA, "what PRAGMA had set"},
+               {LS_HOLDS_ATTACHED, "what was attached or detached"},
+               {LS_HOLDS_OTHER, "what statements that Cenote does not know may have set"}};
+  char said[sizeof error->message];
+  struct cen_buf lost;
+  cen_buf_init(&lost, sizeof said);
+  memcpy(said, error->message, sizeof said);
+  if (c->in_transaction) {
+    cen_buf_text(&lost, "the transaction, of which nothing remains");
+  }
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    if ((c->was_holding & names[i].holds) != 0) {
+      cen_buf_text(&lost, lost.size > 0 ? ", " : "");
+      cen_buf_text(&lost, names[i].what);
+    }
+  }
+  error->status = CENOTE_CONNECTION_LOST;
+  error->retryable = true;
+  (void)snprintf(error->message, sizeof error->message,
+                 "the server has let the session expire; lost with it: %s",
+                 lost.failed || lost.size == 0 ? "what it held" : lost.data);
+  cen_error_details(error, "\n%s", said);
+  cen_buf_deinit(&lost);
+  return CENOTE_CONNECTION_LOST;
+}
+
 static bool is_json(const struct cen_http_reply *reply)
 {
   return strncasecmp(reply->type, "application/json", 16) == 0;
@@ -180,10 +217,8 @@ cenote_status ls_take_refusal(cenote_connection *c, int http, cenote_status stat
   if (may_write && !not_run) {
     return unknown(c, "the server failed", error);
   }
-  if (c->with_baton && http == 400 && status == CENOTE_IO) {
-    cen_error_details(error, "\nthe stream is not known to the server any more");
-    status = error->status = CENOTE_CONNECTION_LOST;
-    error->retryable = true;
+  if (c->with_baton && http == 400 && (status == CENOTE_IO || status == CENOTE_CONNECTION_LOST)) {
+    status = expired(c, error);
   }
   return c->request->kind == CENOTE_REQUEST_OPEN ? status : lost(status, error);
 }
@@ -252,6 +287,8 @@ static cenote_status asked(cenote_connection *c, struct cen_hrana_answer *answer
                          : cen_hrana_answer_next(answer, CEN_HRANA_EXECUTE, sink, NULL, error);
   case LS_DESCRIBE:
     return describe(answer, sink, error);
+  case LS_BATCH:
+    return ls_batch_take(c, answer, error);
   case LS_SEQUENCE: {
     const cenote_status status =
         cen_hrana_answer_next(answer, CEN_HRANA_SEQUENCE, NULL, NULL, error);

@@ -183,6 +183,7 @@ static void destroy(cenote_connection *c)
   ls_cursor_end(c);
   ls_stream_drop(c);
   ls_text_deinit(&c->text);
+  ls_texts_free(c->texts, c->text_count);
   free(c->why);
   free(c);
 }
@@ -298,6 +299,7 @@ extern const cenote_driver cen_driver_libsql;
 const cenote_driver cen_driver_libsql = {
     .size = sizeof(cenote_driver),
     .name = "libsql",
+    .flags = CENOTE_DRIVER_BATCHES,
     .shared_new = shared_new,
     .shared_free = shared_free,
     .create = create,

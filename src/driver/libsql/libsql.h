@@ -20,7 +20,11 @@
 #include <stdatomic.h>
 
 struct ls_raw;
-struct cen_hrana_cursor; /* wire/hrana.h: its tokens and the scanner's have the same names */
+/* wire/hrana.h: its tokens and the scanner's have the same names */
+struct cen_hrana_answer;
+struct cen_hrana_cursor;
+struct cen_hrana_step;
+struct cen_hrana_stmt;
 
 enum {
   LS_REQUEST_BYTES = 256 << 20, /* of one request's body */
@@ -59,24 +63,38 @@ enum ls_verb {
   LS_OTHER
 };
 
+/* What a session may hold that a new one has not. */
+enum {
+  LS_HOLDS_TEMPORARY = 1u << 0,
+  LS_HOLDS_PRAGMA = 1u << 1,
+  LS_HOLDS_ATTACHED = 1u << 2,
+  LS_HOLDS_OTHER = 1u << 3
+};
+
 struct ls_text {
   const char *sql; /* what is sent */
   size_t size;
   char *rewritten; /* ours, or NULL */
   enum ls_verb verb;
-  bool dirty;    /* may leave something in its session */
-  bool controls; /* a script that may begin or end transactions */
+  bool dirty;     /* may leave something in its session … */
+  unsigned holds; /* … namely that: LS_HOLDS_ */
+  bool controls;  /* a script that may begin or end transactions */
 };
 
 /* Checks the text and the arguments, as far as that can be done without the server. */
 cenote_status ls_text_read(const cenote_request *request, struct ls_text *text,
                            cenote_error *error);
+/* A batch: each of its statements, malloc'ed, and in *whole what they are together. The error names
+ * the statement. */
+cenote_status ls_texts_read(const cenote_request *request, struct ls_text **texts,
+                            struct ls_text *whole, cenote_error *error);
 void ls_text_plain(struct ls_text *text, const char *sql, enum ls_verb verb);
 void ls_text_deinit(struct ls_text *text);
+void ls_texts_free(struct ls_text *texts, size_t count);
 
 /* What one pipeline asks. */
 struct ls_plan {
-  enum { LS_NOTHING, LS_EXECUTE, LS_SEQUENCE, LS_DESCRIBE } what;
+  enum { LS_NOTHING, LS_EXECUTE, LS_SEQUENCE, LS_DESCRIBE, LS_BATCH } what;
   bool guard; /* after a failure: is the transaction good for anything? */
   bool watch; /* is a transaction open afterwards? */
   bool close; /* the stream */
@@ -107,6 +125,7 @@ struct cenote_connection {
   struct ls_stop stop;
   bool opened, broken;
   bool dirty, was_dirty;       /* something may be set in the session; also before this request */
+  unsigned holds, was_holding; /* what that is: LS_HOLDS_; nothing when it was lent out only */
   bool in_transaction, failed; /* failed: it can only be rolled back */
   bool read_only;              /* the transaction is */
   bool by_savepoint;           /* no BEGIN opened it: a RELEASE may commit */
@@ -118,6 +137,8 @@ struct cenote_connection {
   enum ls_phase phase;
   struct ls_plan plan;
   struct ls_text text;
+  struct ls_text *texts; /* BATCH: of each statement, and `text` is what they are together */
+  size_t text_count;
   bool with_baton; /* it went to a stream that was there */
   bool repeated;
   int probed;            /* version that LOGIN tries */
@@ -137,6 +158,9 @@ struct cenote_connection {
 cenote_status ls_send_pipeline(cenote_connection *c, cenote_error *error);
 cenote_status ls_send_cursor(cenote_connection *c, cenote_error *error);
 cenote_status ls_send_probe(cenote_connection *c, cenote_error *error);
+/* A statement as it is sent; all borrowed. */
+void ls_stmt_make(struct cen_hrana_stmt *stmt, const struct ls_text *text, const cenote_value *args,
+                  size_t count, bool rows);
 
 /* answer.c */
 struct ls_outcome {
@@ -164,6 +188,13 @@ cenote_status ls_misread(cenote_connection *c, cenote_status status, cenote_erro
 /* The answer's words on the stream. */
 cenote_status ls_stream_note(cenote_connection *c, const char *baton, const char *base,
                              cenote_error *error);
+
+/* batch.c: the steps of a BATCH, malloc'ed in one piece; what came back for them. */
+const char *ls_begin_text(cenote_batch_mode mode);
+cenote_status ls_batch_make(const cenote_connection *c, struct cen_hrana_step **steps, size_t *size,
+                            cenote_error *error);
+cenote_status ls_batch_take(const cenote_connection *c, struct cen_hrana_answer *answer,
+                            cenote_error *error);
 
 /* cursor.c */
 bool ls_cursor_wanted(const cenote_connection *c);

@@ -101,20 +101,26 @@ static struct cen_hrana_stmt plain(const char *sql)
   return (struct cen_hrana_stmt){.sql = {.text = sql, .size = strlen(sql)}};
 }
 
+void ls_stmt_make(struct cen_hrana_stmt *stmt, const struct ls_text *text, const cenote_value *args,
+                  size_t count, bool rows)
+{
+  *stmt = (struct cen_hrana_stmt){.sql = sql_of(text), .want_rows = rows};
+  if (count > 0 && args[0].name != NULL) {
+    stmt->named = args;
+    stmt->named_count = count;
+  } else {
+    stmt->args = args;
+    stmt->count = count;
+  }
+}
+
 static struct cen_hrana_stmt stmt_of(const cenote_connection *c)
 {
   const cenote_request *request = c->request;
   const bool statement = request->kind == CENOTE_REQUEST_EXECUTE;
-  const bool named = statement && request->count > 0 && request->args[0].name != NULL;
-  struct cen_hrana_stmt stmt = {.sql = sql_of(&c->text),
-                                .want_rows = statement && request->sink != NULL};
-  if (statement && named) {
-    stmt.named = request->args;
-    stmt.named_count = request->count;
-  } else if (statement) {
-    stmt.args = request->args;
-    stmt.count = request->count;
-  }
+  struct cen_hrana_stmt stmt;
+  ls_stmt_make(&stmt, &c->text, statement ? request->args : NULL, statement ? request->count : 0,
+               statement && request->sink != NULL);
   return stmt;
 }
 
@@ -125,14 +131,26 @@ static const struct cen_hrana_condition no_transaction = {.kind = CEN_HRANA_IS_A
 struct pieces {
   struct cen_hrana_request requests[MOST_REQUESTS];
   struct cen_hrana_step asked[2], state[2];
+  struct cen_hrana_step *batch; /* malloc'ed, or NULL */
   size_t count;
 };
+
+static cenote_status add_batch(struct pieces *pieces, const cenote_connection *c,
+                               cenote_error *error)
+{
+  struct cen_hrana_request *request = &pieces->requests[pieces->count++];
+  request->kind = CEN_HRANA_BATCH;
+  const cenote_status status = ls_batch_make(c, &pieces->batch, &request->as.batch.count, error);
+  request->as.batch.steps = pieces->batch;
+  return status;
+}
 
 static void add_asked(struct pieces *pieces, const cenote_connection *c)
 {
   struct cen_hrana_request *request = &pieces->requests[pieces->count];
   switch (c->plan.what) {
   case LS_NOTHING:
+  case LS_BATCH: /* add_batch */
     return;
   case LS_EXECUTE:
     request->kind = c->plan.guard ? CEN_HRANA_BATCH : CEN_HRANA_EXECUTE;
@@ -175,7 +193,12 @@ cenote_status ls_send_pipeline(cenote_connection *c, cenote_error *error)
   const int version = c->phase == LS_LOGIN && c->probed != 0 ? c->probed : known;
   struct pieces pieces = {.count = 0};
   struct cen_buf body;
-  add_asked(&pieces, c);
+  cenote_status status = CENOTE_OK;
+  if (c->plan.what == LS_BATCH) {
+    status = add_batch(&pieces, c, error);
+  } else {
+    add_asked(&pieces, c);
+  }
   if (c->plan.watch) {
     add_state(&pieces, version);
   }
@@ -183,8 +206,10 @@ cenote_status ls_send_pipeline(cenote_connection *c, cenote_error *error)
     pieces.requests[pieces.count++].kind = CEN_HRANA_CLOSE;
   }
   cen_buf_init(&body, LS_REQUEST_BYTES);
-  cenote_status status =
-      cen_hrana_pipeline_put(&body, c->baton, pieces.requests, pieces.count, error);
+  if (status == CENOTE_OK) {
+    status = cen_hrana_pipeline_put(&body, c->baton, pieces.requests, pieces.count, error);
+  }
+  free(pieces.batch);
   if (status == CENOTE_OK) {
     c->with_baton = c->baton != NULL;
     status = start(c, version >= 3 ? "/v3/pipeline" : "/v2/pipeline", &body, false, error);

@@ -13,22 +13,25 @@
 
 #include <string.h>
 
-static cenote_step settle(cenote_connection *c, cenote_status status)
+cenote_step ls_settle(cenote_connection *c, cenote_status status)
 {
   c->phase = LS_REST;
   atomic_store(&c->stop.running, 0);
   ls_text_deinit(&c->text);
+  ls_texts_free(c->texts, c->text_count);
+  c->texts = NULL;
+  c->text_count = 0;
   ls_cursor_end(c);
   c->request = NULL;
   return status == CENOTE_OK ? CENOTE_STEP_DONE : CENOTE_STEP_FAILED;
 }
 
-static cenote_step go(cenote_connection *c, enum ls_phase phase, struct ls_plan plan)
+cenote_step ls_go(cenote_connection *c, enum ls_phase phase, struct ls_plan plan)
 {
   c->phase = phase;
   c->plan = plan;
   const cenote_status status = ls_send_pipeline(c, c->why);
-  return status == CENOTE_OK ? CENOTE_STEP_AGAIN : settle(c, status);
+  return status == CENOTE_OK ? CENOTE_STEP_AGAIN : ls_settle(c, status);
 }
 
 /* Something between us and the server, when what was asked is settled as `outcome`. */
@@ -41,9 +44,9 @@ static cenote_step tidy_up(cenote_connection *c, struct ls_plan plan, cenote_sta
   if (ls_send_pipeline(c, &ignored) == CENOTE_OK) {
     return CENOTE_STEP_AGAIN;
   }
-  c->broken = c->broken || c->dirty;
+  c->broken = c->broken || c->holds != 0;
   ls_stream_drop(c); /* it expires by itself */
-  return settle(c, outcome);
+  return ls_settle(c, outcome);
 }
 
 static cenote_status database_error(cenote_connection *c, const char *sqlstate, const char *message)
@@ -61,64 +64,6 @@ static void forget_transaction(cenote_connection *c)
   c->in_transaction = c->failed = c->read_only = c->by_savepoint = false;
 }
 
-/* ---------------------------------------------------------------- opening, checking */
-
-static cenote_step login(cenote_connection *c, int version)
-{
-  c->probed = version;
-  return go(c, LS_LOGIN, (struct ls_plan){.close = true});
-}
-
-static cenote_step open_begin(cenote_connection *c)
-{
-  const int version = atomic_load(&c->shared->version);
-  if (version != 0 && atomic_load(&c->shared->proven)) {
-    c->opened = true;
-    return settle(c, CENOTE_OK);
-  }
-  return login(c, version != 0 ? version : 3);
-}
-
-static cenote_step probe(cenote_connection *c)
-{
-  c->phase = LS_PROBE;
-  const cenote_status status = ls_send_probe(c, c->why);
-  return status == CENOTE_OK ? CENOTE_STEP_AGAIN : settle(c, status);
-}
-
-/* A server that has never heard of version 3 answers its paths like any wrong one. */
-static bool knows_no_three(const cenote_connection *c)
-{
-  const struct cen_http_reply *reply = cen_http_call_reply(c->call);
-  return c->probed == 3 && atomic_load(&c->shared->version) == 0 &&
-         reply->failure == CEN_HTTP_FINE &&
-         (reply->status == 400 || reply->status == 404 || reply->status == 405 ||
-          reply->status == 501);
-}
-
-static cenote_step probe_end(cenote_connection *c)
-{
-  const struct cen_http_reply *reply = cen_http_call_reply(c->call);
-  if (reply->failure == CEN_HTTP_FINE && reply->status >= 200 && reply->status <= 299) {
-    cen_error_begin(c->why);
-    return login(c, 2);
-  }
-  c->broken = true;
-  if (reply->failure != CEN_HTTP_FINE) {
-    cen_error_begin(c->why);
-    return settle(c, cen_http_call_error(c->call, c->why));
-  }
-  cen_error_details(c->why, "\nnothing there speaks Hrana 3 or 2 (GET /v2: HTTP status %d)",
-                    reply->status);
-  return settle(c, c->why->status);
-}
-
-static cenote_step check_begin(cenote_connection *c)
-{
-  return c->baton != NULL ? go(c, LS_PIPELINE, (struct ls_plan){.close = false})
-                          : go(c, LS_LOGIN, (struct ls_plan){.close = true});
-}
-
 /* ---------------------------------------------------------------- statements */
 
 static bool ends(const struct ls_text *text)
@@ -131,9 +76,9 @@ static cenote_step execute_failed(cenote_connection *c)
 {
   const enum ls_verb verb = c->text.verb;
   if ((c->request->flags & CENOTE_REQUEST_SCRIPT) != 0 || !ends(&c->text)) {
-    return settle(c, database_error(c, "25P02",
-                                    "an error has rolled the transaction back; end it with "
-                                    "ROLLBACK"));
+    return ls_settle(c, database_error(c, "25P02",
+                                       "an error has rolled the transaction back; end it with "
+                                       "ROLLBACK"));
   }
   const cenote_status outcome =
       verb == LS_ROLLBACK
@@ -145,7 +90,7 @@ static cenote_step execute_failed(cenote_connection *c)
     cenote_sink_complete(c->request->sink, 0, 0, "");
   }
   if (c->baton == NULL) {
-    return settle(c, outcome);
+    return ls_settle(c, outcome);
   }
   ls_text_deinit(&c->text);
   ls_text_plain(&c->text, "ROLLBACK", LS_ROLLBACK);
@@ -203,9 +148,16 @@ static cenote_step execute_send(cenote_connection *c)
     c->plan = (struct ls_plan){.what = LS_EXECUTE, .watch = true};
     c->garbled = CENOTE_OK;
     const cenote_status status = ls_cursor_begin(c, c->why);
-    return status == CENOTE_OK ? CENOTE_STEP_AGAIN : settle(c, status);
+    return status == CENOTE_OK ? CENOTE_STEP_AGAIN : ls_settle(c, status);
   }
-  return go(c, LS_PIPELINE, plan_of(c));
+  return ls_go(c, LS_PIPELINE, plan_of(c));
+}
+
+/* What the statement may leave in the session it has left there, until it is known to have failed. */
+static void session_expect(cenote_connection *c)
+{
+  c->dirty = c->dirty || c->text.dirty;
+  c->holds |= c->text.holds;
 }
 
 static cenote_step execute_begin(cenote_connection *c)
@@ -216,11 +168,41 @@ static cenote_step execute_begin(cenote_connection *c)
   }
   status = status == CENOTE_OK ? may_run(c) : status;
   if (status != CENOTE_OK) {
-    return settle(c, status);
+    return ls_settle(c, status);
   }
-  c->was_dirty = c->dirty;
-  c->dirty = c->dirty || c->text.dirty;
+  session_expect(c);
   return execute_send(c);
+}
+
+static cenote_step batch_send(cenote_connection *c)
+{
+  const bool keeps = c->dirty;
+  return ls_go(c, LS_PIPELINE, (struct ls_plan){.what = LS_BATCH, .watch = keeps, .close = !keeps});
+}
+
+/* All of it in one request. The statements of one that only reads are looked at here too: not every
+ * server knows of transactions that refuse to write. */
+static cenote_step batch_begin(cenote_connection *c)
+{
+  const cenote_request *request = c->request;
+  if (c->in_transaction || c->failed) {
+    return ls_settle(c, database_error(c, "25001", "a transaction is open already"));
+  }
+  const cenote_status status = ls_texts_read(request, &c->texts, &c->text, c->why);
+  if (status != CENOTE_OK) {
+    return ls_settle(c, status);
+  }
+  c->text_count = request->statement_count;
+  for (size_t i = 0; request->mode == CENOTE_BATCH_READ && i < c->text_count; i++) {
+    if (c->texts[i].verb == LS_WRITE) {
+      const cenote_status refused =
+          database_error(c, "25006", "the statement writes, but the batch is read-only");
+      cen_error_statement(c->why, (int64_t)i);
+      return ls_settle(c, refused);
+    }
+  }
+  session_expect(c);
+  return batch_send(c);
 }
 
 static cenote_step describe_begin(cenote_connection *c)
@@ -228,28 +210,24 @@ static cenote_step describe_begin(cenote_connection *c)
   const cenote_status status = ls_text_read(c->request, &c->text, c->why);
   const bool keeps = c->in_transaction || c->dirty;
   if (status != CENOTE_OK) {
-    return settle(c, status);
+    return ls_settle(c, status);
   }
   if (c->failed) {
-    return settle(c, database_error(c, "25P02", "the transaction has failed; roll it back first"));
+    return ls_settle(c,
+                     database_error(c, "25P02", "the transaction has failed; roll it back first"));
   }
-  return go(c, LS_PIPELINE, (struct ls_plan){.what = LS_DESCRIBE, .close = !keeps});
+  return ls_go(c, LS_PIPELINE, (struct ls_plan){.what = LS_DESCRIBE, .close = !keeps});
 }
 
 /* ---------------------------------------------------------------- transactions */
 
 static cenote_step transaction_begin(cenote_connection *c)
 {
-  static const char *const texts[] = {
-      [CENOTE_BATCH_DEFERRED] = "BEGIN",
-      [CENOTE_BATCH_WRITE] = "BEGIN IMMEDIATE",
-      [CENOTE_BATCH_READ] = "BEGIN TRANSACTION READONLY", /* SQLite takes it for a name */
-  };
   if (c->in_transaction) {
-    return settle(c, database_error(c, "25001", "a transaction is open already"));
+    return ls_settle(c, database_error(c, "25001", "a transaction is open already"));
   }
-  ls_text_plain(&c->text, texts[c->request->mode], LS_BEGIN);
-  return go(c, LS_PIPELINE, (struct ls_plan){.what = LS_EXECUTE});
+  ls_text_plain(&c->text, ls_begin_text(c->request->mode), LS_BEGIN);
+  return ls_go(c, LS_PIPELINE, (struct ls_plan){.what = LS_EXECUTE});
 }
 
 static cenote_step commit_begin(cenote_connection *c)
@@ -259,10 +237,10 @@ static cenote_step commit_begin(cenote_connection *c)
     return execute_failed(c);
   }
   if (!c->in_transaction) {
-    return settle(c, database_error(c, "25P01", "no transaction is open"));
+    return ls_settle(c, database_error(c, "25P01", "no transaction is open"));
   }
-  return go(c, LS_PIPELINE,
-            (struct ls_plan){.what = LS_EXECUTE, .watch = c->dirty, .close = !c->dirty});
+  return ls_go(c, LS_PIPELINE,
+               (struct ls_plan){.what = LS_EXECUTE, .watch = c->dirty, .close = !c->dirty});
 }
 
 /* Whatever the server says to it: afterwards no transaction is open. */
@@ -272,22 +250,23 @@ static cenote_step rollback_begin(cenote_connection *c, bool reset)
   const bool open = c->in_transaction || c->failed;
   forget_transaction(c);
   c->dirty = keeps;
+  c->holds = keeps ? c->holds : 0;
   if (c->baton == NULL || (keeps && !open)) {
-    return settle(c, CENOTE_OK);
+    return ls_settle(c, CENOTE_OK);
   }
   ls_text_plain(&c->text, "ROLLBACK", LS_ROLLBACK);
   const struct ls_plan plan = {
       .what = keeps ? LS_EXECUTE : LS_NOTHING, .watch = keeps, .close = !keeps};
-  return go(c, LS_PIPELINE, plan);
+  return ls_go(c, LS_PIPELINE, plan);
 }
 
 static cenote_step close_begin(cenote_connection *c)
 {
   c->opened = false;
   if (c->baton == NULL) {
-    return settle(c, CENOTE_OK);
+    return ls_settle(c, CENOTE_OK);
   }
-  return go(c, LS_GOODBYE, (struct ls_plan){.close = true});
+  return ls_go(c, LS_GOODBYE, (struct ls_plan){.close = true});
 }
 
 bool ls_say_goodbye(cenote_connection *c)
@@ -300,11 +279,13 @@ bool ls_say_goodbye(cenote_connection *c)
 
 cenote_step ls_begin(cenote_connection *c)
 {
+  c->was_dirty = c->dirty;
+  c->was_holding = c->holds;
   switch (c->request->kind) {
   case CENOTE_REQUEST_OPEN:
-    return open_begin(c);
+    return ls_open_begin(c);
   case CENOTE_REQUEST_CHECK:
-    return check_begin(c);
+    return ls_check_begin(c);
   case CENOTE_REQUEST_EXECUTE:
     return execute_begin(c);
   case CENOTE_REQUEST_BEGIN:
@@ -319,10 +300,12 @@ cenote_step ls_begin(cenote_connection *c)
     return close_begin(c);
   case CENOTE_REQUEST_DESCRIBE:
     return describe_begin(c);
+  case CENOTE_REQUEST_BATCH:
+    return batch_begin(c);
   default:
     break;
   }
-  return settle(c, cenote_error_set(c->why, CENOTE_UNSUPPORTED, "unknown kind of request"));
+  return ls_settle(c, cenote_error_set(c->why, CENOTE_UNSUPPORTED, "unknown kind of request"));
 }
 
 /* ---------------------------------------------------------------- what an answer means */
@@ -334,7 +317,7 @@ static void note_closed(cenote_connection *c)
     forget_transaction(c);
     return;
   }
-  c->broken = c->broken || c->dirty; /* what was set is gone */
+  c->broken = c->broken || c->holds != 0; /* what was set is gone */
   c->failed = c->in_transaction;
 }
 
@@ -365,16 +348,32 @@ static void note_session(cenote_connection *c, const struct ls_outcome *outcome)
 static cenote_step conclude(cenote_connection *c, cenote_status status)
 {
   if (c->baton == NULL || c->in_transaction || c->failed || c->dirty || c->broken) {
-    return settle(c, status);
+    return ls_settle(c, status);
   }
   return tidy_up(c, (struct ls_plan){.close = true}, status);
 }
 
-/* One statement that has failed leaves nothing behind in its session. */
+/* One statement that has failed leaves nothing behind in its session; of several one may have. */
 static bool set_nothing(const cenote_connection *c, cenote_status status)
 {
   return (status == CENOTE_DATABASE || status == CENOTE_INVALID) &&
+         c->request->kind == CENOTE_REQUEST_EXECUTE &&
          (c->request->flags & CENOTE_REQUEST_SCRIPT) == 0;
+}
+
+/* A batch whose stream goes on, and whose transaction the server did not end. */
+static bool left_open(const cenote_connection *c, const struct ls_outcome *outcome)
+{
+  return c->request->kind == CENOTE_REQUEST_BATCH && c->baton != NULL &&
+         outcome->autocommit_known && !outcome->autocommit;
+}
+
+static cenote_step undo(cenote_connection *c, cenote_status outcome)
+{
+  ls_text_deinit(&c->text);
+  ls_text_plain(&c->text, "ROLLBACK", LS_ROLLBACK);
+  forget_transaction(c);
+  return tidy_up(c, (struct ls_plan){.what = LS_EXECUTE}, outcome);
 }
 
 static cenote_step request_end(cenote_connection *c, const struct ls_outcome *outcome)
@@ -406,10 +405,14 @@ static cenote_step request_end(cenote_connection *c, const struct ls_outcome *ou
     if (outcome->answered && status == CENOTE_CONNECTION_LOST) {
       ls_stream_lose(c, false); /* the stream expired while it worked */
     } else if (outcome->answered) {
-      if (request->kind == CENOTE_REQUEST_EXECUTE && set_nothing(c, status)) {
+      if (set_nothing(c, status)) {
         c->dirty = c->was_dirty;
+        c->holds = c->was_holding;
       }
       note_session(c, outcome);
+      if (left_open(c, outcome)) {
+        return undo(c, status);
+      }
     }
     break;
   }
@@ -417,50 +420,62 @@ static cenote_step request_end(cenote_connection *c, const struct ls_outcome *ou
 }
 
 /* A connection that broke off. Nothing was asked, or what was asked leaves no trace. */
-static bool may_repeat(const cenote_connection *c)
+bool ls_may_repeat(const cenote_connection *c)
 {
   const struct cen_http_reply *reply = cen_http_call_reply(c->call);
-  const bool traceless = (c->request->kind == CENOTE_REQUEST_DESCRIBE ||
-                          (c->request->kind == CENOTE_REQUEST_EXECUTE && c->text.verb == LS_READ &&
-                           c->plan.what == LS_EXECUTE)) &&
-                         !c->with_baton && !c->text.dirty;
+  const bool reads = (c->plan.what == LS_EXECUTE || c->plan.what == LS_BATCH) &&
+                     c->request->kind != CENOTE_REQUEST_BEGIN && c->text.verb == LS_READ;
+  const bool traceless =
+      (c->request->kind == CENOTE_REQUEST_DESCRIBE || reads) && !c->with_baton && !c->text.dirty;
   return !c->repeated && reply->failure == CEN_HTTP_BROKEN && (!reply->sent || traceless) &&
          atomic_load(&c->stop.cancelled) < c->stop.serial && !atomic_load(&c->stop.aborted);
 }
 
-static cenote_step repeat(cenote_connection *c)
+cenote_step ls_repeat(cenote_connection *c)
 {
   c->repeated = true;
   cen_error_begin(c->why);
-  return go(c, c->phase, c->plan);
+  return ls_go(c, c->phase, c->plan);
 }
 
-static cenote_step login_end(cenote_connection *c)
+/* The server has let the stream expire, or the place that it moved to is away: nothing of the request
+ * ran, and where the stream held nothing a new one is as good. */
+static bool may_reopen(const cenote_connection *c)
 {
-  struct ls_outcome outcome;
-  const bool opens = c->request->kind == CENOTE_REQUEST_OPEN;
-  const bool other = opens && knows_no_three(c);
-  if (may_repeat(c)) {
-    return repeat(c);
-  }
-  ls_take_pipeline(c, &outcome, c->why);
+  const struct cen_http_reply *reply = cen_http_call_reply(c->call);
+  const bool gone = reply->failure == CEN_HTTP_FINE
+                        ? reply->status == 400
+                        : !reply->sent && c->base != NULL && reply->failure != CEN_HTTP_CANCELLED;
+  const bool asks = c->request->kind != CENOTE_REQUEST_ROLLBACK &&
+                    c->request->kind != CENOTE_REQUEST_RESET &&
+                    c->request->kind != CENOTE_REQUEST_COMMIT;
+  return gone && asks && c->with_baton && !c->in_transaction && !c->failed && !c->broken &&
+         c->was_holding == 0 && atomic_load(&c->stop.cancelled) < c->stop.serial &&
+         !atomic_load(&c->stop.aborted);
+}
+
+static cenote_step reopen(cenote_connection *c)
+{
   ls_stream_drop(c);
-  if (other && !outcome.answered) {
-    return probe(c);
+  cen_error_begin(c->why);
+  switch (c->request->kind) {
+  case CENOTE_REQUEST_CHECK:
+    return ls_check_begin(c);
+  case CENOTE_REQUEST_EXECUTE:
+    return execute_send(c);
+  default:
+    return ls_go(c, LS_PIPELINE, c->plan);
   }
-  c->broken = c->broken || outcome.status != CENOTE_OK;
-  if (outcome.status == CENOTE_OK && opens) {
-    atomic_store(&c->shared->version, c->probed);
-    c->opened = true;
-  }
-  return settle(c, outcome.status);
 }
 
 static cenote_step pipeline_end(cenote_connection *c)
 {
   struct ls_outcome outcome;
-  if (may_repeat(c)) {
-    return repeat(c);
+  if (may_reopen(c)) {
+    return reopen(c);
+  }
+  if (ls_may_repeat(c)) {
+    return ls_repeat(c);
   }
   ls_take_pipeline(c, &outcome, c->why);
   return request_end(c, &outcome);
@@ -470,7 +485,10 @@ static cenote_step cursor_step(cenote_connection *c)
 {
   struct ls_outcome outcome;
   const cenote_step step = ls_cursor_pump(c, &outcome, c->why);
-  return step == CENOTE_STEP_AGAIN ? step : request_end(c, &outcome);
+  if (step == CENOTE_STEP_AGAIN) {
+    return step;
+  }
+  return may_reopen(c) ? reopen(c) : request_end(c, &outcome);
 }
 
 /* What was asked is settled already; this is between us and the server. */
@@ -484,7 +502,7 @@ static cenote_step stream_closed(cenote_connection *c)
     ls_stream_drop(c);
     c->broken = broken; /* it expires by itself */
   }
-  return settle(c, c->outcome);
+  return ls_settle(c, c->outcome);
 }
 
 cenote_step ls_advance(cenote_connection *c)
@@ -497,14 +515,14 @@ cenote_step ls_advance(cenote_connection *c)
   }
   switch (c->phase) {
   case LS_LOGIN:
-    return login_end(c);
+    return ls_login_end(c);
   case LS_PROBE:
-    return probe_end(c);
+    return ls_probe_end(c);
   case LS_CLOSE_STREAM:
     return stream_closed(c);
   case LS_GOODBYE:
     ls_stream_drop(c);
-    return settle(c, CENOTE_OK);
+    return ls_settle(c, CENOTE_OK);
   default:
     return pipeline_end(c);
   }

@@ -5,6 +5,7 @@
  */
 #include "driver/libsql/libsql.h"
 
+#include "base/error.h"
 #include "base/limits.h"
 #include "sql/scan.h"
 
@@ -39,6 +40,43 @@ static enum ls_verb verb_of(const char *sql, size_t size)
     break;
   }
   return LS_OTHER;
+}
+
+/* By its first word: what may be left of it in a session. */
+static unsigned holds_of(const char *sql, size_t size)
+{
+  static const struct {
+    const char *word;
+    unsigned holds;
+  } words[] = {{"create", LS_HOLDS_TEMPORARY},
+               {"pragma", LS_HOLDS_PRAGMA},
+               {"attach", LS_HOLDS_ATTACHED},
+               {"detach", LS_HOLDS_ATTACHED}};
+  struct cen_scanner scanner;
+  struct cen_token token;
+  cen_scan_init(&scanner, sql, size, CEN_DIALECT_SQLITE);
+  do {
+    cen_scan_next(&scanner, &token);
+  } while (token.kind == CEN_TOKEN_SPACE || token.kind == CEN_TOKEN_COMMENT);
+  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+    if (cen_token_is(&token, words[i].word)) {
+      return words[i].holds;
+    }
+  }
+  return LS_HOLDS_OTHER;
+}
+
+static void session_note(struct ls_text *text)
+{
+  const char *part;
+  size_t size;
+  size_t offset = 0;
+  while (cen_next_statement(text->sql, text->size, CEN_DIALECT_SQLITE, &offset, &part, &size)) {
+    if (cen_statement_may_dirty(part, size, CEN_DIALECT_SQLITE)) {
+      text->dirty = true;
+      text->holds |= holds_of(part, size);
+    }
+  }
 }
 
 /* ---------------------------------------------------------------- arguments */
@@ -240,7 +278,7 @@ cenote_status ls_text_read(const cenote_request *request, struct ls_text *text, 
                             CEN_MAX_SQL);
   }
   text->verb = verb_of(text->sql, text->size);
-  text->dirty = cen_statement_may_dirty(text->sql, text->size, CEN_DIALECT_SQLITE);
+  session_note(text);
   const cenote_status status = (request->flags & CENOTE_REQUEST_SCRIPT) != 0
                                    ? read_script(request, text, error)
                                    : read_one(request, text, error);
@@ -248,6 +286,64 @@ cenote_status ls_text_read(const cenote_request *request, struct ls_text *text, 
     ls_text_deinit(text);
   }
   return status;
+}
+
+/* What is known least of decides. */
+static enum ls_verb verb_together(enum ls_verb one, enum ls_verb other)
+{
+  static const enum ls_verb order[] = {LS_OTHER, LS_WRITE, LS_SESSION};
+  for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+    if (one == order[i] || other == order[i]) {
+      return order[i];
+    }
+  }
+  return LS_READ;
+}
+
+/* One of a batch, which has its transaction around it. */
+static cenote_status read_part(const cenote_request *request, const cenote_statement *statement,
+                               struct ls_text *text, struct ls_text *whole, cenote_error *error)
+{
+  const cenote_request part = {.size = sizeof part,
+                               .kind = CENOTE_REQUEST_EXECUTE,
+                               .flags = request->flags,
+                               .sql = statement->sql,
+                               .args = statement->args,
+                               .count = statement->count};
+  const cenote_status status = ls_text_read(&part, text, error);
+  if (status != CENOTE_OK) {
+    return status;
+  }
+  if (text->verb == LS_BEGIN || text->verb == LS_COMMIT || text->verb == LS_ROLLBACK) {
+    return cenote_error_set(error, CENOTE_INVALID, "a batch is one transaction of its own");
+  }
+  whole->verb = verb_together(whole->verb, text->verb == LS_SAVEPOINT ? LS_SESSION : text->verb);
+  whole->dirty = whole->dirty || text->dirty;
+  whole->holds |= text->holds;
+  return CENOTE_OK;
+}
+
+cenote_status ls_texts_read(const cenote_request *request, struct ls_text **out,
+                            struct ls_text *whole, cenote_error *error)
+{
+  const size_t count = request->statement_count;
+  struct ls_text *texts = calloc(count, sizeof *texts);
+  *whole = (struct ls_text){.verb = LS_READ};
+  *out = texts;
+  if (texts == NULL) {
+    return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: a batch of %zu", count);
+  }
+  for (size_t i = 0; i < count; i++) {
+    const cenote_status status =
+        read_part(request, &request->statements[i], &texts[i], whole, error);
+    if (status != CENOTE_OK) {
+      cen_error_statement(error, (int64_t)i);
+      ls_texts_free(texts, count);
+      *out = NULL;
+      return status;
+    }
+  }
+  return CENOTE_OK;
 }
 
 void ls_text_plain(struct ls_text *text, const char *sql, enum ls_verb verb)
@@ -259,4 +355,12 @@ void ls_text_deinit(struct ls_text *text)
 {
   free(text->rewritten);
   *text = (struct ls_text){0};
+}
+
+void ls_texts_free(struct ls_text *texts, size_t count)
+{
+  for (size_t i = 0; texts != NULL && i < count; i++) {
+    ls_text_deinit(&texts[i]);
+  }
+  free(texts);
 }
