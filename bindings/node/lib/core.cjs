@@ -42,6 +42,15 @@ function writeLog(level, line) {
   process.stderr.write(`cenote ${LEVELS[level]}: ${line}\n`);
 }
 
+/** What a caller's function throws is an uncaught exception of its own: all else of this crossing is still delivered. */
+function tell(listener, ...what) {
+  try {
+    listener(...what);
+  } catch (error) {
+    process.nextTick(() => { throw error; });
+  }
+}
+
 class Core {
   /**
    * @param {string|undefined} url
@@ -175,7 +184,9 @@ class Core {
   }
 
   audit(event) {
-    this.listeners.audit?.({ ...event, kind: AUDIT_KINDS[event.kind] });
+    if (this.listeners.audit !== undefined) {
+      tell(this.listeners.audit, { ...event, kind: AUDIT_KINDS[event.kind] });
+    }
   }
 
   own(kind, serial) {
@@ -184,7 +195,7 @@ class Core {
 
   log(level, line) {
     if (this.listeners.log !== undefined) {
-      this.listeners.log(LEVELS[level], line);
+      tell(this.listeners.log, LEVELS[level], line);
     } else {
       writeLog(level, line);
     }

@@ -1,6 +1,8 @@
 /** values.cjs - arguments and rows as libSQL's client has them. */
 'use strict';
 
+const { isAnyArrayBuffer, isDate } = require('node:util').types;
+
 const { RowShape } = require('./rows.cjs');
 
 const LOWEST = -(2n ** 63n);
@@ -27,10 +29,11 @@ function toArgument(value, driver) {
     case 'undefined':
       throw new TypeError('undefined cannot be passed as argument to the statement');
     case 'object':
-      if (value === null || value instanceof ArrayBuffer || ArrayBuffer.isView(value)) {
+      // Not instanceof: a value may be of another context (vm, a test runner).
+      if (value === null || ArrayBuffer.isView(value) || isAnyArrayBuffer(value)) {
         return value;
       }
-      if (value instanceof Date) {
+      if (isDate(value)) {
         return SQLITE.has(driver) ? value.valueOf() : value.toISOString();
       }
       break;
@@ -124,7 +127,7 @@ const plainValue = (value) => {
   if (typeof value === 'bigint') {
     return String(value);
   }
-  return value instanceof ArrayBuffer ? Buffer.from(value).toString('base64') : value;
+  return isAnyArrayBuffer(value) ? Buffer.from(value).toString('base64') : value;
 };
 
 /** A result as libSQL gives it. */
