@@ -1,4 +1,4 @@
-/** What a process and its threads see: it ends by itself, threads come and go, TLS works beside Node's own OpenSSL. */
+/** What a process and its threads see: it ends by itself, threads come and go, what is lost is told. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import fs from 'node:fs';
@@ -118,22 +118,6 @@ test('the profile of the surroundings gives the documented defaults', async () =
 });
 
 const postgres = process.env.CENOTE_TEST_POSTGRES_URL ? test : test.skip;
-
-postgres('PostgreSQL: SCRAM and TLS beside the OpenSSL that Node carries', async () => {
-  const manager = new DatabaseConnectionManager({ url: process.env.CENOTE_TEST_POSTGRES_TLS_URL, maxConnections: 2 });
-  const lease = await manager.acquireLease('tls');
-  const { rows } = await lease.execute('SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid()');
-  assert.deepEqual({ ...rows[0] }, { ssl: true, version: 'TLSv1.3' });
-  lease.release();
-  assert.equal(await manager.gracefulShutdown(), true);
-  const stranger = process.env.CENOTE_TEST_POSTGRES_TLS_URL
-    .replace(process.env.CENOTE_TEST_POSTGRES_CA, process.env.CENOTE_TEST_POSTGRES_STRANGER_CA);
-  const refused = new DatabaseConnectionManager({ url: stranger, maxConnections: 1, log: () => {} });
-  await assert.rejects(refused.acquireLease('tls', 3000), /certificate/);
-  await refused.gracefulShutdown(0);
-  const tls = await import('node:crypto');
-  assert.equal(tls.createHash('sha256').update('x').digest('hex').length, 64); // Node's own still works
-});
 
 postgres('PostgreSQL: a lost connection is told, a rollback resolves, and the pool goes on', async () => {
   const manager = new DatabaseConnectionManager({ url: process.env.CENOTE_TEST_POSTGRES_URL, maxConnections: 2, log: () => {} });
