@@ -68,6 +68,7 @@ struct caller {
 struct flock {
   cenote_manager *manager;
   int64_t until_ns; /* 0: each caller asks once */
+  bool stays;       /* each asks for the same row again */
   _Atomic int64_t running;
   int64_t answered;
   sem_t ended;
@@ -97,8 +98,10 @@ static void caller_answered(void *context, cenote_status status, cenote_result *
   cenote_result_free(result);
   flock->answered++;
   if (flock->until_ns > 0 && bench_wall_ns() < flock->until_ns) {
-    caller->turn += caller->step;
-    caller->ask.key = bench_customer_key(caller->turn);
+    if (!flock->stays) {
+      caller->turn += caller->step;
+      caller->ask.key = bench_customer_key(caller->turn);
+    }
     caller_ask(caller);
   } else if (--flock->running == 0) {
     sem_post(&flock->ended);
@@ -153,14 +156,22 @@ static struct caller *callers_new(size_t count)
   return callers;
 }
 
-void bench_ask_all(cenote_manager *manager, const bench_ask *asks, size_t count)
+int64_t bench_ask_keep_at(cenote_manager *manager, const bench_ask *asks, size_t count,
+                          int64_t until_ns)
 {
-  struct flock flock = {.manager = manager, .callers = callers_new(count)};
+  struct flock flock = {
+      .manager = manager, .until_ns = until_ns, .stays = true, .callers = callers_new(count)};
   for (size_t i = 0; i < count; i++) {
     flock.callers[i].ask = asks[i];
   }
   flock_run(&flock, count);
   free(flock.callers);
+  return flock.answered;
+}
+
+void bench_ask_all(cenote_manager *manager, const bench_ask *asks, size_t count)
+{
+  (void)bench_ask_keep_at(manager, asks, count, 0);
 }
 
 int64_t bench_ask_keep(cenote_manager *manager, int callers, int64_t until_ns)

@@ -22,5 +22,8 @@ void bench_ask_all(cenote_manager *manager, const bench_ask *asks, size_t count)
 /* `callers` of which each submits its next statement when the last was answered, until `until_ns`:
  * how many were answered. */
 int64_t bench_ask_keep(cenote_manager *manager, int callers, int64_t until_ns);
+/* A caller for each of `asks` that runs it again and again: how many were answered. */
+int64_t bench_ask_keep_at(cenote_manager *manager, const bench_ask *asks, size_t count,
+                          int64_t until_ns);
 
 #endif

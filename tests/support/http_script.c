@@ -1,9 +1,8 @@
 #include "support/http_script.h"
 
+#include "support/test_cert.h"
+
 #include <arpa/inet.h>
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -15,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST = 512, MOST_BYTES = 64 << 20 };
+enum { MOST = 4096, MOST_BYTES = 64 << 20 };
 
 struct peer {
   struct http_script *script;
@@ -39,57 +38,22 @@ struct http_script {
 
 /* ---------------------------------------------------------------- certificates */
 
-static EVP_PKEY *new_key(void)
-{
-  return EVP_EC_gen("P-256");
-}
-
-static X509 *new_certificate(EVP_PKEY *key, const char *name, X509 *issuer, EVP_PKEY *issuer_key,
-                             long from, long until)
-{
-  X509 *x = X509_new();
-  X509V3_CTX context;
-  char text[128];
-  X509_set_version(x, 2);
-  ASN1_INTEGER_set(X509_get_serialNumber(x), issuer ? 2 : 1);
-  X509_gmtime_adj(X509_getm_notBefore(x), from);
-  X509_gmtime_adj(X509_getm_notAfter(x), until);
-  X509_set_pubkey(x, key);
-  X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
-                             (const unsigned char *)name, -1, -1, 0);
-  X509_set_issuer_name(x, X509_get_subject_name(issuer ? issuer : x));
-  X509V3_set_ctx(&context, issuer ? issuer : x, x, NULL, NULL, 0);
-  snprintf(text, sizeof text, issuer ? "DNS:%s" : "critical,CA:TRUE", name);
-  X509_EXTENSION *extension = X509V3_EXT_conf_nid(
-      NULL, &context, issuer ? NID_subject_alt_name : NID_basic_constraints, text);
-  X509_add_ext(x, extension, -1);
-  X509_EXTENSION_free(extension);
-  X509_sign(x, issuer ? issuer_key : key, EVP_sha256());
-  return x;
-}
-
 static bool tls_prepare(struct http_script *script, enum script_tls tls)
 {
-  const long day = 86400;
-  EVP_PKEY *ca_key = new_key();
-  EVP_PKEY *key = new_key();
-  X509 *ca = new_certificate(ca_key, "Test CA", NULL, NULL, -2 * day, 2 * day);
-  X509 *own = new_certificate(key, tls == SCRIPT_WRONG_NAME ? "elsewhere.example" : "localhost", ca,
-                              ca_key, -2 * day, tls == SCRIPT_EXPIRED ? -day : day);
+  struct test_cert cert;
+  const enum test_cert_kind kind = tls == SCRIPT_WRONG_NAME ? TEST_CERT_WRONG_NAME
+                                   : tls == SCRIPT_EXPIRED  ? TEST_CERT_EXPIRED
+                                                            : TEST_CERT_GOOD;
   snprintf(script->ca, sizeof script->ca, "/tmp/cenote-ca.XXXXXX");
   const int fd = mkstemp(script->ca);
-  FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
-  bool fine = file && PEM_write_X509(file, ca) == 1;
-  if (file) {
-    fclose(file);
+  if (fd < 0 || close(fd) != 0 || !test_cert_make(&cert, kind)) {
+    return false;
   }
   script->tls = SSL_CTX_new(TLS_server_method());
-  fine = fine && script->tls && SSL_CTX_use_certificate(script->tls, own) == 1 &&
-         SSL_CTX_use_PrivateKey(script->tls, key) == 1;
-  X509_free(ca);
-  X509_free(own);
-  EVP_PKEY_free(ca_key);
-  EVP_PKEY_free(key);
+  const bool fine = test_cert_write(cert.authority, script->ca) && script->tls &&
+                    SSL_CTX_use_certificate(script->tls, cert.own) == 1 &&
+                    SSL_CTX_use_PrivateKey(script->tls, cert.key) == 1;
+  test_cert_free(&cert);
   return fine;
 }
 
