@@ -138,20 +138,10 @@ class DatabaseConnectionManager {
     const where = this.leases.sample();
     const left = timeLeft();
     const ask = left === undefined && typeof how !== 'object' ? undefined : this.#ask(how, left);
-    let handle;
-    if (this.#warm > 0 && this.#waiting === 0 && this.connections.size > this.leases.size) {
-      handle = this.core.take(operation);
-      this.#warm = handle === undefined ? 0 : this.#warm - 1;
-    }
-    if (handle === undefined) {
-      this.#waiting++;
-      try {
-        handle = await this.#wait(operation, how, ask);
-      } catch (error) {
-        throw this.#asThrown(error);
-      } finally {
-        this.#waiting--;
-      }
+    let handle = this.#take(operation) ?? await this.#wait(operation, how, ask);
+    while (this.clients?.isLost(handle)) { // the pool looks at it when it comes back, and closes it
+      this.core.release(handle);
+      handle = await this.#wait(operation, how, ask);
     }
     if (ask !== undefined) {
       this.#shorten(handle, ask);
@@ -163,6 +153,16 @@ class DatabaseConnectionManager {
       this.leases.watch(lease, handle, where);
     }
     return lease;
+  }
+
+  /** One that rests, without waiting for a turn of the loop. */
+  #take(operation) {
+    if (this.#warm === 0 || this.#waiting > 0 || this.connections.size <= this.leases.size) {
+      return undefined;
+    }
+    const handle = this.core.take(operation);
+    this.#warm = handle === undefined ? 0 : this.#warm - 1;
+    return handle;
   }
 
   #ask(how, left) {
@@ -179,19 +179,18 @@ class DatabaseConnectionManager {
   }
 
   async #wait(operation, how, ask) {
-    if (ask === undefined) {
-      return this.core.acquire(operation, how);
-    }
-    const { signal } = ask;
+    const signal = ask?.signal;
     let giveUp;
+    this.#waiting++;
     try {
-      return await this.core.acquire(operation, ask.timeout, signal && ((cancel) => {
+      return await this.core.acquire(operation, ask === undefined ? how : ask.timeout, signal && ((cancel) => {
         giveUp = cancel;
         signal.addEventListener('abort', cancel, { once: true });
       }));
     } catch (error) {
-      throw signal?.aborted && error.status === 'CENOTE_CANCELLED' ? signal.reason : error;
+      throw signal?.aborted && error.status === 'CENOTE_CANCELLED' ? signal.reason : this.#asThrown(error);
     } finally {
+      this.#waiting--;
       signal?.removeEventListener('abort', giveUp);
     }
   }

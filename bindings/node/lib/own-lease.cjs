@@ -55,6 +55,9 @@ class OwnLease {
     if (this.isReleased) {
       throw new CenoteError(`Cannot ${what} on released lease`, { status: 'CENOTE_STALE' });
     }
+    if (timeLeft() === 0) {
+      throw new CenoteError('Statement timeout: no time is left of the invocation', { status: 'CENOTE_STATEMENT_TIMEOUT' });
+    }
   }
 
   async execute(statement, args) {

@@ -14,9 +14,13 @@ const { toStatement } = require('./values.cjs');
 const [OPEN, CHECK, RESET, GONE] = [0, 1, 2, 3];
 const [BUSY, IN_TRANSACTION, BROKEN] = [1, 2, 4];
 
+/** Runs it the way the client takes it: `query(sql, args)`, `execute(sql, args)`, or `execute({sql, args})` alone. */
 const runOn = (client, sql, args) => {
   const method = typeof client.execute === 'function' ? 'execute' : 'query';
-  return args === undefined ? client[method](sql) : client[method](sql, args);
+  if (args === undefined) {
+    return client[method](sql);
+  }
+  return method === 'execute' && client.execute.length === 1 ? client.execute({ sql, args }) : client[method](sql, args);
 };
 
 /** A client in the pool. */
@@ -58,6 +62,7 @@ class OwnClients {
   #uses = new Map();
   #ends = new Set();
   #warned = false;
+  #ears = new Map();
 
   constructor(options) {
     this.#create = options.createClient;
@@ -112,6 +117,7 @@ class OwnClients {
       return;
     }
     own.client = client;
+    this.#listen(client);
     if (uses > 1) {
       this.shared = true;
       if (!this.#warned) {
@@ -119,6 +125,35 @@ class OwnClients {
         process.emitWarning('createClient answers the same client again: leases share it, so a transaction of one holds ' +
           'what others send, and none can be cut off alone', { code: 'CENOTE_SHARED_CLIENT' });
       }
+    }
+  }
+
+  /** A client that says by an event that it is lost (node-postgres') is used no more; and nobody has to listen to it. */
+  #listen(client) {
+    if (typeof client.on !== 'function' || this.#ears.has(client)) {
+      return;
+    }
+    const lost = () => {
+      for (const own of this.#live.values()) {
+        if (own.client === client) {
+          own.broken = true;
+          own.mark();
+        }
+      }
+    };
+    this.#ears.set(client, lost);
+    client.on('error', lost);
+    client.on('end', lost);
+  }
+
+  /** What still comes when it is closed is nobody's concern. */
+  #unlisten(client) {
+    const lost = this.#ears.get(client);
+    if (lost !== undefined) {
+      this.#ears.delete(client);
+      client.on('error', () => {});
+      client.off?.('error', lost);
+      client.off?.('end', lost);
     }
   }
 
@@ -138,6 +173,7 @@ class OwnClients {
       return;
     }
     this.#uses.delete(client);
+    this.#unlisten(client);
     const end = Promise.resolve().then(() => this.#destroy(client)).catch(() => {});
     this.#ends.add(end);
     end.then(() => this.#ends.delete(end));
@@ -153,6 +189,11 @@ class OwnClients {
   /** Nothing but the client may be keeping the loop alive, and time-outs must come. */
   hold(on) {
     addon.ownHold(this.handle, on);
+  }
+
+  /** Whether it was lost while nobody had it. */
+  isLost(handle) {
+    return this.of(handle)?.broken === true;
   }
 
   of(handle) {
@@ -217,8 +258,7 @@ class OwnTransaction {
   async execute(statement, args) {
     this.#check();
     const [sql, given] = toStatement(statement, args);
-    return this.#lease.onClient((client) => (this.#inner === undefined ? runOn(client, sql, given)
-      : this.#inner.execute(given === undefined ? sql : { sql, args: given })));
+    return this.#lease.onClient((client) => runOn(this.#inner ?? client, sql, given));
   }
 
   async batch(statements) {

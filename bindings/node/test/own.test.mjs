@@ -2,10 +2,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { EventEmitter } from 'node:events';
+import { createRequire } from 'node:module';
+import path from 'node:path';
 import { DatabaseConnectionManager } from '../lib/connection-manager.mjs';
 import { plainEnvironment, run, scratch } from './support.mjs';
 
 const folder = scratch();
+/** Where npm's pg and @libsql/client are (tests/node/package-lock.json pins them; they need Node.js 20). */
+const { CENOTE_TEST_CLIENTS: clients, CENOTE_TEST_POSTGRES_URL: postgresUrl } = process.env;
+const modern = Number(process.versions.node.split('.')[0]) >= 20;
+const real = clients && modern ? test : test.skip;
+const realPostgres = clients && modern && postgresUrl ? test : test.skip;
+const load = (name) => createRequire(path.join(clients, 'package.json'))(name);
 
 /** A maker of clients that remember what was done with them. */
 function factory(more = {}) {
@@ -66,6 +75,164 @@ test("a factory's error is counted and thrown as it is", async () => {
   const wrong = open({ createClient: () => ({}) });
   await assert.rejects(wrong.acquireLease('x'), /createClient answered no client/);
   await wrong.gracefulShutdown(0);
+});
+
+test("each waiting caller gets a factory's error as it was thrown, whatever was thrown, and all are counted", async () => {
+  const thrown = [];
+  const makers = [
+    () => { throw new TypeError('at once'); },
+    async () => { throw Object.assign(new Error(`long ${'x'.repeat(2000)}`), { errno: -111, extra: { deep: 1 } }); },
+    () => Promise.reject('a text'), // eslint-disable-line prefer-promise-reject-errors
+  ];
+  for (const maker of makers) {
+    const manager = open({ createClient: () => {
+      try {
+        const made = maker();
+        return made.catch((error) => { thrown.push(error); throw error; });
+      } catch (error) {
+        thrown.push(error);
+        throw error;
+      }
+    } });
+    const failures = await Promise.all([1, 2, 3].map(() => manager.acquireLease('x', 3000).then(() => undefined, (error) => error)));
+    for (const failure of failures) {
+      assert.ok(thrown.includes(failure), String(failure));
+    }
+    assert.ok(manager.metrics.connectionCreationErrors >= 1);
+    assert.equal((await manager.getHealthStatus()).status, 'unhealthy');
+    await manager.gracefulShutdown(0);
+  }
+});
+
+test('a factory that fails for a while is asked again, and then all is well', async () => {
+  const { made, createClient } = factory();
+  let failing = 2;
+  const manager = open({ createClient: () => (failing-- > 0 ? Promise.reject(new Error('not yet')) : createClient()) });
+  let lease;
+  for (let i = 0; i < 20 && lease === undefined; i++) {
+    lease = await manager.acquireLease('x', 2000).catch(() => undefined);
+  }
+  assert.equal(lease.connection, made[0]);
+  assert.equal(manager.metrics.connectionCreationErrors, 2);
+  lease.release();
+  await manager.gracefulShutdown();
+});
+
+test('a client that takes {sql, args} alone gets it so; one that emits an error while it rests is closed', async () => {
+  const made = [];
+  const manager = open({ maxConnections: 1, createClient: () => {
+    const client = Object.assign(new EventEmitter(), { said: [], closed: 0, close() { this.closed++; },
+      async execute(statement) { this.said.push(statement); return { rows: [] }; } });
+    made.push(client);
+    return client;
+  } });
+  const lease = await manager.acquireLease();
+  await lease.execute('A', [1]);
+  await lease.execute({ sql: 'B', args: { c: 2 } });
+  await lease.execute('C');
+  assert.deepEqual(made[0].said, [{ sql: 'A', args: [1] }, { sql: 'B', args: { c: 2 } }, 'C']);
+  lease.release();
+  made[0].emit('error', new Error('the server went away')); // nobody else listens: it would end the process
+  const next = await manager.acquireLease();
+  assert.equal(next.connection, made[1]);
+  assert.equal(made[0].closed, 1);
+  made[0].emit('error', new Error('once more, when it is closed'));
+  next.release();
+  await manager.gracefulShutdown();
+  assert.equal(made[1].closed, 1);
+});
+
+real("libSQL's own client: results as they are, its transactions and batches, a shared one for all", async () => {
+  const { createClient } = load('@libsql/client');
+  const url = `file:${path.join(folder, 'own.sqlite')}`;
+  const manager = open({ createClient: () => createClient({ url }), maxConnections: 2 });
+  const lease = await manager.acquireLease('libsql');
+  await lease.execute('CREATE TABLE t (id INTEGER PRIMARY KEY, a)');
+  const inserted = await lease.execute('INSERT INTO t (a) VALUES (?)', ['x']);
+  assert.deepEqual([inserted.rowsAffected, inserted.lastInsertRowid], [1, 1n]);
+  assert.equal((await lease.execute({ sql: 'SELECT a FROM t WHERE id = :id', args: { id: 1 } })).rows[0].a, 'x');
+  assert.equal((await lease.batch([{ sql: 'INSERT INTO t (a) VALUES (?)', args: ['y'] }, 'SELECT count(*) FROM t']))[1].rows[0][0], 2);
+  const transaction = await lease.transaction();
+  await transaction.execute('INSERT INTO t (a) VALUES (?)', ['lost']);
+  await transaction.execute({ sql: 'INSERT INTO t (a) VALUES (?)', args: ['lost too'] });
+  await transaction.rollback();
+  await assert.rejects(lease.execute('SELECT * FROM nope'), { name: 'LibsqlError', code: 'SQLITE_ERROR' });
+  assert.equal((await lease.execute('SELECT count(*) FROM t')).rows[0][0], 2);
+  lease.release();
+  assert.equal((await manager.getHealthStatus()).status, 'healthy');
+  assert.equal(await manager.gracefulShutdown(), true);
+});
+
+real("the documents' database service: its one client is adopted, with its own driver", async () => {
+  const { createClient } = load('@libsql/client');
+  // lib/database.js, as their applications have it
+  class DatabaseService {
+    async ensureInitialized() {
+      this.client ??= createClient({ url: `file:${path.join(folder, 'service.sqlite')}` });
+      return this.client;
+    }
+  }
+  const service = new DatabaseService();
+  const getDatabaseClient = () => service.ensureInitialized();
+  await (await getDatabaseClient()).execute('CREATE TABLE IF NOT EXISTS t (a)');
+  const warnings = [];
+  const hear = (warning) => warnings.push(warning.code);
+  process.on('warning', hear);
+  const manager = open({ createClient: getDatabaseClient, maxConnections: 4 });
+  await Promise.all(Array.from({ length: 12 }, async (_, i) => {
+    const lease = await manager.acquireLease(`insert-${i}`);
+    try {
+      await lease.execute('INSERT INTO t (a) VALUES (?)', [i]);
+    } finally {
+      lease.release();
+    }
+  }));
+  const client = await getDatabaseClient();
+  assert.equal((await client.execute('SELECT count(*) AS n FROM t')).rows[0].n, 12);
+  const { sharedClient, metrics } = manager.getPoolStatistics();
+  assert.deepEqual([sharedClient, metrics.totalLeasesGranted, metrics.currentActiveLeases], [true, 12, 0]);
+  assert.equal(client.closed, false); // at the end, not before
+  assert.equal(await manager.gracefulShutdown(), true);
+  process.off('warning', hear);
+  assert.equal(client.closed, true);
+  assert.deepEqual(warnings, ['CENOTE_SHARED_CLIENT']);
+});
+
+realPostgres("node-postgres' own clients: pooled, cut off by closing, and lost without a crash", async () => {
+  const { Client } = load('pg');
+  const made = [];
+  const manager = open({ maxConnections: 2, leaseTimeout: 600, createClient: async () => {
+    const client = new Client({ connectionString: postgresUrl });
+    await client.connect();
+    made.push(client);
+    return client;
+  } });
+  const lease = await manager.acquireLease('pg');
+  const { rows, fields, command } = await lease.execute('SELECT $1::int AS a, now() AS t', [7]);
+  assert.deepEqual([rows[0].a, rows[0].t instanceof Date, fields[0].name, command], [7, true, 'a', 'SELECT']);
+  await assert.rejects(lease.execute('SELEC'), { code: '42601', position: '1' });
+  const transaction = await lease.transaction();
+  await transaction.execute('CREATE TEMPORARY TABLE gone (a int)');
+  await transaction.rollback();
+  await assert.rejects(lease.execute('SELECT * FROM gone'), { code: '42P01' });
+  const { rows: [{ pid }] } = await lease.execute('SELECT pg_backend_pid() AS pid');
+  lease.release();
+  // Its server ends it while it rests: an 'error' event that nobody of the application hears.
+  const other = new Client({ connectionString: process.env.CENOTE_TEST_POSTGRES_ADMIN_URL });
+  await other.connect();
+  const lost = new Promise((resolve) => made[0].once('end', resolve));
+  await other.query('SELECT pg_terminate_backend($1)', [pid]);
+  await lost;
+  const after = await manager.acquireLease('after');
+  assert.notEqual(after.connection, made[0]);
+  assert.equal((await after.execute('SELECT 1 AS a')).rows[0].a, 1);
+  // It hangs past its lease: closed, never handed on.
+  await assert.rejects(after.execute('SELECT pg_sleep(60)'), { code: 'CENOTE_LEASE_EXPIRED' });
+  const next = await manager.acquireLease('next', 5000);
+  assert.notEqual(next.connection, after.connection);
+  next.release();
+  await other.end();
+  assert.equal(await manager.gracefulShutdown(), true);
 });
 
 test("a client's error is the caller's, and the client goes on", async () => {
