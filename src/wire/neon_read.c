@@ -205,25 +205,62 @@ static bool columns_reserve(struct cen_neon_answer *answer, size_t count)
   return true;
 }
 
+enum {
+  FIELD_NAME,
+  FIELD_OID,
+  FIELD_TABLE,
+  FIELD_ATTRIBUTE,
+  FIELD_SIZE,
+  FIELD_MODIFIER,
+  FIELD_MEMBERS
+};
+
+/* A number that its place in the protocol cannot hold is none: only the type counts for us. */
+static void field_fact(cenote_column *column, int member, int64_t number)
+{
+  switch (member) {
+  case FIELD_TABLE:
+    column->table_oid = number >= 0 && number <= UINT32_MAX ? (uint32_t)number : 0;
+    break;
+  case FIELD_ATTRIBUTE:
+    column->attribute = number >= INT16_MIN && number <= INT16_MAX ? (int16_t)number : 0;
+    break;
+  case FIELD_SIZE:
+    column->type_size = number >= INT16_MIN && number <= INT16_MAX ? (int16_t)number : 0;
+    break;
+  case FIELD_MODIFIER:
+    column->modifier = number >= INT32_MIN && number <= INT32_MAX ? (int32_t)number : -1;
+    break;
+  default:
+    break;
+  }
+}
+
 static bool field_read(struct cen_reader *r, cenote_column *column)
 {
-  static const char *const names[] = {"name", "dataTypeID"};
+  static const char *const names[FIELD_MEMBERS] = {"name",     "dataTypeID",   "tableID",
+                                                   "columnID", "dataTypeSize", "dataTypeModifier"};
   uint64_t seen = 0;
   struct cen_token token;
   int64_t oid = 0;
   bool null;
-  *column = (cenote_column){.name = ""};
+  *column = (cenote_column){.name = "", .modifier = -1};
   if (!cen_read_object(r)) {
     return false;
   }
-  for (int i; (i = cen_read_known(r, names, 2, &seen)) >= 0;) {
-    if (i == 0) {
+  for (int i; (i = cen_read_known(r, names, FIELD_MEMBERS, &seen)) >= 0;) {
+    int64_t number = 0;
+    if (i == FIELD_NAME) {
       if (!cen_read_string(r, &token, &null)) {
         return false;
       }
       column->name = null || token.has_nul ? "" : token.text;
-    } else if (!cen_read_int(r, &oid, &null)) {
+    } else if (!cen_read_int(r, &number, &null)) {
       return false;
+    } else if (i == FIELD_OID) {
+      oid = number;
+    } else if (!null) {
+      field_fact(column, i, number);
     }
   }
   if (oid < 0 || oid > UINT32_MAX) {

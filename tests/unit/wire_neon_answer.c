@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <cenote/driver.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -318,7 +319,8 @@ static void a_client_reads_values_by_type(void **state)
   static const char text[] =
       "{\"rowCount\":1,\"rows\":[[\"42\",\"-7\",\"2.5\",\"NaN\",\"t\",\"\\\\x00ff\",\"a\\u00e9\","
       "null,\"a\\\\001\\\\\\\\\"]],\"command\":\"SELECT\",\"new\":{},\"fields\":["
-      "{\"name\":\"a\",\"dataTypeID\":23},{\"name\":\"b\",\"dataTypeID\":20,\"tableID\":5},"
+      "{\"name\":\"a\",\"dataTypeID\":23},{\"name\":\"b\",\"dataTypeID\":20,\"tableID\":5,"
+      "\"columnID\":-2,\"dataTypeSize\":8,\"dataTypeModifier\":24,\"format\":\"text\"},"
       "{\"dataTypeID\":701},{\"name\":null,\"dataTypeID\":700},{\"name\":\"e\",\"dataTypeID\":16},"
       "{\"name\":\"f\",\"dataTypeID\":17},{\"name\":\"g\"},{\"name\":\"h\",\"dataTypeID\":null},"
       "{\"name\":\"i\",\"dataTypeID\":17}]}";
@@ -328,6 +330,15 @@ static void a_client_reads_values_by_type(void **state)
   assert_string_equal(cenote_result_column_type(result, 0), "integer");
   assert_int_equal(cenote_result_column_oid(result, 1), 20);
   assert_string_equal(cenote_result_column_name(result, 2), "");
+  cenote_column column;
+  assert_true(cenote_result_column(result, 1, &column));
+  assert_int_equal(column.table_oid, 5);
+  assert_int_equal(column.attribute, -2);
+  assert_int_equal(column.type_size, 8);
+  assert_int_equal(column.modifier, 24);
+  assert_true(cenote_result_column(result, 0, &column));
+  assert_int_equal(column.table_oid, 0);
+  assert_int_equal(column.modifier, -1);
   assert_int_equal(cenote_result_rows(result), 1);
   assert_int_equal(cenote_result_value(result, 0, 0).as.integer, 42);
   assert_int_equal(cenote_result_value(result, 0, 1).as.integer, -7);
