@@ -78,13 +78,10 @@ const KNOWN = {
   disableWarningInBrowsers: nothing,
   // How it always is.
   allowExitOnIdle: nothing, keepAlive: nothing, keepAliveInitialDelayMillis: nothing, enableChannelBinding: nothing,
-  Promise: nothing, verify: nothing,
+  Promise: nothing,
+  // Of the pool itself: pg-pool.cjs.
+  maxUses: nothing, onConnect: nothing, verify: nothing,
   binary: refuseTruthy('results come as text or typed, never in binary'),
-  maxUses: (read, name, value) => {
-    if (value !== undefined && value !== Infinity && value !== 0) {
-      throw wrong('maxUses: a connection is replaced by age, not by uses; set maxConnectionAge or maxLifetimeSeconds');
-    }
-  },
   stream: refuseTruthy('connections are the core\'s own'),
   Client: refuseTruthy('connections are the core\'s own; connection-manager\'s createClient pools clients of other drivers'),
   // Read elsewhere.

@@ -33,10 +33,12 @@ function wayOf(hint) {
 }
 
 /** `?` is a placeholder where nothing else can be meant, an operator of PostgreSQL's otherwise; `??` is always that. */
-function flagsOf(sql, params) {
+function flagsOf(sql, params, how) {
   const marks = sql.includes('??') || (params.length > 0 && sql.includes('?') && !/\$\d/.test(sql));
-  return marks ? pgFlags() & ~FLAGS.native : pgFlags();
+  return marks ? pgFlags(how) & ~FLAGS.native : pgFlags(how);
 }
+
+const rowsOf = (result) => result.rows;
 
 const warnings = new Set();
 
@@ -95,7 +97,7 @@ class Database {
   }
 
   get pgPool() {
-    this.pool ??= new PgPool({ core: this.core, options: this.options, onEnd: () => this.shutdown() });
+    this.pool ??= new PgPool({ core: this.core, options: this.options, hint: this.poolHint, onEnd: () => this.shutdown() });
     return this.pool;
   }
 
@@ -152,19 +154,13 @@ class Database {
     if (!Array.isArray(params)) {
       throw new TypeError('executeQuery: the parameters are no array');
     }
-    const shape = pgShape({ types: this.options.types });
-    const flags = this.options.types === undefined ? flagsOf(sql, params) : pgFlags({ types: this.options.types });
-    let result;
+    const how = { types: this.options.types };
     try {
-      result = await this.core.query(sql, toArguments(params), undefined,
-        { shape, flags, hint: way, operation: 'executeQuery', remaining: remainingTime() });
+      return await this.core.query(sql, toArguments(params), undefined, { shape: pgShape(how), finish: rowsOf,
+        flags: flagsOf(sql, params, how), hint: way, operation: 'executeQuery', remaining: remainingTime() });
     } catch (error) {
       throw pgError(error);
     }
-    if (shape.failure !== undefined) {
-      throw shape.failure.error;
-    }
-    return result.rows;
   }
 
   transact(callback, options) {

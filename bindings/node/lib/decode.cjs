@@ -117,7 +117,7 @@ function readRows(reader, layout, shape, count) {
     const piece = reader.next();
     const at = reader.next();
     if (way === PLAIN) {
-      build.plain(numbers, reader.at, rows, from, to, reader.pieces[piece], at);
+      build.plain(numbers, reader.at, rows, from, to, reader.pieces[piece] ?? '', at); // '': all texts are empty
       reader.at += (to - from) * layout.stride;
     } else {
       reader.seek(piece, at);

@@ -185,13 +185,6 @@ function prepared({ query, params }, settled) {
   return { sql: query, args: toArguments(params), shape: pgShape(how), flags: pgFlags(how), settled };
 }
 
-function answered(result, statement) {
-  if (statement.shape.failure !== undefined) {
-    throw statement.shape.failure.error;
-  }
-  return answerOf(result, statement.settled);
-}
-
 const NO_QUERIES = 'transaction() expects an array of queries, or a function returning an array of queries';
 
 /**
@@ -203,7 +196,7 @@ function makeNeonClient(pool, defaults = {}) {
   async function execute(asked) {
     try {
       const statement = prepared(asked.parameterizedQuery, settle(defaults, check(asked.opts, QUERY_OPTIONS, 'query()')));
-      return answered(await pool.query(statement), statement);
+      return answerOf(await pool.query(statement), statement.settled);
     } catch (error) {
       throw neonError(error);
     }
@@ -239,7 +232,7 @@ function makeNeonClient(pool, defaults = {}) {
       const statements = queries.map((query) => prepared(query.parameterizedQuery,
         settle(all, check(query.opts, QUERY_OPTIONS, 'query()'))));
       const results = await pool.transaction(statements, { ...all, signal: all.signal ?? all.fetchOptions.signal });
-      return results.map((result, i) => answered(result, statements[i]));
+      return results.map((result, i) => answerOf(result, statements[i].settled));
     } catch (error) {
       throw neonError(error);
     }

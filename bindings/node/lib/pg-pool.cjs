@@ -39,6 +39,7 @@ const ended = () => new CenoteError('Cannot use a pool after calling end on the 
 
 class PgPool extends EventEmitter {
   #core;
+  #hint;
   #onEnd;
   /** The clients that are out, and the numbers of their connections where somebody wants to know. */
   #held = new Map();
@@ -58,9 +59,10 @@ class PgPool extends EventEmitter {
    *   opened it; read here are `types`, `maxUses`, `onConnect`, `verify`
    * @param {() => unknown} [parts.onEnd] called when end() was called and the last client is back
    */
-  constructor({ core, options = {}, onEnd = () => {} }) {
+  constructor({ core, options = {}, hint = HINTS.none, onEnd = () => {} }) {
     super();
     this.#core = core;
+    this.#hint = hint;
     this.#onEnd = onEnd;
     this.options = optionsOf(options);
     Object.defineProperty(this, 'types', { value: options.types ?? defaultTypes, enumerable: false, writable: true });
@@ -260,7 +262,7 @@ class PgPool extends EventEmitter {
     try {
       return await this.#core.query(query.text, toArguments(query.values), undefined, {
         shape: pgShape(how), finish: finishFor(how), flags: pgFlags(how), timeout: query.timeout,
-        operation: 'pg-pool query',
+        operation: 'pg-pool query', hint: this.#hint,
       });
     } catch (error) {
       throw queryError(error, query);

@@ -49,7 +49,8 @@ export function run(args, { env = plainEnvironment(), cwd = undefined, timeout =
  * @returns {Promise<string>} its address
  */
 export async function gateway(folder, args) {
-  const child = spawn(process.env.CENOTE, ['serve', '--listen', '127.0.0.1:0', ...args],
+  const command = process.env.CENOTE ?? path.join(process.env.CENOTE_BUILD ?? path.join(PACKAGE, '..', '..', 'build'), 'cenote');
+  const child = spawn(command, ['serve', '--listen', '127.0.0.1:0', ...args],
     { cwd: folder, env: plainEnvironment(), stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
   child.stderr.on('data', (data) => { said += data; });

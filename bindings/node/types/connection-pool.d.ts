@@ -60,6 +60,9 @@ export interface PoolOptions {
   poolQueryViaFetch?: boolean;
   fetchOptions?: FetchOptions;
   types?: TypeParsers;
+  /** A connection is closed when it was leased so often. */
+  maxUses?: number;
+  onConnect?: (client: PoolClient) => void | Promise<void>;
   allowExitOnIdle?: boolean;
   keepAlive?: boolean;
   log?: string | ((level: string, line: string) => void);
@@ -167,7 +170,7 @@ interface ServerFields {
 export interface DatabaseError extends Error, ServerFields {
   readonly length: number;
 }
-export const DatabaseError: { prototype: DatabaseError };
+export const DatabaseError: { prototype: DatabaseError; new (...parts: never[]): DatabaseError };
 
 export interface NeonDbError extends Error, ServerFields {
   sourceError?: Error;
