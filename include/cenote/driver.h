@@ -217,6 +217,9 @@ typedef struct cenote_driver {
   void (*shrink)(cenote_connection *connection);
 
   const cenote_pipelining *pipelining; /* NULL: one request at a time */
+  /* cenote_flush: what connections share and could outlive them (sockets that rest, what is known
+   * of the server) is not used again. Any thread, no I/O; may be NULL. */
+  void (*flush)(void *shared);
 } cenote_driver;
 
 /* --- what a driver tells a sink. A status other than OK means: stop the

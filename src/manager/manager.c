@@ -264,6 +264,9 @@ cenote_status cenote_flush(cenote_manager *manager, cenote_error *error)
     return manager_foreign_error(error);
   }
   struct pool_wakes wakes = {0};
+  if (manager->driver->flush != NULL) {
+    manager->driver->flush(manager->shared);
+  }
   pool_flush(&manager->pool, cen_now_ns(), POOL_REASON_FLUSH, &wakes);
   manager_wake(manager, &wakes);
   housekeeper_kick(manager); /* shared connections are given back */

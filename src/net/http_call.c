@@ -67,6 +67,11 @@ void cen_http_client_free(struct cen_http_client *client)
   free(client);
 }
 
+void cen_http_client_flush(struct cen_http_client *client)
+{
+  atomic_store(&client->flushed_ns, cen_now_ns());
+}
+
 /* ---------------------------------------------------------------- calls */
 
 static cenote_status call_fill(struct cen_http_call *call, cenote_error *error)

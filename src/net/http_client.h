@@ -45,6 +45,8 @@ cenote_status cen_http_client_new(const struct cen_http_options *options,
                                   struct cen_http_client **client, cenote_error *error);
 /* After all its calls were freed or left. What was left is cut off. NULL is fine. */
 void cen_http_client_free(struct cen_http_client *client);
+/* Calls that start from here on use no connection that is open now. Any thread. */
+void cen_http_client_flush(struct cen_http_client *client);
 
 /* An `http:` or `https:` URL as far as it concerns us. */
 struct cen_http_place {

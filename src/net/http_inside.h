@@ -12,6 +12,7 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 enum cen_http_stage {
   CEN_HTTP_IDLE,
@@ -22,6 +23,7 @@ enum cen_http_stage {
 
 struct cen_http_client {
   struct cen_http_options options; /* ca_file is ours */
+  _Atomic int64_t flushed_ns;      /* older connections are not used; 0: all are */
   uint32_t fork_count;
   pthread_mutex_t lock;
   struct cen_link posted;

@@ -309,6 +309,17 @@ static CURLcode set_lines(struct cen_http_call *call, const struct cen_http_ask 
 
 /* ---------------------------------------------------------------- a request */
 
+/* After a flush no connection is used that is older than it. libcurl counts whole seconds, so at first
+ * each call opens its own, and later one that was opened in the first second is not used either. */
+static void set_age(struct setting *s, const struct cen_http_call *call,
+                    const struct cen_http_ask *ask)
+{
+  const int64_t flushed_ns = atomic_load(&call->client->flushed_ns);
+  const int64_t age_s = flushed_ns != 0 ? (cen_now_ns() - flushed_ns) / 1000000000 : INT_MAX;
+  set_long(s, CURLOPT_FRESH_CONNECT, ask->fresh || age_s < 2 ? 1 : 0);
+  set_long(s, CURLOPT_MAXLIFETIME_CONN, age_s > 1 && age_s < INT_MAX ? (long)age_s - 1 : 0);
+}
+
 /* All that ever differs is set each time: curl_easy_reset swallows a lack of memory, and leaves a
  * handle that hangs. */
 cenote_status cen_http_transfer_set(struct cen_http_call *call, const struct cen_http_ask *ask,
@@ -326,7 +337,7 @@ cenote_status cen_http_transfer_set(struct cen_http_call *call, const struct cen
   call->deadline_ns = ask->deadline_ns;
   cen_buf_init(&call->answer, ask->ceiling);
   cen_buf_init(&call->pieces, SIZE_MAX / 4);
-  set_long(&s, CURLOPT_FRESH_CONNECT, ask->fresh ? 1 : 0);
+  set_age(&s, call, ask);
   set_body(&s, call);
   SET(&s, CURLOPT_WRITEFUNCTION, call->stream ? take_piece : take_whole);
   SET(&s, CURLOPT_MAXFILESIZE_LARGE,

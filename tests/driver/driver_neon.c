@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -31,8 +32,8 @@ struct scene {
   struct rig rig;
   cenote_connection *connection;
   const struct said *says;
-  int count, asked;
-  char head[4][2048]; /* of the requests that were no probes */
+  int count, asked, on; /* on: the connection that the last one came on */
+  char head[4][2048];   /* of the requests that were no probes */
   char body[4][2048];
   char url[512];
 };
@@ -53,6 +54,7 @@ static const char *setting(const void *context, const char *name)
 static void answer(void *context, const struct script_request *request, struct script_answer *out)
 {
   struct scene *scene = context;
+  scene->on = request->connection;
   if (strstr(request->body, "\"SELECT 1\"")) {
     script_say(out, 200, "application/json", ONE_ROW);
     return;
@@ -429,6 +431,42 @@ static void a_server_that_is_away_has_not_run_anything(void **state)
   rig_close(&scene.rig);
 }
 
+static void a_flush_uses_no_socket_again_and_asks_whoever_opens(void **state)
+{
+  static const struct said says[] = {{200, NULL, ONE_ROW, SCRIPT_KEEP}};
+  struct scene scene;
+  cenote_result *result;
+  cenote_error error = CENOTE_ERROR_INIT;
+  (void)state;
+  scene_start(&scene, says, 1);
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(run(&scene, "SELECT 2", 20000, &result, &error), CENOTE_OK);
+    cenote_result_free(result);
+    assert_int_equal(scene.on, 0);
+  }
+  cen_driver_neon.flush(scene.rig.shared);
+  const int before = http_script_requests(scene.script);
+  rig_disconnect(&scene.rig, scene.connection);
+  scene.connection = rig_connect(&scene.rig, &error);
+  assert_non_null(scene.connection);
+  assert_int_equal(http_script_requests(scene.script), before + 1);
+  assert_int_not_equal(scene.on, 0);
+  assert_int_equal(run(&scene, "SELECT 2", 20000, &result, &error), CENOTE_OK);
+  cenote_result_free(result);
+  assert_int_not_equal(scene.on, 0);
+  /* when that is a while ago sockets are used again, but for those from before */
+  const struct timespec while_ago = {.tv_sec = 2, .tv_nsec = 100000000};
+  (void)nanosleep(&while_ago, NULL);
+  assert_int_equal(run(&scene, "SELECT 2", 20000, &result, &error), CENOTE_OK);
+  cenote_result_free(result);
+  const int used = scene.on;
+  assert_int_not_equal(used, 0);
+  assert_int_equal(run(&scene, "SELECT 2", 20000, &result, &error), CENOTE_OK);
+  cenote_result_free(result);
+  assert_int_equal(scene.on, used);
+  scene_end(&scene);
+}
+
 /* ---------------------------------------------------------------- the endpoint */
 
 static void the_endpoint_follows_from_the_host_unless_it_is_named(void **state)
@@ -546,6 +584,7 @@ int main(void)
       cmocka_unit_test(a_read_that_was_lost_is_repeated_where_it_cannot_write),
       cmocka_unit_test(a_write_that_was_cancelled_is_not_called_cancelled),
       cmocka_unit_test(a_server_that_is_away_has_not_run_anything),
+      cmocka_unit_test(a_flush_uses_no_socket_again_and_asks_whoever_opens),
       cmocka_unit_test(the_endpoint_follows_from_the_host_unless_it_is_named),
       cmocka_unit_test(an_unknown_authority_is_told_and_not_tried_again),
       cmocka_unit_test(the_callbacks_password_goes_out_and_a_refused_one_is_not_kept),

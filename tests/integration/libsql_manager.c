@@ -115,12 +115,38 @@ static void an_endpoint_that_comes_back_is_used_again(void **state)
   fault_proxy_stop(proxy);
 }
 
+static void a_flush_leaves_no_socket_in_use(void **state)
+{
+  static struct rig rig;
+  char url[64];
+  struct fault_proxy *proxy =
+      fault_proxy_start("127.0.0.1", (int)strtol(strrchr(serve.url, ':') + 1, NULL, 10));
+  cenote_error error = CENOTE_ERROR_INIT;
+  (void)state;
+  assert_non_null(proxy);
+  snprintf(url, sizeof url, "http://127.0.0.1:%d", fault_proxy_port(proxy));
+  rig_open(&rig, url, NULL);
+  const cenote_lease lease = rig_acquire(rig.manager, "flush");
+  rig_must_run(lease, "BEGIN");
+  const unsigned before = fault_proxy_accepted(proxy);
+  rig_must_run(lease, "SELECT 1");
+  assert_int_equal(fault_proxy_accepted(proxy), before);
+  assert_int_equal(cenote_flush(rig.manager, &error), CENOTE_OK);
+  rig_must_run(lease, "SELECT 2"); /* its stream lives on, over another socket */
+  assert_int_equal(fault_proxy_accepted(proxy), before + 1);
+  rig_must_run(lease, "COMMIT");
+  rig_release(lease);
+  rig_close(&rig);
+  fault_proxy_stop(proxy);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(outside_a_transaction_a_lease_may_rest_for_long),
       cmocka_unit_test(batches_are_all_or_nothing_in_each_mode),
       cmocka_unit_test(an_endpoint_that_comes_back_is_used_again),
+      cmocka_unit_test(a_flush_leaves_no_socket_in_use),
   };
   int failed = 1;
   if (!scratch_open()) {

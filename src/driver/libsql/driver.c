@@ -141,6 +141,13 @@ static cenote_status shared_new(const cenote_driver_params *params, void **out, 
   return CENOTE_OK;
 }
 
+static void shared_flush(void *context)
+{
+  struct ls_shared *shared = context;
+  atomic_store(&shared->proven, false);
+  cen_http_client_flush(shared->client);
+}
+
 /* ---------------------------------------------------------------- a connection's life */
 
 static cenote_status create(const cenote_driver_params *params, cenote_connection **out,
@@ -312,4 +319,5 @@ const cenote_driver cen_driver_libsql = {
     .session = session,
     .taint = taint,
     .resource = resource,
+    .flush = shared_flush,
 };

@@ -308,6 +308,13 @@ static void *neon_resource(cenote_connection *c)
   return c->shared->endpoint;
 }
 
+static void neon_flush(void *context)
+{
+  struct neon_shared *shared = context;
+  atomic_store(&shared->proven_ns, 0);
+  cen_http_client_flush(shared->http);
+}
+
 const cenote_driver cen_driver_neon = {
     .size = sizeof(cenote_driver),
     .name = "neon",
@@ -324,4 +331,5 @@ const cenote_driver cen_driver_neon = {
     .session = neon_session,
     .taint = neon_taint,
     .resource = neon_resource,
+    .flush = neon_flush,
 };
