@@ -4,7 +4,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: all setup demo test bench tidy install clean help
+.PHONY: all setup demo test bench tidy node install clean help
 
 all: setup $(BUILD)/build.ninja ## build the library and build/cenote (release)
 	@ninja -C $(BUILD) -j $(JOBS) --quiet
@@ -26,6 +26,10 @@ test: ## set up, then every test; STAGES="gcc tidy" runs some
 bench: all ## compare with peers; writes build/bench.json
 	@tools/setup build bench
 	@bench/run
+
+node: ## pack the npm package, with its addon: build/cenote-VERSION.tgz
+	@tools/setup build node
+	@JOBS=$(JOBS) tools/node-package $(BUILD)
 
 tidy: ## check floors, lengths, banned calls, layout; clang-tidy, cppcheck, shellcheck
 	@tools/setup build test

@@ -8,6 +8,7 @@
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
+const { explain } = require('./missing.cjs');
 
 /** Where it may be: named, packed with us, or built in the source tree. */
 function places() {
@@ -26,8 +27,13 @@ function load() {
   }
   const { RTLD_NOW, RTLD_DEEPBIND = 0 } = os.constants.dlopen;
   const module = { exports: {} };
-  // The address sanitizer cannot live with it; tests turn it off.
-  process.dlopen(module, path.resolve(file), RTLD_NOW | (process.env.CENOTE_NODE_DEEPBIND === '0' ? 0 : RTLD_DEEPBIND));
+  try {
+    // The address sanitizer cannot live with it; tests turn it off.
+    process.dlopen(module, path.resolve(file),
+      RTLD_NOW | (process.env.CENOTE_NODE_DEEPBIND === '0' ? 0 : RTLD_DEEPBIND));
+  } catch (error) {
+    throw explain(error);
+  }
   return module.exports;
 }
 

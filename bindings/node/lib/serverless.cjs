@@ -329,5 +329,6 @@ function cleanupOnExit(pool, options = {}) {
 
 module.exports = {
   withInvocation, wrapHandler, timeLeft, remainingTime, attachDatabasePool, closeIdleConnections, cleanupOnExit,
-  forgetCleanup: forget,
 };
+// For the other modules: not among the names of the package.
+Object.defineProperty(module.exports, 'forgetCleanup', { value: forget });

@@ -1,0 +1,213 @@
+// The packed npm package as a new user meets it: installed into an empty project without a network, used from ECMAScript
+// modules, CommonJS and TypeScript, on each version of Node.js. CENOTE_PACKAGE is the tarball, CENOTE_PACKAGE_TOOLS a
+// folder whose node_modules has the TypeScript compiler, CENOTE_NODE_VERSIONS one with Node.js 18, 20 and 22.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import { createRequire } from 'node:module';
+import os from 'node:os';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const SOURCE = path.join(path.dirname(fileURLToPath(import.meta.url)), '..', '..');
+const TYPES = path.join(SOURCE, 'tests', 'package', 'types');
+const TOOLS = path.join(process.env.CENOTE_PACKAGE_TOOLS, 'node_modules');
+const versions = [18, 20, 22].map((version) => [version,
+  path.join(process.env.CENOTE_NODE_VERSIONS, 'node_modules', `node${version}-${process.arch}`, 'bin')]);
+const postgres = process.env.CENOTE_TEST_POSTGRES_URL;
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'cp-'));
+after(() => fs.rmSync(folder, { recursive: true, force: true }));
+const project = path.join(folder, 'project');
+const installed = path.join(project, 'node_modules', 'cenote');
+let manifest;
+
+/** A new user's environment: nothing of ours, and a registry that nobody answers at. */
+function environment(bin, more = {}) {
+  const mine = Object.entries(process.env).filter(([name]) => !/^(CENOTE_|npm_|PG|NODE_)|^DATABASE_URL$|^DEBUG$/.test(name));
+  return { ...Object.fromEntries(mine), HOME: folder, npm_config_cache: path.join(folder, 'cache'),
+    npm_config_registry: 'http://127.0.0.1:9/', npm_config_update_notifier: 'false',
+    PATH: bin ? `${bin}:${process.env.PATH}` : process.env.PATH, ...more };
+}
+
+function run(command, args, { cwd = project, bin = undefined, env = {}, status = 0 } = {}) {
+  const done = spawnSync(command, args, { cwd, encoding: 'utf8', env: environment(bin, env), timeout: 120000, stdio: ['ignore', 'pipe', 'pipe'] });
+  assert.equal(done.signal, null, `${command} ${args.join(' ')}\n${done.stdout}${done.stderr}`);
+  assert.equal(done.status, status, `${command} ${args.join(' ')}\n${done.stdout}${done.stderr}`);
+  return { out: done.stdout, err: done.stderr };
+}
+
+function put(name, text) {
+  const file = path.join(project, name);
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  fs.writeFileSync(file, text);
+  return file;
+}
+
+/** Every file below, as a path from there. */
+function filesOf(root, below = '') {
+  return fs.readdirSync(path.join(root, below), { withFileTypes: true }).flatMap((entry) => {
+    const name = path.join(below, entry.name);
+    return entry.isDirectory() ? filesOf(root, name) : [name];
+  }).sort();
+}
+
+before(() => {
+  put('package.json', '{ "name": "empty", "private": true }\n');
+  run('npm', ['install', '--offline', '--no-audit', '--no-fund', process.env.CENOTE_PACKAGE]);
+  manifest = JSON.parse(fs.readFileSync(path.join(installed, 'package.json'), 'utf8'));
+});
+
+test('an empty project gets the one package, and nothing runs at its installation', () => {
+  assert.deepEqual(fs.readdirSync(path.join(project, 'node_modules')).filter((name) => !name.startsWith('.')), ['cenote']);
+  assert.equal(manifest.scripts, undefined);
+  assert.equal(fs.existsSync(path.join(installed, 'binding.gyp')), false);
+  assert.deepEqual(fs.readdirSync(path.join(project, 'node_modules', '.bin')).sort(), ['cenote-migrate', 'cenote-verify']);
+});
+
+test('the package holds what it needs and nothing else', () => {
+  const own = filesOf(installed).filter((name) => !name.startsWith('node_modules/'));
+  const expected = ['LICENSE', 'NOTICE', 'README.md', 'cenote.node', 'package.json'];
+  for (const part of ['lib', 'migrate', 'types', 'verify']) {
+    expected.push(...filesOf(path.join(SOURCE, 'bindings', 'node', part)).map((name) => path.join(part, name)));
+  }
+  expected.push(...expected.filter((name) => name.endsWith('.d.ts')).map((name) => name.replace(/ts$/, 'cts')));
+  assert.deepEqual(own, expected.sort());
+  assert.deepEqual(own.filter((name) => !/\.(cjs|mjs|d\.ts|d\.cts|md|node|json)$|^(LICENSE|NOTICE)$/.test(name)), []);
+  const bundled = new Set(filesOf(path.join(installed, 'node_modules')).filter((name) => !name.startsWith('.')).map((name) => /^(@[^/]+\/)?[^/]+/.exec(name)[0]));
+  assert.deepEqual([...bundled].sort(), Object.keys(manifest.dependencies).sort());
+  assert.deepEqual([...manifest.bundleDependencies].sort(), Object.keys(manifest.dependencies).sort());
+  assert.ok(fs.statSync(process.env.CENOTE_PACKAGE).size < 3 << 20, 'it is small');
+});
+
+test('what package.json names is there, and it says which machine it is for', () => {
+  const named = [...Object.values(manifest.bin), ...JSON.stringify(manifest.exports).match(/\.\/[\w./-]+\.(cjs|mjs|d\.ts|d\.cts)/g)];
+  assert.ok(named.length >= 6);
+  for (const name of named) assert.ok(fs.existsSync(path.join(installed, name)), name);
+  assert.deepEqual([manifest.os, manifest.cpu, manifest.libc], [['linux'], [process.arch], ['glibc']]);
+  assert.equal(manifest.license, 'MIT');
+  assert.equal(manifest.devDependencies, undefined);
+});
+
+test('no text in it names a folder of the machine it was made on', () => {
+  const strange = filesOf(installed).filter((name) =>
+    fs.readFileSync(path.join(installed, name), 'latin1').includes(SOURCE + path.sep));
+  assert.deepEqual(strange, []);
+});
+
+const USE = `
+  const lease = await acquireDbLease('new-user');
+  const { rows } = await lease.execute('SELECT CAST(? AS integer) + 1 AS n', [41]);
+  lease.release();
+  console.log(rows[0].n, Object.keys(all).length > 0, all.acquireDbLease === other.acquireDbLease);
+`;
+
+for (const [version, bin] of versions) {
+  test(`it works on Node.js ${version}, by import and by require, and lets the process end`, () => {
+    put('use.mjs', `import { createRequire } from 'node:module';\nimport * as all from 'cenote/connection-manager';
+      import { acquireDbLease } from 'cenote/connection-manager';\nconst other = createRequire(import.meta.url)('cenote/connection-manager');\n${USE}`);
+    put('use.cjs', `const all = require('cenote/connection-manager');\nconst { acquireDbLease } = all;\nimport('cenote/connection-manager').then(async (other) => {${USE}});\n`);
+    for (const url of ['file:new.db', ...(postgres ? [postgres] : [])]) {
+      for (const file of ['use.mjs', 'use.cjs']) {
+        const { out, err } = run('node', [file], { bin, env: { DATABASE_URL: url } });
+        assert.equal(out, '42 true true\n');
+        assert.equal(err, '');
+      }
+    }
+    assert.match(run('node', ['--version'], { bin }).out, new RegExp(`^v${version}\\.`));
+  });
+
+  test(`every export of it loads on Node.js ${version}, with the same names both ways`, () => {
+    const modules = Object.entries(manifest.exports).filter(([, entry]) => typeof entry === 'object').map(([name]) => `cenote${name.slice(1)}`);
+    put('every.cjs', `(async () => { for (const name of ${JSON.stringify(modules)}) {
+      const names = (all) => Object.keys(all).filter((one) => one !== 'default' && one !== 'module.exports').sort().join();
+      if (!names(require(name)) || names(require(name)) !== names(await import(name))) { console.log(name, names(require(name)), '!=', names(await import(name))); }
+    } })();`);
+    assert.equal(run('node', ['every.cjs'], { bin }).out, '');
+  });
+
+  test(`both commands run by npx on Node.js ${version}`, () => {
+    fs.rmSync(path.join(project, 'old'), { recursive: true, force: true });
+    put('old/db.ts', `import { neon } from '@neondatabase/serverless';\nexport const sql: any = neon(process.env.DATABASE_URL!);\n`);
+    const { out } = run('npx', ['--offline', '--no', 'cenote-migrate', 'old'], { bin });
+    assert.match(out, /\+import \{ getNeonClient \} from 'cenote\/connection-pool';/);
+    assert.match(fs.readFileSync(path.join(project, 'old/db.ts'), 'utf8'), /sql: any = getNeonClient\(\);/);
+    assert.match(run('npx', ['--offline', '--no', '--', 'cenote-verify', '--help'], { bin }).out, /^Usage: cenote-verify/);
+  });
+}
+
+test('what cenote-migrate writes names exports that there are', () => {
+  const load = createRequire(path.join(project, 'x.js'));
+  const { getNeonClient, getPgPool } = load('cenote/connection-pool');
+  const { acquireDbLease } = load('cenote/connection-manager');
+  for (const [name, value] of Object.entries({ getNeonClient, getPgPool, acquireDbLease })) {
+    assert.equal(typeof value, 'function', name);
+  }
+});
+
+test('cenote-verify verifies a real database', { skip: !postgres }, () => {
+  const { out } = run('npx', ['--offline', '--no', 'cenote-verify'], { env: { DATABASE_URL: postgres } });
+  assert.match(out, /6 of 6 steps passed; 220 queries, 0 failed \(0\.0 %\)/);
+});
+
+test('a missing system library is named, with its Debian package', () => {
+  const { PACKAGES } = createRequire(import.meta.url)(path.join(installed, 'lib', 'missing.cjs'));
+  const needed = run('readelf', ['-d', path.join(installed, 'cenote.node')]).out.matchAll(/\(NEEDED\).*\[((lib\w+)\.so[.\d]*)\]/g);
+  for (const [, file, stem] of needed) {
+    if (stem === 'libc' || stem === 'libm') continue;
+    assert.ok(PACKAGES[stem], `${stem} has a package`);
+    const without = Buffer.from(fs.readFileSync(path.join(installed, 'cenote.node'), 'latin1').replaceAll(file, `${file.slice(0, -1)}9`), 'latin1');
+    const { err } = run('node', ['-e', "require('cenote/connection-manager').getConnectionManager()"],
+      { env: { CENOTE_NODE_ADDON: put('without.node', without) }, status: 1 });
+    assert.ok(err.includes(`Error: cenote: the system library ${file.slice(0, -1)}9 is missing (Debian: apt-get install ${PACKAGES[stem][0]}`), err);
+    assert.match(err, /CENOTE_LIBRARY_MISSING/);
+  }
+});
+
+// ------------------------------------------------------------------ TypeScript
+
+const STRICT = { strict: true, noUncheckedIndexedAccess: true, exactOptionalPropertyTypes: true, noEmit: true, skipLibCheck: false, target: 'es2022' };
+
+function compile(name, options, files, type) {
+  const root = `typed-${name}`;
+  put(`${root}/package.json`, JSON.stringify({ private: true, type }));
+  for (const file of files) put(`${root}/${file}`, fs.readFileSync(path.join(TYPES, file)));
+  put(`${root}/tsconfig.json`, JSON.stringify({ compilerOptions: { ...STRICT, types: ['node'], typeRoots: [path.join(TOOLS, '@types')], ...options }, files }));
+  run(process.execPath, [path.join(TOOLS, 'typescript', 'bin', 'tsc'), '-p', root]);
+}
+
+const typed = () => fs.readdirSync(TYPES).filter((name) => name.endsWith('.ts')).sort();
+
+test('every export has a test of its types', () => {
+  const modules = Object.entries(manifest.exports).filter(([, entry]) => typeof entry === 'object').map(([name]) => `${name.slice(2)}.ts`);
+  assert.deepEqual(typed(), modules.sort());
+});
+
+test('the types hold in a strict project of ECMAScript modules', () => {
+  compile('esm', { module: 'nodenext', moduleResolution: 'nodenext' }, typed(), 'module');
+});
+
+test('the types hold in a strict project of CommonJS', () => {
+  compile('cjs', { module: 'node16', moduleResolution: 'node16' }, typed(), 'commonjs');
+});
+
+test('the types hold for a bundler, and for the older way to find modules', () => {
+  compile('bundler', { module: 'esnext', moduleResolution: 'bundler' }, typed(), 'module');
+  compile('node10', { module: 'commonjs', moduleResolution: 'node10', ignoreDeprecations: '5.0' }, typed(), 'commonjs');
+});
+
+test('the declarations name what the modules export, no more and no less', () => {
+  const ts = createRequire(import.meta.url)(path.join(TOOLS, 'typescript'));
+  for (const [name, entry] of Object.entries(manifest.exports)) {
+    if (typeof entry !== 'object') continue;
+    const file = path.join(installed, entry.import.types);
+    const program = ts.createProgram([file], { module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext, types: [] });
+    const types = program.getTypeChecker();
+    const exported = types.getExportsOfModule(types.getSymbolAtLocation(program.getSourceFile(file)))
+      .filter((symbol) => (symbol.flags & ts.SymbolFlags.Alias ? types.getAliasedSymbol(symbol) : symbol).flags & ts.SymbolFlags.Value)
+      .map((symbol) => symbol.name).sort();
+    const real = Object.keys(createRequire(path.join(project, 'x.js'))(`cenote${name.slice(1)}`)).sort();
+    assert.deepEqual(exported, real, name);
+  }
+});
