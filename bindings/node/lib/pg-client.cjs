@@ -42,7 +42,7 @@ function toQuery(config, values, callback) {
     throw new TypeError('Client was passed a null or undefined query');
   }
   if (typeof config.submit === 'function') {
-    throw new CenoteError('A query object with submit() (pg-cursor, pg-query-stream, pg.Query) writes on a connection of ' +
+    throw failed('A query object with submit() (pg-cursor, pg-query-stream, pg.Query) writes on a connection of ' +
       "node-postgres', and cenote has none: pass a text, or { text, values }", { status: 'CENOTE_UNSUPPORTED' });
   }
   const from = typeof config === 'string' ? { text: config } : config;

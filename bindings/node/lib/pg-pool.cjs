@@ -2,6 +2,7 @@
 'use strict';
 
 const { EventEmitter } = require('node:events');
+const { HINTS } = require('./core.cjs');
 const { CenoteError } = require('./errors.cjs');
 const { types: defaultTypes, toArguments } = require('./pg-types.cjs');
 const { finishFor, pgError, pgFlags, pgShape } = require('./pg-result.cjs');

@@ -138,9 +138,11 @@ class DatabaseError extends Error {
 const NETWORK = [
   [/connection refused/i, 'ECONNREFUSED'], [/connection reset/i, 'ECONNRESET'],
   [/timed? ?out|timeout expired/i, 'ETIMEDOUT'],
-  [/name or service not known|could not be resolved|could not translate host name/i, 'ENOTFOUND'],
+  [/name or service not known|cannot resolve|could not translate host name/i, 'ENOTFOUND'],
   [/no such file or directory/i, 'ENOENT'],
 ];
+
+const networkCode = (said) => (said === undefined ? undefined : NETWORK.find(([words]) => words.test(said))?.[1]);
 
 /** Cenote's errors that are no database's keep their class; what node-postgres calls otherwise gets its words. */
 function renamed(error, message, code) {
@@ -162,15 +164,18 @@ function pgError(error) {
     return new DatabaseError(error);
   }
   switch (error.status) {
-    case 'CENOTE_TIMEOUT':
-      return renamed(error, 'timeout exceeded when trying to connect');
+    case 'CENOTE_TIMEOUT': {
+      // Where nothing could be opened all the while, what the server or the network said is the reason.
+      const said = /no connection could be opened/.test(error.message)
+        ? /last connect failed[^:]*: ([^\n]*)/.exec(error.details ?? '')?.[1] : undefined;
+      return renamed(error, `timeout exceeded when trying to connect${said === undefined ? '' : `: ${said}`}`,
+        networkCode(said));
+    }
     case 'CENOTE_CONNECTION_LOST':
     case 'CENOTE_OUTCOME_UNKNOWN':
       return renamed(error, `Connection terminated unexpectedly: ${error.message}`);
-    case 'CENOTE_CONNECT': {
-      const code = NETWORK.find(([words]) => words.test(error.message))?.[1];
-      return code === undefined ? error : renamed(error, error.message, code);
-    }
+    case 'CENOTE_CONNECT':
+      return renamed(error, error.message, networkCode(error.message));
     default:
       return error;
   }

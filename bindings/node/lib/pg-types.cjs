@@ -268,9 +268,12 @@ class TypeTable {
     return this.#own.size === 0 && (this.#below === undefined || this.#below.isDefault === true);
   }
 
+  /** Without a parser: as it was by default. */
   setTypeParser(oid, format, parse) {
-    const [kind, own] = typeof format === 'function' ? ['text', format] : [format, parse];
-    if (kind === 'text') { // nothing comes in binary
+    const [kind, own] = typeof format === 'function' ? ['text', format] : [format ?? 'text', parse];
+    if (kind === 'text' && own === undefined) {
+      this.#own.delete(Number(oid));
+    } else if (kind === 'text') { // nothing comes in binary
       this.#own.set(Number(oid), own);
     }
   }
