@@ -94,8 +94,10 @@ typedef bool (*cenote_hook)(void *context, cenote_hook_kind kind, void *resource
 /* Writes the password for a new connection into `buffer` (NUL-terminated,
  * `size` bytes). Called for each new connection, so that a rotated secret is
  * picked up. The buffer is wiped after use. May block; runs on the manager's
- * own thread, or a worker thread where the driver's steps block. Answer false
- * when there is none. */
+ * own thread, or a worker thread where the driver's steps block; for SQL over
+ * HTTP beside a pool (docs/dual-path.md) on the thread that asks for the
+ * statement, several at a time. Never under a lock. Not asked for libSQL, which
+ * has tokens. Answer false when there is none. */
 typedef bool (*cenote_password_callback)(void *context, const char *user, char *buffer,
                                          size_t size);
 

@@ -154,6 +154,51 @@ void cen_error_copy(cenote_error *to, const cenote_error *from)
   }
 }
 
+enum { SHORTEST_SECRET = 5 };
+
+/* As much of the secret as the text has before its end, where it was cut. */
+static void end_hide(char *text, size_t size, const char *secret, size_t length)
+{
+  for (size_t part = size < length ? size : length - 1; part >= SHORTEST_SECRET; part--) {
+    if (memcmp(text + size - part, secret, part) == 0) {
+      memset(text + size - part, '*', part);
+      return;
+    }
+  }
+}
+
+static void text_hide(char *text, const char *secret, size_t length)
+{
+  for (char *at = text; (at = strstr(at, secret)) != NULL; at += length) {
+    memset(at, '*', length);
+  }
+  for (char *line = text; *line != '\0'; line += *line == '\n') {
+    const size_t size = strcspn(line, "\n");
+    end_hide(line, size, secret, length);
+    line += size;
+  }
+}
+
+void cen_error_hide(cenote_error *error, const char *secret)
+{
+  const size_t length = secret != NULL ? strlen(secret) : 0;
+  if (length < SHORTEST_SECRET || error == NULL || error->size < sizeof *error) {
+    return;
+  }
+  text_hide(error->message, secret, length);
+  text_hide(error->details, secret, length);
+  for (size_t at = 0; at < sizeof error->fields && error->fields[at] != '\0';) {
+    char *text = error->fields + at + 1;
+    const size_t left = sizeof error->fields - at - 1;
+    const size_t size = strnlen(text, left);
+    if (size == left) {
+      return;
+    }
+    text_hide(text, secret, length);
+    at += size + 2;
+  }
+}
+
 /* Where the next field goes, or the size of what there is for the letter `code`. */
 static size_t fields_walk(const cenote_error *error, char code, const char **found)
 {

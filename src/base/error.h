@@ -25,6 +25,10 @@ void cen_error_details(cenote_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Copies everything but the size, as much as *to has room for. */
 void cen_error_copy(cenote_error *to, const cenote_error *from);
+/* Puts stars over the secret wherever the texts have it, also where it is cut off at the end of a
+ * line: for what a server said, who may say what he was sent. Nothing where it is shorter than five
+ * bytes: that would tell more than it hides. */
+void cen_error_hide(cenote_error *error, const char *secret);
 /* The status's own row of CENOTE_STATUS_LIST. */
 bool cen_status_retryable(cenote_status status);
 

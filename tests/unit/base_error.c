@@ -243,6 +243,30 @@ static void an_sqlstate_has_five_characters(void **state)
   assert_string_equal(error.sqlstate, "");
 }
 
+static void a_secret_is_hidden_wherever_an_error_has_it(void **state)
+{
+  (void)state;
+  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_error_set(&error, CENOTE_IO, "it said: abcdef, and abcdefabcdef");
+  cen_error_details(&error, "one abcdef\ncut off: abcde\nabcd");
+  cenote_error_add_field(&error, 'M', "abcdef");
+  cenote_error_add_field(&error, 'D', "xabcdefx");
+  cen_error_hide(&error, "abcdef");
+  assert_string_equal(error.message, "it said: ******, and ************");
+  assert_string_equal(error.details, "one ******\ncut off: *****\nabcd");
+  assert_string_equal(cenote_error_field(&error, 'M'), "******");
+  assert_string_equal(cenote_error_field(&error, 'D'), "x******x");
+  cenote_error_set(&error, CENOTE_IO, "abcd");
+  cen_error_hide(&error, "abcd"); /* too short to hide */
+  cen_error_hide(&error, "");
+  cen_error_hide(&error, NULL);
+  cen_error_hide(NULL, "abcdef");
+  cen_error_hide(&error, "abcdefgh");
+  assert_string_equal(error.message, "abcd");
+  memset(error.fields, 'x', sizeof error.fields); /* a host's doing */
+  cen_error_hide(&error, "xxxxxx");
+}
+
 static void the_version_is_the_headers(void **state)
 {
   (void)state;
@@ -267,6 +291,7 @@ int main(void)
       cmocka_unit_test(fields_overwritten_by_a_host_are_not_read_past_their_end),
       cmocka_unit_test(a_copy_has_all_that_the_original_has),
       cmocka_unit_test(an_sqlstate_has_five_characters),
+      cmocka_unit_test(a_secret_is_hidden_wherever_an_error_has_it),
       cmocka_unit_test(the_version_is_the_headers),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -198,6 +198,9 @@ static void destroy(cenote_connection *c)
 static cenote_step told(cenote_connection *c, cenote_step step, cenote_error *error)
 {
   if (step == CENOTE_STEP_FAILED) {
+    if (c->shared->bearer != NULL) { /* a server may say what it was sent */
+      cen_error_hide(c->why, c->shared->bearer + strlen("Bearer "));
+    }
     cen_error_copy(error, c->why);
   }
   return step;

@@ -5,6 +5,7 @@
  */
 #include "driver/neon/neon.h"
 
+#include "base/error.h"
 #include "base/limits.h"
 #include "base/text.h"
 
@@ -135,6 +136,43 @@ char *neon_connection_string(const struct neon_shared *shared, const cenote_driv
   char *taken = cen_buf_take(&text);
   cen_buf_deinit(&text);
   return taken;
+}
+
+/* Back to what put_encoded was given; `password` holds it all. */
+static void decode(char *password, const char *text, size_t size)
+{
+  size_t used = 0;
+  for (size_t i = 0; i < size && used + 1 < CEN_MAX_PASSWORD; i++) {
+    unsigned byte = (unsigned char)text[i];
+    if (text[i] == '%' && i + 2 < size && sscanf(text + i + 1, "%2x", &byte) == 1) {
+      i += 2;
+    }
+    password[used++] = (char)byte;
+  }
+  password[used] = '\0';
+}
+
+void neon_hide_secrets(const struct neon_shared *shared, const char *string, cenote_error *error)
+{
+  char password[CEN_MAX_PASSWORD];
+  const char *at = string != NULL ? strstr(string, "://") : NULL;
+  const char *end = at != NULL ? strchr(at, '@') : NULL;
+  const char *colon = at != NULL ? strchr(at + 3, ':') : NULL;
+  if (shared->bearer != NULL) {
+    cen_error_hide(error, shared->bearer + strlen("Bearer "));
+  }
+  if (end == NULL || colon == NULL || colon > end) {
+    return;
+  }
+  const size_t size = (size_t)(end - colon - 1);
+  decode(password, colon + 1, size);
+  cen_error_hide(error, password);
+  if (size < sizeof password && strchr(colon, '%') != NULL) {
+    memcpy(password, colon + 1, size);
+    password[size] = '\0';
+    cen_error_hide(error, password);
+  }
+  cen_wipe(password, sizeof password);
 }
 
 /* ---------------------------------------------------------------- the endpoint */

@@ -226,6 +226,9 @@ static cenote_step neon_advance(cenote_connection *c, short revents, cenote_erro
       return CENOTE_STEP_AGAIN;
     }
   }
+  if (end != NEON_DONE) {
+    neon_hide_secrets(c->shared, c->string, told);
+  }
   if (told == &local) {
     cen_error_copy(error, told);
   }

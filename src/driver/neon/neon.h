@@ -44,6 +44,8 @@ void neon_shared_free(void *shared);
 /* The connection string with its password, the callback's before the URL's; malloc'ed, to be wiped.
  * NULL: no memory. */
 char *neon_connection_string(const struct neon_shared *shared, const cenote_driver_params *params);
+/* A server may say what it was sent: the password of that string, or the token. */
+void neon_hide_secrets(const struct neon_shared *shared, const char *string, cenote_error *error);
 
 /* ---------------------------------------------------------------- statements: query.c */
 
