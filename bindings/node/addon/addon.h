@@ -90,6 +90,7 @@ struct node_manager {
   struct cenote_connection *own; /* guarded by own_lock: JavaScript's clients, see own.c */
   double own_serial;             /* the same */
   bool own_ended;                /* the same */
+  char *password;                /* the same: of the next connection, or NULL; see password.c */
   napi_ref numbers;              /* a Float64Array, see encode.c */
   size_t numbers_size;
   struct encoder *encoder; /* its buffers; NULL until something is delivered */
@@ -110,6 +111,15 @@ void manager_settled(struct node_manager *owner, struct node_op *op);
 void manager_hold(struct node_manager *owner, bool hold);
 /* Any thread. */
 void manager_ask_own(struct node_manager *owner, enum own_ask ask, double serial);
+
+/* ---------------------------------------------------------------- password.c */
+
+/* The manager asks for the password that JavaScript has given last. */
+void password_options(struct node_manager *owner, cenote_options *options);
+/* false: no text, or no memory. An empty one is none. */
+bool password_take(struct node_manager *owner, napi_value value);
+void password_forget(struct node_manager *owner);
+void password_exports(napi_env env, napi_value exports);
 
 /* --------------------------------------------------------------------- own.c */
 

@@ -211,6 +211,7 @@ static void on_audit(void *context, const cenote_audit_event *event)
 
 static void owner_free(struct node_manager *owner)
 {
+  password_forget(owner);
   pthread_mutex_destroy(&owner->lock);
   pthread_mutex_destroy(&owner->own_lock);
   layouts_free(owner->layouts);
@@ -369,6 +370,9 @@ static cenote_status owner_open(struct node_manager *owner, napi_value *args, ce
     options.driver = &own_driver;
     options.driver_context = owner;
   }
+  if (password_take(owner, args[4])) {
+    password_options(owner, &options);
+  }
   owner->dispatching = true; /* nothing is woken yet: there is no handle */
   const cenote_status status = cenote_open(type == napi_string ? home->arena + url_at : NULL,
                                            &options, &owner->manager, error);
@@ -387,14 +391,15 @@ static void drop_queue(struct node_manager *owner)
   }
 }
 
-/* open(url | undefined, [setting, value, …], deliver, own): a handle, or what went wrong */
+/* open(url | undefined, [setting, value, …], deliver, own, password): a handle, or what went wrong.
+ * password: a text where setPassword will give others, empty where it gives the first, too. */
 static napi_value js_open(napi_env env, napi_callback_info info)
 {
   struct node_home *home = home_of(env);
-  napi_value args[4], handle, name = text_of(env, "cenote");
+  napi_value args[5], handle, name = text_of(env, "cenote");
   cenote_error error = CENOTE_ERROR_INIT;
   struct node_manager *owner = calloc(1, sizeof *owner);
-  if (owner == NULL || !argument(env, info, 4, args) || home->ending) {
+  if (owner == NULL || !argument(env, info, 5, args) || home->ending) {
     free(owner);
     cenote_error_set(&error, CENOTE_NO_MEMORY, "out of memory: manager");
     return encode_error(env, &error);

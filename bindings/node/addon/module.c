@@ -48,5 +48,6 @@ NAPI_MODULE_INIT()
   calls_exports(env, exports);
   own_exports(env, exports);
   transact_exports(env, exports);
+  password_exports(env, exports);
   return exports;
 }

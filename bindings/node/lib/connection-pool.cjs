@@ -6,6 +6,7 @@
 
 const { Core, CenoteError, FLAGS, HINTS, writeLog } = require('./core.cjs');
 const { baseUrl, closeFiles, readOptions } = require('./connection-pool-options.cjs');
+const { Password, holdBack } = require('./connection-pool-password.cjs');
 const { executeTransaction, howOf, transact } = require('./connection-pool-transact.cjs');
 const { NeonDbError, makeNeonClient } = require('./neon-client.cjs');
 const { PgPool, types } = require('./pg-pool.cjs');
@@ -54,8 +55,8 @@ function warnOnce(code, message) {
 /** A core and what stands on it, until it is shut down. */
 class Database {
   #stopping;
-  #neon;
   #files;
+  #password;
 
   constructor(options, onEnd) {
     const read = readOptions(options);
@@ -71,17 +72,33 @@ class Database {
         'can read and change everything; give its CA (ssl.ca) instead');
     }
     try {
-      this.core = new Core(read.url, read.settings, {
-        audit: (event) => {
-          this.pool?.audit(event);
-          options.audit?.(event);
-        },
-        log: logger(options.log, read.unverified),
-      });
-      this.#check();
+      this.#password = read.password === undefined ? undefined : new Password(read.password);
+      this.#open(read);
     } catch (error) {
       closeFiles(this.#files);
       throw error;
+    }
+  }
+
+  #open({ url, settings, unverified }) {
+    const password = this.#password;
+    const pending = password !== undefined && password.first === undefined;
+    this.core = new Core(url, pending ? { ...settings, minConnections: 0 } : settings, {
+      audit: (event) => {
+        password?.audit(event);
+        this.pool?.audit(event);
+        this.options.audit?.(event);
+      },
+      log: logger(this.options.log, unverified),
+      password: password?.first ?? (pending ? '' : undefined),
+    });
+    this.#check();
+    if (pending) {
+      const { maxConnections, profile } = this.config;
+      const least = Number(settings.minConnections ?? (profile === 'server' ? 2 : 1));
+      holdBack(this.core, password, () => this.core.resize(Math.min(least, maxConnections), maxConnections));
+    } else {
+      password?.attach(this.core);
     }
   }
 
@@ -232,6 +249,7 @@ class Database {
 
   async #stop(timeout) {
     this.onEnd(this);
+    this.#password?.end();
     const outcome = await this.core.shutdown(timeout);
     closeFiles(this.#files);
     return outcome === true;

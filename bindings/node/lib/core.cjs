@@ -85,7 +85,7 @@ class Core {
       addon.dispatch(this.handle);
     };
     const deliver = (numbers, count, pieces, others) => readAll(numbers, count, pieces, others, this);
-    const handle = addon.open(url, flat, deliver, listeners.own !== undefined);
+    const handle = addon.open(url, flat, deliver, listeners.own !== undefined, listeners.password);
     if (typeof handle.status === 'string') {
       throw fromAddon(handle);
     }
@@ -408,6 +408,11 @@ class Core {
       throw fromAddon(failure);
     }
     this.kick();
+  }
+
+  /** Of connections from here on; where `listeners.password` was a text, perhaps an empty one. */
+  setPassword(text) {
+    addon.setPassword(this.handle, text);
   }
 
   /** Refuses new work, waits for leases, closes everything. @returns {Promise<true|CenoteError>} */
