@@ -173,8 +173,8 @@ async function acquiring(pair) {
   const [client, pg, lease, other] = await rounds(contenders, count, work);
   report('acquire+release', 'us', client.wall, 'pg-pool', pg.wall, false);
   report('acquire+release', 'us', client.wall, 'generic-pool', other.wall, false);
-  report('acquire+release of a lease', 'us', lease.wall, 'pg-pool', pg.wall, false);
-  report('acquire+release of a lease', 'us', lease.wall, 'generic-pool', other.wall, false);
+  report('lease, acquire+release', 'us', lease.wall, 'pg-pool', pg.wall, false);
+  report('lease, acquire+release', 'us', lease.wall, 'generic-pool', other.wall, false);
   await Promise.all(contenders.slice(2).map(({ end }) => end()));
 }
 
