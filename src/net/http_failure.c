@@ -86,7 +86,27 @@ static enum cen_http_failure failure_of(const struct cen_http_call *call, CURLco
 
 _Atomic uint64_t cen_http_opened;
 
-/* What the handle knows of this transfer; one that never had its turn still knows the last. */
+/* What happens while libcurl connects for a second try says nothing of the first. */
+static enum cen_http_failure after_leaving(enum cen_http_failure failure)
+{
+  switch (failure) {
+  case CEN_HTTP_RESOLVE:
+  case CEN_HTTP_REFUSED:
+  case CEN_HTTP_CONNECT_TIMEOUT:
+  case CEN_HTTP_TLS:
+  case CEN_HTTP_TLS_CA:
+  case CEN_HTTP_TLS_NAME:
+  case CEN_HTTP_TLS_TIME:
+  case CEN_HTTP_TLS_FILE:
+  case CEN_HTTP_PROXY:
+    return CEN_HTTP_BROKEN;
+  default:
+    return failure;
+  }
+}
+
+/* What the handle knows of this transfer; one that never had its turn still knows the last. Its
+ * count of the body's bytes begins anew with a second try, so that we have our own. */
 static void ask_handle(struct cen_http_call *call)
 {
   struct cen_http_reply *reply = &call->reply;
@@ -94,18 +114,17 @@ static void ask_handle(struct cen_http_call *call)
   long opened = 0;
   long version = 0;
   long request_bytes = 0;
-  curl_off_t body_bytes = 0;
   const char *type = NULL;
   (void)curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
   (void)curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &opened);
   (void)curl_easy_getinfo(call->easy, CURLINFO_HTTP_VERSION, &version);
   (void)curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
-  (void)curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &body_bytes);
   (void)curl_easy_getinfo(call->easy, CURLINFO_CONTENT_TYPE, &type);
   const bool begun = call->again || (call->tried && request_bytes > call->bytes_before);
   reply->status = (int)status;
   reply->type = type != NULL ? type : "";
-  reply->sent = begun && (call->again || (size_t)body_bytes >= call->body_size);
+  reply->sent = begun && call->body_read == call->body_size;
+  reply->failure = begun ? after_leaving(reply->failure) : reply->failure;
   reply->reused = begun && opened == 0;
   reply->version = version == CURL_HTTP_VERSION_2_0   ? 20
                    : version == CURL_HTTP_VERSION_1_1 ? 11

@@ -14,6 +14,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* Shorter bodies leave together with their heads: libcurl's own bound is 64 KiB. */
+enum { CEN_HTTP_ONE_PIECE = 64 << 10 };
+
 enum cen_http_stage {
   CEN_HTTP_IDLE,
   CEN_HTTP_POSTED,  /* the engine has not seen it yet */
@@ -59,7 +62,7 @@ struct cen_http_call {
   struct curl_slist *lines;
   size_t lines_size; /* bytes */
   char *body;
-  size_t body_size;
+  size_t body_size, body_read; /* read: all at once, where it is short */
   size_t ceiling;
   bool stream, secure, urgent;
   bool added; /* it is in the multi handle */

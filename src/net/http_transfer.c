@@ -3,7 +3,8 @@
  *
  * Where a kept-alive connection closes without a byte of answer, libcurl would send the request
  * again by itself, and a write might run twice. It asks on_try before each try, though: after the
- * first one of which anything has left, that refuses, and the call has failed.
+ * first one of which anything has left, that refuses, and the call has failed. (Unless it finds no
+ * connection for the second try: then that is its failure. http_failure.c puts it right.)
  */
 #include "net/http_inside.h"
 
@@ -17,6 +18,17 @@
 enum { BUFFER = 64 << 10, REST_S = 60 };
 
 /* ---------------------------------------------------------------- callbacks: the engine's thread */
+
+static size_t give_body(char *to, size_t size, size_t count, void *context)
+{
+  struct cen_http_call *call = context;
+  size_t most = size * count;
+  const size_t left = call->body_size - call->body_read;
+  most = left < most ? left : most;
+  memcpy(to, call->body + call->body_read, most);
+  call->body_read += most;
+  return most;
+}
 
 static long request_bytes(const struct cen_http_call *call)
 {
@@ -185,15 +197,24 @@ void cen_http_transfer_times(struct cen_http_call *call)
   (void)curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, ms); /* a number only: it never fails */
 }
 
-/* In one piece with the head, where it is not very long. */
-static void set_body(struct setting *s, const struct cen_http_call *call)
+/* In one piece with the head, where it is not long. A long one through a callback, which knows how
+ * much has left when the connection breaks off. */
+static void set_body(struct setting *s, struct cen_http_call *call)
 {
   if (call->body == NULL) {
     set_long(s, CURLOPT_HTTPGET, 1);
     return;
   }
+  set_long(s, CURLOPT_POST, 1);
   SET(s, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body_size);
-  set_text(s, CURLOPT_POSTFIELDS, call->body);
+  if (call->body_size < CEN_HTTP_ONE_PIECE) {
+    set_text(s, CURLOPT_POSTFIELDS, call->body);
+    call->body_read = call->body_size;
+    return;
+  }
+  set_text(s, CURLOPT_POSTFIELDS, NULL);
+  SET(s, CURLOPT_READFUNCTION, give_body);
+  SET(s, CURLOPT_READDATA, call);
 }
 
 /* ---------------------------------------------------------------- where to */
@@ -356,7 +377,7 @@ void cen_http_transfer_clear(struct cen_http_call *call)
   }
   free(call->body);
   call->body = NULL;
-  call->body_size = call->header_bytes = call->body_bytes = 0;
+  call->body_size = call->body_read = call->header_bytes = call->body_bytes = 0;
   call->too_large = call->no_memory = call->paused = call->head_whole = false;
   call->again = call->tried = false;
   call->bytes_before = 0;

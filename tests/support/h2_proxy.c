@@ -69,8 +69,10 @@ static void run(const struct h2_proxy *proxy)
   snprintf(access, sizeof access, "--accesslog-file=%s%s",
            proxy->logs ? proxy->folder : "/dev/null", proxy->logs ? "/access.log" : "");
   snprintf(errors, sizeof errors, "--errorlog-file=%s/error.log", proxy->folder);
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  execlp("nghttpx", "nghttpx", "--conf=/dev/null", front, back, "--single-process", "--workers=1",
+  prctl(PR_SET_PDEATHSIG, SIGKILL); /* its worker ends by itself then */
+  (void)setpgid(0, 0);              /* with its worker, to be killed together */
+  execlp("nghttpx", "nghttpx", "--conf=/dev/null", front, back, "--no-ocsp", "--workers=1",
+         "--worker-process-grace-shutdown-period=300ms",
          "--frontend-http2-max-concurrent-streams=200",
          "--accesslog-format=$remote_port $alpn $status", access, errors, key, own, (char *)NULL);
   _exit(NOT_THERE);
@@ -133,7 +135,7 @@ bool h2_proxy_start(struct h2_proxy *proxy, int behind, enum test_cert_kind kind
 bool h2_proxy_end(struct h2_proxy *proxy, bool gently)
 {
   int status = 0;
-  if (proxy->pid <= 0 || kill(proxy->pid, gently ? SIGQUIT : SIGKILL) != 0) {
+  if (proxy->pid <= 0 || kill(gently ? proxy->pid : -proxy->pid, gently ? SIGQUIT : SIGKILL) != 0) {
     return false;
   }
   while (waitpid(proxy->pid, &status, 0) < 0 && errno == EINTR) {

@@ -1,7 +1,5 @@
 /* The HTTP client against a server whose answers are written byte by byte. */
-#include "net/clock.h"
-#include "net/http_client.h"
-#include "support/http_script.h"
+#include "unit/http_help.h"
 
 #include <netinet/in.h>
 #include <poll.h>
@@ -20,59 +18,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-enum { CEILING = 1 << 20 };
-
-static struct cen_http_client *client_new(const struct http_script *script, bool verify)
-{
-  const struct cen_http_options options = {
-      .verify = verify,
-      .ca_file = script && http_script_ca(script)[0] ? http_script_ca(script) : NULL,
-      .connect_timeout_ms = 20000};
-  struct cen_http_client *client;
-  assert_int_equal(cen_http_client_new(&options, &client, NULL), CENOTE_OK);
-  return client;
-}
-
-static void wait_done(struct cen_http_call *call)
-{
-  struct pollfd fd = {.fd = cen_http_call_fd(call), .events = POLLIN};
-  while (!cen_http_call_done(call)) {
-    assert_int_equal(poll(&fd, 1, 60000), 1);
-  }
-}
-
-static struct cen_http_ask ask_of(const char *url, const char *body)
-{
-  return (struct cen_http_ask){.url = url,
-                               .body = body ? strdup(body) : NULL,
-                               .body_size = body ? strlen(body) : 0,
-                               .deadline_ns = cen_deadline_ns(cen_now_ns(), 60000),
-                               .ceiling = CEILING,
-                               .tag = 1};
-}
-
-static const struct cen_http_reply *ask(struct cen_http_call *call, const char *url,
-                                        const char *body)
-{
-  const struct cen_http_ask asked = ask_of(url, body);
-  cenote_error error = CENOTE_ERROR_INIT;
-  if (cen_http_call_start(call, &asked, &error)) {
-    fail_msg("%s", error.message);
-  }
-  wait_done(call);
-  return cen_http_call_reply(call);
-}
-
-static cenote_status failure(struct cen_http_call *call, const char *part)
-{
-  cenote_error error = CENOTE_ERROR_INIT;
-  const cenote_status status = cen_http_call_error(call, &error);
-  if (!strstr(error.message, part)) {
-    fail_msg("\"%s\" is not in: %s (%s)", part, error.message, error.details);
-  }
-  return status;
-}
 
 /* ---------------------------------------------------------------- fine answers */
 
@@ -175,71 +120,6 @@ static void a_large_body_goes_both_ways_without_being_asked_for(void **state)
   assert_int_equal(ask(call, http_script_url(script), text)->failure, CEN_HTTP_FINE);
   assert_string_equal(cen_http_call_body(call, &size), text);
   free(text);
-  cen_http_call_free(call);
-  cen_http_client_free(client);
-  http_script_stop(script);
-}
-
-/* ---------------------------------------------------------------- twice? */
-
-/* The second request of a connection is read whole, and not answered. */
-static void close_the_second(void *context, const struct script_request *request,
-                             struct script_answer *answer)
-{
-  int *seen = context;
-  *seen += strcmp(request->body, "write") == 0;
-  if (request->nth > 0) {
-    answer->then = SCRIPT_CLOSE;
-    return;
-  }
-  script_say(answer, 200, "text/plain", "fine");
-}
-
-static void what_was_sent_is_never_sent_again(void **state)
-{
-  (void)state;
-  for (int how = 0; how < 2; how++) {
-    int seen = 0;
-    struct http_script *script = http_script_start(close_the_second, &seen, SCRIPT_PLAIN);
-    struct cen_http_client *client = client_new(script, true);
-    struct cen_http_call *call;
-    assert_int_equal(cen_http_call_new(client, &call, NULL), CENOTE_OK);
-    assert_int_equal(ask(call, http_script_url(script), "first")->failure, CEN_HTTP_FINE);
-    const struct cen_http_reply *reply = ask(call, http_script_url(script), "write");
-    assert_int_equal(reply->failure, CEN_HTTP_BROKEN);
-    assert_true(reply->sent);
-    assert_false(reply->answered);
-    assert_int_equal(failure(call, "broke off"), CENOTE_CONNECTION_LOST);
-    assert_int_equal(http_script_requests(script), 2);
-    cen_http_call_free(call);
-    cen_http_client_free(client);
-    http_script_stop(script);
-    assert_int_equal(seen, 1);
-  }
-}
-
-static void close_after_each(void *context, const struct script_request *request,
-                             struct script_answer *answer)
-{
-  (void)context;
-  (void)request;
-  script_say(answer, 200, "text/plain", "fine"); /* keep-alive, it seems */
-  answer->then = SCRIPT_CLOSE;
-}
-
-static void a_connection_that_closed_at_rest_does_no_harm(void **state)
-{
-  const struct timespec moment = {0, 20000000};
-  struct http_script *script = http_script_start(close_after_each, NULL, SCRIPT_PLAIN);
-  struct cen_http_client *client = client_new(script, true);
-  struct cen_http_call *call;
-  (void)state;
-  assert_int_equal(cen_http_call_new(client, &call, NULL), CENOTE_OK);
-  for (int i = 0; i < 5; i++) {
-    assert_int_equal(ask(call, http_script_url(script), "write")->failure, CEN_HTTP_FINE);
-    nanosleep(&moment, NULL);
-  }
-  assert_int_equal(http_script_requests(script), 5);
   cen_http_call_free(call);
   cen_http_client_free(client);
   http_script_stop(script);
@@ -601,8 +481,6 @@ int main(void)
       cmocka_unit_test(lines_and_paths_arrive_and_no_others),
       cmocka_unit_test(redirects_are_answers_like_any),
       cmocka_unit_test(a_large_body_goes_both_ways_without_being_asked_for),
-      cmocka_unit_test(what_was_sent_is_never_sent_again),
-      cmocka_unit_test(a_connection_that_closed_at_rest_does_no_harm),
       cmocka_unit_test(broken_answers_are_told_apart),
       cmocka_unit_test(a_body_and_headers_have_ceilings),
       cmocka_unit_test(the_ceiling_itself_is_allowed),

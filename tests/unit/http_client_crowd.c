@@ -122,25 +122,133 @@ static void many_callers_each_get_their_own_answer(void **state)
   }
 }
 
+static struct cen_http_client *client_of(const struct http_script *script, int64_t connections,
+                                         int64_t connect_timeout_ms)
+{
+  const struct cen_http_options options = {
+      .verify = true,
+      .ca_file = http_script_ca(script)[0] ? http_script_ca(script) : NULL,
+      .connections = connections,
+      .connect_timeout_ms = connect_timeout_ms};
+  struct cen_http_client *client;
+  assert_int_equal(cen_http_client_new(&options, &client, NULL), CENOTE_OK);
+  return client;
+}
+
 static void connections_have_a_bound_where_one_is_set(void **state)
 {
-  enum { CALLS = 10 };
-  struct http_script *script = http_script_start(echo, NULL, SCRIPT_PLAIN);
-  const struct cen_http_options options = {.verify = true, .connections = 2};
-  struct cen_http_client *client;
-  struct cen_http_call *calls[CALLS];
+  enum { CALLS = 50, ROUNDS = 5 };
   (void)state;
-  assert_int_equal(cen_http_client_new(&options, &client, NULL), CENOTE_OK);
-  for (int i = 0; i < CALLS; i++) {
-    assert_int_equal(cen_http_call_new(client, &calls[i], NULL), CENOTE_OK);
-    start(calls[i], script, "x", 1, false);
+  for (int tls = SCRIPT_PLAIN; tls <= SCRIPT_GOOD; tls++) {
+    struct http_script *script = http_script_start(echo, NULL, (enum script_tls)tls);
+    struct cen_http_client *client = client_of(script, 8, 20000);
+    struct cen_http_call *calls[CALLS];
+    for (int i = 0; i < CALLS; i++) {
+      assert_int_equal(cen_http_call_new(client, &calls[i], NULL), CENOTE_OK);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+      for (int i = 0; i < CALLS; i++) {
+        start(calls[i], script, "x", 1, false);
+      }
+      for (int i = 0; i < CALLS; i++) {
+        wait_done(calls[i]);
+        assert_int_equal(cen_http_call_reply(calls[i])->failure, CEN_HTTP_FINE);
+      }
+    }
+    for (int i = 0; i < CALLS; i++) {
+      cen_http_call_free(calls[i]);
+    }
+    assert_true(http_script_connections(script) <= 8);
+    cen_http_client_free(client);
+    http_script_stop(script);
   }
-  for (int i = 0; i < CALLS; i++) {
+}
+
+/* ---------------------------------------------------------------- turns */
+
+static void slow(void *context, const struct script_request *request, struct script_answer *answer)
+{
+  (void)context;
+  answer->delay_ms = strcmp(request->body, "slow") == 0 ? 500 : 0;
+  script_say(answer, 200, "text/plain", request->body);
+}
+
+static void who_waits_for_a_connection_does_not_use_up_its_time_to_connect(void **state)
+{
+  struct http_script *script = http_script_start(slow, NULL, SCRIPT_PLAIN);
+  struct cen_http_client *client = client_of(script, 1, 200);
+  struct cen_http_call *calls[3];
+  (void)state;
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(cen_http_call_new(client, &calls[i], NULL), CENOTE_OK);
+    start(calls[i], script, i == 0 ? "slow" : "x", 1, false);
+  }
+  for (int i = 0; i < 3; i++) {
     wait_done(calls[i]);
     assert_int_equal(cen_http_call_reply(calls[i])->failure, CEN_HTTP_FINE);
     cen_http_call_free(calls[i]);
   }
-  assert_true(http_script_connections(script) <= 2);
+  assert_int_equal(http_script_connections(script), 1);
+  cen_http_client_free(client);
+  http_script_stop(script);
+}
+
+static void start_so(struct cen_http_call *call, const struct http_script *script, bool urgent,
+                     int64_t ms)
+{
+  const struct cen_http_ask asked = {.url = http_script_url(script),
+                                     .body = strdup("x"),
+                                     .body_size = 1,
+                                     .deadline_ns = cen_deadline_ns(cen_now_ns(), ms),
+                                     .ceiling = CEILING,
+                                     .urgent = urgent,
+                                     .tag = 1};
+  assert_int_equal(cen_http_call_start(call, &asked, NULL), CENOTE_OK);
+}
+
+static void who_waits_can_be_cancelled_left_and_late_and_the_urgent_do_not_wait(void **state)
+{
+  enum { HOLDER, FREED, CANCELLED, LATE, URGENT, PATIENT, CALLS };
+  struct http_script *script = http_script_start(slow, NULL, SCRIPT_PLAIN);
+  struct cen_http_client *client = client_of(script, 1, 20000);
+  struct cen_http_call *calls[CALLS];
+  (void)state;
+  for (int i = 0; i < CALLS; i++) {
+    assert_int_equal(cen_http_call_new(client, &calls[i], NULL), CENOTE_OK);
+  }
+  start(calls[LATE], script, "x", 1, false); /* what it learns now must not show later */
+  wait_done(calls[LATE]);
+  start(calls[HOLDER], script, "slow", 1, false);
+  while (http_script_requests(script) < 2) {
+    nap(CEN_NS_PER_MS);
+  }
+  start_so(calls[FREED], script, false, 60000);
+  start_so(calls[CANCELLED], script, false, 60000);
+  start_so(calls[LATE], script, false, 50);
+  start_so(calls[PATIENT], script, false, 60000);
+  start_so(calls[URGENT], script, true, 60000);
+  cen_http_call_free(calls[FREED]);
+  cen_http_call_cancel(calls[CANCELLED], 1);
+  wait_done(calls[CANCELLED]);
+  assert_int_equal(cen_http_call_reply(calls[CANCELLED])->failure, CEN_HTTP_CANCELLED);
+  assert_false(cen_http_call_reply(calls[CANCELLED])->sent);
+  wait_done(calls[URGENT]);
+  assert_int_equal(cen_http_call_reply(calls[URGENT])->failure, CEN_HTTP_FINE);
+  wait_done(calls[LATE]);
+  const struct cen_http_reply *late = cen_http_call_reply(calls[LATE]);
+  assert_int_equal(late->failure, CEN_HTTP_DEADLINE);
+  assert_false(late->sent || late->answered);
+  assert_int_equal(late->status, 0);
+  assert_false(cen_http_call_done(calls[HOLDER]));
+  wait_done(calls[PATIENT]);
+  assert_int_equal(cen_http_call_reply(calls[PATIENT])->failure, CEN_HTTP_FINE);
+  assert_true(cen_http_call_done(calls[HOLDER]));
+  assert_int_equal(http_script_requests(script), 4);
+  for (int i = 0; i < CALLS; i++) {
+    if (i != FREED) {
+      cen_http_call_free(calls[i]);
+    }
+  }
   cen_http_client_free(client);
   http_script_stop(script);
 }
@@ -359,6 +467,8 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(many_callers_each_get_their_own_answer),
       cmocka_unit_test(connections_have_a_bound_where_one_is_set),
+      cmocka_unit_test(who_waits_for_a_connection_does_not_use_up_its_time_to_connect),
+      cmocka_unit_test(who_waits_can_be_cancelled_left_and_late_and_the_urgent_do_not_wait),
       cmocka_unit_test(a_stream_comes_in_pieces_and_waits_for_its_reader),
       cmocka_unit_test(a_stream_may_be_left_in_the_middle),
       cmocka_unit_test(a_cancel_hangs_up_and_the_call_is_good_again),
