@@ -155,7 +155,7 @@ static cenote_status prepare(struct place *place, const struct simple_request *r
   };
   place->start_ns = cen_now_ns();
   place->limit_ns = limit_of(manager, request, place->start_ns);
-  place->overdue = false;
+  place->overdue = place->starved = false;
   return statement_sink(manager, &place->sink, error);
 }
 
@@ -167,7 +167,7 @@ void http_place_check(struct place *place)
   place->sink = (cenote_sink){0};
   place->start_ns = cen_now_ns();
   place->limit_ns = cen_deadline_ns(place->start_ns, ms);
-  place->overdue = false;
+  place->overdue = place->starved = false;
 }
 
 /* Its time is over. The driver's request ends at once then, whatever the server does. */
@@ -219,7 +219,9 @@ static cenote_status conclude(struct place *place, cenote_step step, cenote_resu
   } else {
     status = error->status != CENOTE_OK ? error->status : CENOTE_INTERNAL;
     outcome->fate = fate_of(place, error);
-    if (place->overdue && status == CENOTE_CANCELLED) {
+    if (place->starved && status == CENOTE_CANCELLED) {
+      status = cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: a statement over HTTP");
+    } else if (place->overdue && status == CENOTE_CANCELLED) {
       status = cenote_error_set(error, CENOTE_STATEMENT_TIMEOUT,
                                 "statement timeout: cancelled after %" PRId64 " ms",
                                 outcome->took_ns / CEN_NS_PER_MS);
@@ -344,7 +346,8 @@ static void arrange(struct place *place, cenote_step step, cenote_error *error)
         cen_timer_set(loop, &place->timer, place->limit_ns) == CENOTE_OK) {
       return;
     }
-    press(place); /* nobody can tell us when it goes on */
+    place->starved = !place->overdue; /* nobody can tell us when it goes on */
+    press(place);
     struct pollfd slot = {.fd = wants.fd, .events = wants.events};
     (void)poll(&slot, 1, 100);
     step = path->driver->advance(place->connection, 0, error);

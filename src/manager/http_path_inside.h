@@ -30,7 +30,7 @@ struct place {
   cenote_request request;
   cenote_sink sink;
   int64_t start_ns, limit_ns;
-  bool overdue;
+  bool overdue, starved; /* cancelled by us: out of time, out of memory */
   /* asynchronous ones, and probes: the housekeeper's, but for what is posted */
   struct cen_link posting; /* under the lock */
   bool posted, cancelled;  /* under the lock */

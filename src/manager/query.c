@@ -164,7 +164,7 @@ cenote_status cenote_query(cenote_manager *manager, const char *sql, const cenot
   enum query_next next;
   do {
     outcome = try_once(&plan, &rows, told);
-    next = query_plan_judge(&plan, outcome.status, outcome.fate, outcome.refused, told);
+    next = query_plan_judge(&plan, &outcome.status, outcome.fate, outcome.refused, told);
     if (next == QUERY_WAIT) {
       pause_until(manager, plan.wait_ns);
     }

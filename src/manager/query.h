@@ -51,8 +51,9 @@ struct simple_request query_plan_simple(const struct query_plan *plan);
 enum cen_fate query_fate(cenote_status status, const struct entry *entry);
 
 enum query_next { QUERY_OVER, QUERY_AGAIN, QUERY_WAIT };
-/* A try has ended. `refused`: simple_outcome.read_only_refused. *error is the try's, never NULL. */
-enum query_next query_plan_judge(struct query_plan *plan, cenote_status status, enum cen_fate fate,
+/* A try has ended. `refused`: simple_outcome.read_only_refused. *error is the try's, never NULL; it and
+ * *status may become others, where an earlier try is what the caller has to know of. */
+enum query_next query_plan_judge(struct query_plan *plan, cenote_status *status, enum cen_fate fate,
                                  bool refused, cenote_error *error);
 /* A try on the simple path that was sent has ended: into the figures. */
 void query_note_simple(const struct query_plan *plan, cenote_status status,

@@ -133,7 +133,7 @@ static void judge(struct query *query, cenote_status status, enum cen_fate fate,
                   cenote_result *result, cenote_error *error)
 {
   query_turn_give(query->plan.manager, &query->turn);
-  const enum query_next next = query_plan_judge(&query->plan, status, fate, refused, error);
+  const enum query_next next = query_plan_judge(&query->plan, &status, fate, refused, error);
   query->stage = STAGE_TRY;
   if (next == QUERY_OVER) {
     deliver(query, status, result, error);
@@ -493,12 +493,12 @@ static cenote_status query_begin(struct query *query, cenote_error *error)
     return CENOTE_OK;
   }
   if (plan->simple) {
-    const cenote_status status = ask_simple(query, error);
+    cenote_status status = ask_simple(query, error);
     if (status == CENOTE_OK) {
       return status;
     }
     query->stage = STAGE_TRY;
-    if (query_plan_judge(plan, status, CEN_FATE_NOT_RUN, false, error) == QUERY_OVER) {
+    if (query_plan_judge(plan, &status, CEN_FATE_NOT_RUN, false, error) == QUERY_OVER) {
       return status;
     }
     cen_error_clear(error);

@@ -223,11 +223,12 @@ static bool may_leave_http(const struct query_plan *plan, enum cen_fate fate,
 
 /* The second try, on a shared connection, has shown that it writes, or found no session that
  * refuses to: nobody knows about the first. */
-static enum query_next stay_unsure(cenote_error *error)
+static enum query_next stay_unsure(cenote_status *status, cenote_error *error)
 {
-  (void)!cenote_error_set(error, CENOTE_CONNECTION_LOST,
-                          "the connection was lost, and the statement may have been executed: it "
-                          "cannot be repeated");
+  *status =
+      cenote_error_set(error, CENOTE_CONNECTION_LOST,
+                       "the connection was lost, and the statement may have been executed: it "
+                       "cannot be repeated");
   return QUERY_OVER;
 }
 
@@ -251,9 +252,10 @@ static enum query_next retry(struct query_plan *plan, cenote_error *error)
   return delay > 0 ? QUERY_WAIT : QUERY_AGAIN;
 }
 
-enum query_next query_plan_judge(struct query_plan *plan, cenote_status status, enum cen_fate fate,
+enum query_next query_plan_judge(struct query_plan *plan, cenote_status *told, enum cen_fate fate,
                                  bool refused, cenote_error *error)
 {
+  const cenote_status status = *told;
   if (status == CENOTE_OK) {
     return QUERY_OVER;
   }
@@ -269,15 +271,19 @@ enum query_next query_plan_judge(struct query_plan *plan, cenote_status status, 
                                is_native(plan));
     plan->verdict.read_only = false;
     if (plan->unsure) {
-      return stay_unsure(error);
+      return stay_unsure(told, error);
     }
     return (plan->flags & CENOTE_QUERY_READ_ONLY) != 0 ? QUERY_OVER : move(plan);
   }
   if (plan->simple && status == CENOTE_UNSUPPORTED && fate == CEN_FATE_NOT_RUN) {
-    return plan->unsure ? stay_unsure(error) : move(plan);
+    return plan->unsure ? stay_unsure(told, error) : move(plan);
   }
   if (fate == CEN_FATE_NOT_RUN && (status == CENOTE_TIMEOUT || status == CENOTE_QUEUE_FULL)) {
     return QUERY_OVER; /* it has waited as long as it may */
+  }
+  if (fate == CEN_FATE_NOT_RUN && status == CENOTE_CONNECT &&
+      !cen_breaker_is_closed(&plan->manager->breaker)) {
+    return QUERY_OVER; /* who asks again is refused: what the server said is the better answer */
   }
   return cen_may_retry(error, fate, may_run_twice(plan)) ? retry(plan, error) : QUERY_OVER;
 }

@@ -328,10 +328,11 @@ static void a_read_that_was_refused_takes_its_turn_and_is_remembered_as_a_write(
   must(query_plan_init(&plan, base.manager, &statement, NULL, &base.error), &base.error);
   assert_true(plan.verdict.read_only && !plan.turn && !plan.simple);
   memcpy(base.error.sqlstate, "25006", 6);
-  assert_int_equal(query_plan_judge(&plan, CENOTE_DATABASE, CEN_FATE_ANSWERED, false, &base.error),
+  cenote_status told = CENOTE_DATABASE;
+  assert_int_equal(query_plan_judge(&plan, &told, CEN_FATE_ANSWERED, false, &base.error),
                    QUERY_AGAIN);
   assert_true(plan.turn && !plan.verdict.read_only);
-  assert_int_equal(query_plan_judge(&plan, CENOTE_DATABASE, CEN_FATE_ANSWERED, false, &base.error),
+  assert_int_equal(query_plan_judge(&plan, &told, CEN_FATE_ANSWERED, false, &base.error),
                    QUERY_OVER); /* once */
   must(query_plan_init(&plan, base.manager, &statement, NULL, &base.error), &base.error);
   assert_true(!plan.verdict.read_only && plan.turn);
