@@ -129,7 +129,8 @@ void pool_opened(struct pool *pool, uint32_t index, int64_t now_ns, struct pool_
   pool_lock_give(&pool->lock);
 }
 
-static void remember_failure(struct pool *pool, const cenote_error *why, int64_t now_ns)
+static void remember_failure(struct pool *pool, const cenote_error *why, bool permanent,
+                             int64_t now_ns)
 {
   struct pool_failure *failure = &pool->failure;
   failure->status = why->status == CENOTE_OK ? CENOTE_CONNECT : why->status;
@@ -140,6 +141,7 @@ static void remember_failure(struct pool *pool, const cenote_error *why, int64_t
   memcpy(failure->message, why->message, size);
   failure->message[size] = '\0';
   failure->at_ns = now_ns;
+  failure->permanent = permanent;
 }
 
 static const int64_t LEAST_PAUSE_NS = 1000 * 1000;
@@ -175,12 +177,13 @@ void pool_open_failed(struct pool *pool, uint32_t index, const cenote_error *why
     pool->counters.open_errors++;
     pool->counters.login_failures += why->status == CENOTE_AUTH;
     pool->open_failures++;
-    remember_failure(pool, why, now_ns);
+    remember_failure(pool, why, permanent, now_ns);
     back_off(pool, full, now_ns);
   }
   if (permanent && !given_up && pool->live == 0) {
     pool_refuse_locked(pool, wakes);
   }
+  pool_despair_locked(pool, wakes);
   pool_fill_locked(pool, now_ns, wakes);
   wakes->loop = true; /* the back-off's end is a new deadline */
   pool_lock_give(&pool->lock);
@@ -248,6 +251,7 @@ void pool_closed(struct pool *pool, uint32_t index, int64_t now_ns, struct pool_
   slot_move(slot, &word, SLOT_EMPTY, word_generation(word), 0);
   lower_top(pool);
   pool_fill_locked(pool, now_ns, wakes);
+  pool_despair_locked(pool, wakes);
   /* A shutdown may be complete by this, and others wait for what a quota takes away. */
   wakes->loop = wakes->loop || pool->live == 0 || pool->quota != POOL_NO_QUOTA;
   pool_lock_give(&pool->lock);

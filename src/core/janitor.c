@@ -123,12 +123,16 @@ void pool_fill_locked(struct pool *pool, int64_t now_ns, struct pool_wakes *wake
 void pool_hold(struct pool *pool, bool held, int64_t now_ns, struct pool_wakes *wakes)
 {
   pool_lock_take(&pool->lock);
+  const bool begins = held && !pool->held; /* else who waits may wait for the next probe */
   if (pool->held && !held) {
     pool->next_open_ns = 0;
   }
   pool->held = held;
   pool->owed = pool->owed && held;
   pool_fill_locked(pool, now_ns, wakes);
+  if (begins) {
+    pool_despair_locked(pool, wakes);
+  }
   pool_lock_give(&pool->lock);
 }
 

@@ -120,6 +120,7 @@ struct pool_action {
 };
 
 struct pool_failure {
+  bool permanent; /* trying again will not help */
   cenote_status status;
   char sqlstate[6];
   char message[256];
@@ -287,8 +288,9 @@ void pool_closed(struct pool *pool, uint32_t slot, int64_t now_ns, struct pool_w
 
 /* What is due now: expiry, idle time, age, checks, filling. Answers when to come back. */
 int64_t pool_tick(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes);
-/* Held: nothing is opened, whatever the back-off says, but by pool_probe. Let go: what is wanted
- * opens at once. For the manager's circuit breakers. */
+/* Held: nothing is opened, whatever the back-off says, but by pool_probe; while nothing is open
+ * either, waiters learn it at once when a connect fails, or has failed. Let go: what is wanted opens
+ * at once. For the manager's circuit breakers. */
 void pool_hold(struct pool *pool, bool held, int64_t now_ns, struct pool_wakes *wakes);
 /* Asks the database something, held or not: one connection is opened, or where none fits one that
  * is idle is checked. false: every connection is in somebody's hands. */
@@ -401,6 +403,9 @@ void pool_settle_locked(struct pool *pool, struct pool_waiter *waiter, cenote_st
 bool pool_mark_locked(struct slot *slot, int64_t now_ns);
 bool pool_wake_first_locked(struct pool *pool, struct pool_wakes *wakes);
 void pool_refuse_locked(struct pool *pool, struct pool_wakes *wakes);
+/* The same where nothing will come for those who wait: held, nothing open or on its way, and the
+ * last connect failed. */
+void pool_despair_locked(struct pool *pool, struct pool_wakes *wakes);
 /* HELD (no call inside): taken from its holder. CALL: marked revoked. */
 bool pool_revoke_locked(struct pool *pool, struct slot *slot, uint64_t word,
                         enum pool_reason reason, int64_t now_ns, struct pool_wakes *wakes);

@@ -276,6 +276,14 @@ void pool_refuse_locked(struct pool *pool, struct pool_wakes *wakes)
   wakes->more = !cen_list_empty(&pool->queue);
 }
 
+void pool_despair_locked(struct pool *pool, struct pool_wakes *wakes)
+{
+  const bool open = atomic_load_explicit(&pool->phase, memory_order_relaxed) == POOL_OPEN;
+  if (open && pool->held && pool->live == 0 && pool->open_failures > 0) {
+    pool_refuse_locked(pool, wakes);
+  }
+}
+
 void pool_refuse_more(struct pool *pool, struct pool_wakes *wakes)
 {
   pool_lock_take(&pool->lock);

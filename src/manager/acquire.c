@@ -199,8 +199,15 @@ cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, 
   default:
     cenote_error_set(error, why, "%s", picture.failure.message);
     cen_error_sqlstate(error, picture.failure.sqlstate);
-    if (why == CENOTE_CONNECT && error != NULL && error->size >= sizeof *error) {
-      error->retryable = false; /* else they would still be waiting */
+    if (why == CENOTE_CONNECT && picture.failure.permanent && error != NULL &&
+        error->size >= sizeof *error) {
+      error->retryable = false;
+    } else if (!cen_breaker_is_closed(&manager->breaker)) {
+      cen_error_details(error,
+                        "waited %" PRId64
+                        " ms; no connection is open, and the circuit breaker has opened: "
+                        "who asks now is refused at once until an attempt succeeds\n",
+                        waited_ms);
     }
   }
   if (error != NULL && why != CENOTE_SHUTTING_DOWN && why != CENOTE_CANCELLED) {

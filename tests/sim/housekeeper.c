@@ -282,6 +282,26 @@ static void freeze(void)
   sim_jump(gap);
 }
 
+/* As a circuit breaker does it. */
+static void hold(void)
+{
+  struct pool_wakes wakes = {0};
+  sim_note("held");
+  pool_hold(&world->pool, true, sim_now(), &wakes);
+  world_refuse_rest(&wakes);
+  for (unsigned probes = (unsigned)sim_random(4); probes > 0; probes--) {
+    sim_sleep((int64_t)sim_random(20 * SIM_MS));
+    wakes = (struct pool_wakes){0};
+    const bool asks = pool_probe(&world->pool, sim_now(), &wakes);
+    sim_note(asks ? "a probe" : "no probe");
+    world_refuse_rest(&wakes);
+  }
+  sim_note("let go");
+  wakes = (struct pool_wakes){0};
+  pool_hold(&world->pool, false, sim_now(), &wakes);
+  world_refuse_rest(&wakes);
+}
+
 static void disturb(unsigned fault)
 {
   struct pool_wakes wakes = {0};
@@ -322,6 +342,9 @@ static void disturb(unsigned fault)
   case FAULT_FREEZE:
     freeze();
     break;
+  case FAULT_BREAKER:
+    hold();
+    break;
   case FAULT_QUOTA:
     world->quota = sim_chance(3) ? POOL_NO_QUOTA : (uint32_t)sim_random(world->config.maximum + 1);
     world->pressed = sim_chance(2);
@@ -340,7 +363,9 @@ void chaos_body(void *unused)
   (void)unused;
   while (world->clients_left > 0 && !world->finished) {
     sim_sleep((int64_t)sim_random(20 * SIM_MS));
-    const unsigned fault = sim_chance(5) ? FAULT_QUOTA : 1u << sim_random(9);
+    const unsigned fault = sim_chance(5)   ? FAULT_QUOTA
+                           : sim_chance(8) ? FAULT_BREAKER
+                                           : 1u << sim_random(9);
     if ((world->config.faults & fault) != 0) {
       disturb(fault);
     }

@@ -42,7 +42,8 @@ static void check_opens(void)
   const uint32_t parked = pool->waiters - pool->awake;
   const bool scout = pool->open_failures > 0 && pool->opening > 0;
   const bool room = pool->live < pool->limits.maximum && pool->live < pool->quota;
-  if (parked > pool->opening && room && !scout && pool->opening < pool->limits.max_opening &&
+  if (!pool->held && parked > pool->opening && room && !scout &&
+      pool->opening < pool->limits.max_opening &&
       sim_now() >= pool->next_open_ns + pool->limits.heartbeat_ns + SLACK_NS) {
     sim_fail("%u wait, %u of %u connections exist, and nobody opens one", parked, pool->live,
              pool->limits.maximum);

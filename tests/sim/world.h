@@ -32,7 +32,8 @@ enum world_fault {
   FAULT_EXTEND = 1 << 15,    /* */
   FAULT_REVOKE = 1 << 16,    /* leases are revoked, by anybody at any moment */
   FAULT_QUOTA = 1 << 17,     /* a second maximum moves */
-  FAULT_ALL = (1 << 18) - 1
+  FAULT_BREAKER = 1 << 18,   /* the pool is held, and probes */
+  FAULT_ALL = (1 << 19) - 1
 };
 
 struct world_config {

@@ -111,15 +111,74 @@ static void probes_grow_rare(void **state)
   place_close(&place);
 }
 
-static void who_waits_already_goes_on_waiting_and_is_served(void **state)
+static void who_waits_already_learns_what_the_server_said_when_it_opens(void **state)
 {
   (void)state;
   struct place place;
-  set_quick(&place, "50", "100");
-  fake_fail(&place.script, CENOTE_REQUEST_OPEN, CENOTE_CONNECT, 12);
+  set_quick(&place, "600000", "600000");
+  fake_fail(&place.script, CENOTE_REQUEST_OPEN, CENOTE_CONNECT, -1);
   place_open_with(&place, "0", "1");
-  expect(CENOTE_OK, try_acquire(&place, PATIENCE_MS), &place.error);
-  assert_true(statistics_of(place.manager).breaker_opened >= 1);
+  expect(CENOTE_CONNECT, try_acquire(&place, PATIENCE_MS), &place.error);
+  has_text(place.error.message, "scripted failure");
+  has_text(place.error.details, "the circuit breaker has opened");
+  assert_true(place.error.retryable);
+  assert_int_equal(statistics_of(place.manager).breaker_opened, 1);
+  assert_int_equal(statistics_of(place.manager).acquire_refused, 1);
+  expect(CENOTE_BREAKER_OPEN, try_acquire(&place, PATIENCE_MS), &place.error);
+  place_close(&place);
+}
+
+static void so_does_a_query_and_it_is_not_tried_again(void **state)
+{
+  (void)state;
+  struct place place;
+  set_quick(&place, "600000", "600000");
+  fake_fail(&place.script, CENOTE_REQUEST_OPEN, CENOTE_CONNECT, -1);
+  place_open_with(&place, "0", "1");
+  expect(CENOTE_CONNECT, cenote_query(place.manager, "select 1", NULL, 0, NULL, NULL, &place.error),
+         &place.error);
+  has_text(place.error.message, "scripted failure");
+  assert_int_equal(statistics_of(place.manager).retries, 0);
+  place_close(&place);
+}
+
+static void nap_ms(int ms)
+{
+  const int none = poll(NULL, 0, ms);
+  (void)none;
+}
+
+static void *waits(void *context)
+{
+  struct place *place = context;
+  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_lease lease;
+  const cenote_status status = cenote_acquire(place->manager, "waits", PATIENCE_MS, &lease, &error);
+  if (status == CENOTE_OK) {
+    must_release(lease);
+  }
+  return (void *)(intptr_t)status;
+}
+
+static void who_may_get_what_somebody_holds_goes_on_waiting(void **state)
+{
+  (void)state;
+  struct place place;
+  pthread_t thread;
+  void *status;
+  set_quick(&place, "600000", "600000");
+  place_open_with(&place, "0", "2");
+  const cenote_lease held = must_acquire(place.manager, "holds");
+  fake_fail(&place.script, CENOTE_REQUEST_OPEN, CENOTE_CONNECT, -1);
+  assert_int_equal(pthread_create(&thread, NULL, waits, &place), 0);
+  while (statistics_of(place.manager).breaker_opened == 0) {
+    nap_ms(5);
+  }
+  nap_ms(50);
+  assert_int_equal(statistics_of(place.manager).waiters, 1);
+  must_release(held);
+  pthread_join(thread, &status);
+  assert_int_equal((intptr_t)status, CENOTE_OK);
   place_close(&place);
 }
 
@@ -477,7 +536,9 @@ int main(void)
       TEST(while_it_is_open_callers_fail_at_once_and_are_told_why),
       TEST(recovery_is_noticed_without_any_caller),
       TEST(probes_grow_rare),
-      TEST(who_waits_already_goes_on_waiting_and_is_served),
+      TEST(who_waits_already_learns_what_the_server_said_when_it_opens),
+      TEST(so_does_a_query_and_it_is_not_tried_again),
+      TEST(who_may_get_what_somebody_holds_goes_on_waiting),
       TEST(an_asynchronous_acquire_is_refused_too),
       TEST(a_host_s_loop_sends_the_probe),
       TEST(connections_that_work_are_not_cut_off_by_connects_that_fail),
