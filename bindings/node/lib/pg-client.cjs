@@ -83,43 +83,108 @@ function queryError(error, query) {
     ? failed('Query read timeout', { status: error.status, details: error.details }) : pgError(error);
 }
 
-class PgClient extends EventEmitter {
+/** What a client needs from its first statement on. */
+class Work {
+  constructor(client) {
+    this.client = client;
+    this.queue = [];
+    /** What runs now. */
+    this.query = undefined;
+    /** How many statements were asked for. */
+    this.asked = 0;
+    this.cancel = undefined;
+    /** Gives the connection back, once nothing runs. */
+    this.settle = undefined;
+    this.names = undefined;
+    this.onStart = (cancel) => { this.cancel = cancel; };
+    this.onResult = (result) => {
+      const { query } = this;
+      if (query.name !== undefined) {
+        this.names ??= new Map();
+        this.names.set(query.name, query.text);
+      }
+      PgClient.next(client);
+      return result;
+    };
+    this.onRefused = (error) => {
+      PgClient.next(client);
+      throw error;
+    };
+    this.onError = (error) => {
+      const told = PgClient.failed(client, error, this.query);
+      PgClient.next(client);
+      throw told;
+    };
+  }
+}
+
+/**
+ * It is made for each lease, so there is little in it at first; nor is EventEmitter's constructor called, which its
+ * methods do without.
+ */
+class PgClient {
   #pool;
-  #core;
   #lease;
+  #place = -1;
+  #number = 0;
+  #work;
   #types;
-  #queue = [];
-  #running = false;
-  #cancel;
   #broken = false;
   #released = false;
-  #settle;
-  #names;
-  #asked = 0;
-  #keepCancel = (cancel) => { this.#cancel = cancel; };
 
   /**
    * @param {object} pool a PgPool: `core`, `types`, `clientGone(client, lease, error)`
    * @param {object} [lease] none: what stands for a connection that nobody has leased, in events
    */
   constructor(pool, lease) {
-    super();
     this.#pool = pool;
-    this.#core = pool.core;
     this.#lease = lease;
-    this.#released = lease === undefined;
-    /** Not known here; `SELECT pg_backend_pid()` tells. */
-    this.processID = null;
+    if (lease === undefined) {
+      this.#released = true;
+    }
   }
 
-  /** How many statements were asked for: the pool sees by it who sets a session up. */
-  get asked() {
-    return this.#asked;
+  // ---------------------------------------------------------------- what the pool alone uses
+
+  /** Where it is among those that are out. */
+  static place(client) {
+    return client.#place;
+  }
+
+  static put(client, place) {
+    client.#place = place;
+  }
+
+  /** The number of its connection, where somebody wants to know; else 0. */
+  static number(client) {
+    return client.#number;
+  }
+
+  static setNumber(client, number) {
+    client.#number = number;
+  }
+
+  /** How many statements were asked for. */
+  static asked(client) {
+    return client.#work?.asked ?? 0;
   }
 
   /** Whether the lease it stands on is still held. */
-  get isHeld() {
-    return this.#lease !== undefined && this.#core.look(this.#lease) !== undefined;
+  static isHeld(client) {
+    return client.#lease !== undefined && client.#pool.core.look(client.#lease) !== undefined;
+  }
+
+  /** Its connection is gone, or not its own any more. An 'error' that nobody listens to is not thrown. */
+  static lose(client, error) {
+    if (!client.#broken) {
+      client.#broken = true;
+      process.nextTick(() => {
+        if (client.listenerCount('error') > 0) {
+          client.emit('error', error);
+        }
+        client.emit('end');
+      });
+    }
   }
 
   // ---------------------------------------------------------------- statements, one at a time, in order
@@ -127,38 +192,50 @@ class PgClient extends EventEmitter {
   /** @returns {Promise<object>|undefined} undefined where a callback is given */
   query(config, values, callback) {
     const query = toQuery(config, values, callback);
-    this.#asked++;
+    this.#work ??= new Work(this);
+    const work = this.#work;
+    work.asked++;
+    if (work.query === undefined) {
+      const promise = this.#start(query);
+      return query.callback === undefined ? promise : answer(promise, query.callback);
+    }
     return answer(new Promise((resolve, reject) => {
-      this.#queue.push({ query, resolve, reject });
-      if (!this.#running) {
-        this.#running = true;
-        this.#next();
-      }
+      work.queue.push({ query, resolve, reject });
     }), query.callback);
   }
 
-  #next() {
-    const item = this.#queue.shift();
-    if (item === undefined) {
-      this.#running = false;
-      if (this.#settle !== undefined) {
-        this.#settle();
-      } else {
-        this.emit('drain');
+  /** Its turn has come. */
+  #start(query) {
+    const work = this.#work;
+    work.query = query;
+    try {
+      const wrong = fault(query) ?? this.#refusal();
+      if (wrong !== undefined) {
+        throw wrong;
       }
-      return;
+      return this.#execute(query).then(work.onResult, work.onError);
+    } catch (error) {
+      return Promise.reject(error).catch(work.onRefused);
     }
-    this.#run(item.query).then((result) => {
-      item.resolve(result);
-      this.#next();
-    }, (error) => {
-      item.reject(error);
-      this.#next();
+  }
+
+  #execute(query) {
+    if (query.name !== undefined) {
+      query.text = this.#named(query);
+    }
+    const how = query.types !== undefined ? query
+      : { rowMode: query.rowMode, types: this.#types ?? this.#pool.types };
+    return this.#pool.core.execute(this.#lease, query.text, toArguments(query.values), undefined, {
+      shape: pgShape(how),
+      finish: finishFor(how),
+      flags: pgFlags(how) | (isScript(query) ? FLAGS.script : 0),
+      timeout: query.timeout,
+      onStart: this.#work.onStart,
     });
   }
 
   #named(query) {
-    const known = this.#names?.get(query.name);
+    const known = this.#work.names?.get(query.name);
     if (known !== undefined && query.text && query.text !== known) {
       throw failed(`Prepared statements must be unique - '${query.name}' was used for a different statement`);
     }
@@ -170,61 +247,39 @@ class PgClient extends EventEmitter {
     return text;
   }
 
-  async #run(query) {
-    const wrong = fault(query);
-    if (wrong !== undefined) {
-      throw wrong;
-    }
+  /** @returns {Error|undefined} why nothing can be asked of it */
+  #refusal() {
     if (this.#broken) {
-      throw failed('Client has encountered a connection error and is not queryable',
+      return failed('Client has encountered a connection error and is not queryable',
         { status: 'CENOTE_CONNECTION_LOST' });
     }
-    if (this.#lease === undefined) {
-      throw failed('Client was given back to the pool, or stands for a connection of it, and is not queryable',
-        { status: 'CENOTE_STALE' });
-    }
-    const text = query.name === undefined ? query.text : this.#named(query);
-    const how = { rowMode: query.rowMode, types: query.types ?? this.#types ?? this.#pool.types };
-    try {
-      const result = await this.#core.execute(this.#lease, text, toArguments(query.values), undefined, {
-        shape: pgShape(how),
-        finish: finishFor(how),
-        flags: pgFlags(how) | (isScript(query) ? FLAGS.script : 0),
-        timeout: query.timeout,
-        onStart: this.#keepCancel,
-      });
-      if (query.name !== undefined) {
-        this.#names ??= new Map();
-        this.#names.set(query.name, text);
-      }
-      return result;
-    } catch (error) {
-      throw this.#lost(error, query);
-    } finally {
-      this.#cancel = undefined;
+    return this.#lease === undefined
+      ? failed('Client was given back to the pool, or stands for a connection of it, and is not queryable',
+        { status: 'CENOTE_STALE' }) : undefined;
+  }
+
+  /** For Work: what ran is over. */
+  static next(client) {
+    const work = client.#work;
+    work.query = undefined;
+    work.cancel = undefined;
+    const item = work.queue.shift();
+    if (item !== undefined) {
+      client.#start(item.query).then(item.resolve, item.reject);
+    } else if (work.settle !== undefined) {
+      work.settle();
+    } else {
+      client.emit('drain');
     }
   }
 
-  /** After some errors nothing can be asked of it any more, and it says so. */
-  #lost(error, query) {
+  /** For Work: after some errors nothing can be asked of it any more, and it says so. */
+  static failed(client, error, query) {
     const told = queryError(error, query);
     if (FATAL.has(error.status)) {
-      this.lost(told);
+      PgClient.lose(client, told);
     }
     return told;
-  }
-
-  /** Its connection is gone, or not its own any more. An 'error' that nobody listens to is not thrown. */
-  lost(error) {
-    if (!this.#broken) {
-      this.#broken = true;
-      process.nextTick(() => {
-        if (this.listenerCount('error') > 0) {
-          this.emit('error', error);
-        }
-        this.emit('end');
-      });
-    }
   }
 
   // ---------------------------------------------------------------- given back
@@ -238,21 +293,22 @@ class PgClient extends EventEmitter {
       throw failed('Release called on client which has already been released to the pool.', { status: 'CENOTE_STALE' });
     }
     this.#released = true;
-    const give = () => {
-      const lease = this.#lease;
-      this.#lease = undefined;
-      this.#settle = undefined;
-      this.#pool.clientGone(this, lease, error || this.#broken);
-    };
-    if (!this.#running) {
-      give();
+    const work = this.#work;
+    if (work === undefined || work.query === undefined) {
+      this.#give(error);
       return;
     }
-    this.#settle = give;
+    work.settle = () => this.#give(error);
     if (error) {
       this.#broken = true; // what waits behind is refused
-      this.#cancel?.();
+      work.cancel?.();
     }
+  }
+
+  #give(error) {
+    const lease = this.#lease;
+    this.#lease = undefined;
+    this.#pool.clientGone(this, lease, error || this.#broken);
   }
 
   /** A pooled client is connected already. */
@@ -291,10 +347,17 @@ class PgClient extends EventEmitter {
     return doubled.includes('\\') ? ` E'${doubled.replaceAll('\\', '\\\\')}'` : `'${doubled}'`;
   }
 
+  /** Not known here; `SELECT pg_backend_pid()` tells. */
+  get processID() {
+    return null;
+  }
+
   /** The connection stays as it is: nothing of a pool keeps the loop alive. */
   ref() {}
 
   unref() {}
 }
+
+Object.setPrototypeOf(PgClient.prototype, EventEmitter.prototype);
 
 module.exports = { PgClient, answer, call, fault, isScript, queryError, toQuery };

@@ -42,14 +42,16 @@ class PgPool extends EventEmitter {
   #core;
   #hint;
   #onEnd;
-  /** The clients that are out, and the numbers of their connections where somebody wants to know. */
-  #held = new Map();
+  /** The clients that are out; each knows its place. */
+  #held = [];
   /** Who was last seen on a connection, by its number, and how often it was used. */
   #seen = new Map();
   #acquiring = 0;
   #asking = 0;
   /** Whether listeners of 'connect' ask something of the client: then each session is theirs to set up. */
   #setsUp;
+  /** Whether anybody wants to know which connection a client has. */
+  #watched;
   #warned = false;
   #end;
 
@@ -69,7 +71,10 @@ class PgPool extends EventEmitter {
     Object.defineProperty(this, 'types', { value: options.types ?? defaultTypes, enumerable: false, writable: true });
     this.ending = false;
     this.ended = false;
+    const { maxUses, onConnect, verify } = this.options;
+    this.#watched = maxUses > 0 || onConnect !== undefined || verify !== undefined;
     this.on('newListener', (event) => {
+      this.#watched ||= event === 'connect' || event === 'remove' || event === 'error';
       if (event === 'connect') {
         this.#setsUp = undefined;
       }
@@ -93,55 +98,69 @@ class PgPool extends EventEmitter {
     return undefined;
   }
 
-  async #connect(operation) {
+  /** What is free and looked at by nobody is had at once. */
+  #connect(operation) {
     if (this.ending) {
-      throw ended();
+      return Promise.reject(ended());
     }
-    let lease = this.#core.take(operation);
+    const lease = this.#core.take(operation);
     if (lease === undefined) {
-      this.#acquiring++;
-      try {
-        lease = await this.#core.acquire(operation);
-      } catch (error) {
-        throw pgError(error);
-      } finally {
-        this.#acquiring--;
-        this.#checkEnd();
-      }
+      return this.#wait(operation);
     }
+    return this.#watched ? this.#welcome(lease) : Promise.resolve(this.#hold(lease));
+  }
+
+  async #wait(operation) {
+    this.#acquiring++;
+    let lease;
+    try {
+      lease = await this.#core.acquire(operation);
+    } catch (error) {
+      throw pgError(error);
+    } finally {
+      this.#acquiring--;
+      this.#checkEnd();
+    }
+    return this.#watched ? this.#welcome(lease) : this.#hold(lease);
+  }
+
+  #hold(lease) {
     const client = new PgClient(this, lease);
-    const fresh = this.#note(client, lease);
-    if (fresh || this.#setsUp === true) {
-      this.#greet(client);
-      await this.#admit(client, fresh);
-    }
+    PgClient.put(client, this.#held.length);
+    this.#held.push(client);
     this.emit('acquire', client);
     return client;
   }
 
-  #isWatched() {
-    return this.options.maxUses > 0 || this.options.onConnect !== undefined || this.options.verify !== undefined ||
-      this.listenerCount('connect') > 0 || this.listenerCount('remove') > 0 || this.listenerCount('error') > 0;
-  }
-
-  /** @returns {boolean} whether its connection is a new one, as far as is known */
-  #note(client, lease) {
-    if (!this.#isWatched()) {
-      this.#held.set(client, undefined);
-      return false;
-    }
+  /** With all that somebody may want to know of it, or do with it, before the caller has it. */
+  #welcome(lease) {
+    const client = new PgClient(this, lease);
+    PgClient.put(client, this.#held.length);
+    this.#held.push(client);
     const number = this.#core.connectionOf(lease);
-    this.#held.set(client, number);
+    PgClient.setNumber(client, number);
     const seen = this.#seen.get(number);
-    this.#seen.set(number, { client, uses: (seen?.uses ?? 0) + 1 });
-    return seen === undefined;
+    if (seen === undefined) {
+      this.#seen.set(number, { client, uses: 1, known: false });
+    } else {
+      seen.client = client;
+      seen.uses++;
+    }
+    if (seen === undefined || this.#setsUp === true) {
+      this.#greet(client);
+      const { onConnect, verify } = this.options;
+      if (onConnect !== undefined || verify !== undefined) {
+        return this.#admit(client, seen === undefined);
+      }
+    }
+    this.emit('acquire', client);
+    return Promise.resolve(client);
   }
 
   /** Tells of a connection. Who answers with statements sets sessions up: all of them, for each is clean. */
   #greet(client) {
-    const before = client.asked;
     this.emit('connect', client);
-    this.#setsUp = client.asked > before || this.options.onConnect !== undefined;
+    this.#setsUp = PgClient.asked(client) > 0 || this.options.onConnect !== undefined;
   }
 
   /** The caller's own hooks of pg-pool's options. */
@@ -158,15 +177,21 @@ class PgPool extends EventEmitter {
       client.release(error);
       throw error;
     }
+    this.emit('acquire', client);
+    return client;
   }
 
   /** A client was given back: for PgClient alone. */
   clientGone(client, lease, error) {
-    const seen = this.#seen.get(this.#held.get(client));
-    this.#held.delete(client);
+    const last = this.#held.pop();
+    if (last !== client) {
+      const place = PgClient.place(client);
+      this.#held[place] = last;
+      PgClient.put(last, place);
+    }
     this.emit('release', error || undefined, client);
-    const worn = seen !== undefined && this.options.maxUses > 0 && seen.uses >= this.options.maxUses;
-    if (error || worn) {
+    if (error || this.#isWorn(client)) {
+      const seen = this.#seen.get(PgClient.number(client));
       if (seen !== undefined) {
         seen.known = true; // its end is no surprise
       }
@@ -174,7 +199,14 @@ class PgPool extends EventEmitter {
     } else {
       this.#core.release(lease);
     }
-    this.#checkEnd();
+    if (this.ending) {
+      this.#checkEnd();
+    }
+  }
+
+  #isWorn(client) {
+    const { maxUses } = this.options;
+    return maxUses > 0 && (this.#seen.get(PgClient.number(client))?.uses ?? 0) >= maxUses;
   }
 
   // ---------------------------------------------------------------- what the core tells
@@ -197,10 +229,10 @@ class PgPool extends EventEmitter {
         this.#gone(event);
         break;
       case 'leaseExpired':
-        for (const client of this.#held.keys()) {
-          if (!client.isHeld) {
-            client.lost(new CenoteError('The client was held longer than leaseTimeout: its connection was taken back',
-              { status: 'CENOTE_LEASE_EXPIRED' }));
+        for (const client of this.#held) {
+          if (!PgClient.isHeld(client)) {
+            PgClient.lose(client, new CenoteError('The client was held longer than leaseTimeout: its connection was ' +
+              'taken back', { status: 'CENOTE_LEASE_EXPIRED' }));
           }
         }
         break;
@@ -214,7 +246,7 @@ class PgPool extends EventEmitter {
     }
     const seen = this.#seen.get(connection);
     this.#seen.delete(connection);
-    if (!this.#isWatched()) {
+    if (!this.#watched) {
       return;
     }
     const client = seen?.client ?? new PgClient(this);
@@ -318,7 +350,7 @@ class PgPool extends EventEmitter {
   }
 
   #checkEnd() {
-    const busy = this.#held.size + this.#acquiring + this.#asking;
+    const busy = this.#held.length + this.#acquiring + this.#asking;
     if (this.#end !== undefined && !this.ended && busy === 0) {
       this.ended = true;
       Promise.resolve().then(this.#onEnd).then(() => this.#end.resolve(), (error) => this.#end.reject(error));

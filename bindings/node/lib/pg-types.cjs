@@ -359,22 +359,31 @@ function prepareValue(value) {
   return prepare(value);
 }
 
-/** One argument as the addon takes it; numbers that are safe integers go as they are. */
-function toArgument(value) {
+/** What the addon takes as it is, and sends as node-postgres does. */
+function isPlain(value) {
   switch (typeof value) {
     case 'string':
     case 'boolean':
-      return value;
+    case 'undefined':
+      return true;
     case 'number':
-      return Number.isSafeInteger(value) ? value + 0 : String(value);
+      return Number.isSafeInteger(value) && (value !== 0 || Object.is(value, 0));
     default:
-      return prepare(value) ?? null;
+      return value === null;
   }
 }
 
-/** @param {unknown[]|null} [values] @returns {unknown[]|undefined} */
+/** The caller's own array where nothing of it has to become something else. @param {unknown[]|null} [values] */
 function toArguments(values) {
-  return values === undefined || values === null || values.length === 0 ? undefined : Array.from(values, toArgument);
+  if (values === undefined || values === null || values.length === 0) {
+    return undefined;
+  }
+  for (let i = 0; i < values.length; i++) {
+    if (!isPlain(values[i])) {
+      return Array.from(values, (value) => (isPlain(value) ? value : prepare(value)));
+    }
+  }
+  return values;
 }
 
 module.exports = { PostgresInterval, TypeTable, cellParser, prepareValue, toArguments, types };
