@@ -151,6 +151,10 @@ struct spoken {
 napi_value read_statement(struct node_home *home, napi_value sql, napi_value args, napi_value names,
                           struct spoken *to);
 
+/* ------------------------------------------------------------------- batch.c */
+
+void batch_exports(napi_env env, napi_value exports);
+
 /* ---------------------------------------------------------------- transact.c */
 
 void transact_exports(napi_env env, napi_value exports);

@@ -49,5 +49,6 @@ NAPI_MODULE_INIT()
   own_exports(env, exports);
   transact_exports(env, exports);
   password_exports(env, exports);
+  batch_exports(env, exports);
   return exports;
 }

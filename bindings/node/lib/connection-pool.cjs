@@ -154,6 +154,9 @@ class Database {
     const how = howOf({ isolationLevel, readOnly, deferrable, operationId, timeout: fetchOptions?.timeout ?? this.neonTimeout },
       'neon transaction');
     how.remaining = remainingTime();
+    if (this.overHttp) {
+      return this.#batch(statements, how, signal);
+    }
     return transact(this.core, how, async (tx) => {
       const results = [];
       for (const { sql, args, shape, flags } of statements) {
@@ -161,6 +164,17 @@ class Database {
       }
       return results;
     }, signal);
+  }
+
+  /** Over HTTP alone there are no sessions, but a request may be a transaction. */
+  async #batch(statements, how, signal) {
+    signal?.throwIfAborted();
+    const lease = await this.core.acquire(how.operation, how.remaining > 0 ? how.remaining : undefined);
+    try {
+      return await this.core.batch(lease, statements, how);
+    } finally {
+      this.core.release(lease);
+    }
   }
 
   /** The rows, on whichever path. */

@@ -295,6 +295,41 @@ class Core {
     return this.begun(slot, failure, promise, how.onStart);
   }
 
+  /**
+   * Statements as one, all or nothing; in one request where the database takes them so (libSQL, Neon over HTTP).
+   * @param {object} lease @param {{sql: string, args?: unknown[], names?: string[], shape: object, finish?: Function,
+   *   flags?: number}[]} statements @param {{mode?: number, isolation?: number, deferrable?: boolean, timeout?: number}} how
+   * @returns {Promise<object[]>}
+   */
+  batch(lease, statements, how) {
+    if (statements.length === 0) {
+      return Promise.resolve([]);
+    }
+    const results = [];
+    const slots = statements.map(({ shape, finish }) => {
+      const slot = this.open(shapeOf(shape), finish);
+      results.push(made);
+      return slot;
+    });
+    const all = Promise.all(results);
+    const failed = (error) => {
+      slots.forEach((slot) => this.fault(slot, error));
+      return all;
+    };
+    let begun;
+    try {
+      begun = addon.batch(this.handle, lease.manager, lease.place, lease.generation, slots, statements.map(({ sql }) => sql),
+        statements.map(({ args }) => args), statements.map(({ names }) => names), statements.map(({ flags }) => flags ?? 0),
+        how.mode, how.isolation, how.deferrable ? 1 : 0, how.timeout ?? 0);
+    } catch (error) {
+      return failed(error);
+    }
+    if (typeof begun.then !== 'function') {
+      return failed(fromAddon(begun));
+    }
+    return begun.then(() => all, (info) => failed(fromAddon(info)));
+  }
+
   // ---------------------------------------------------------------- routed transactions, see connection-pool-transact.cjs
 
   /**

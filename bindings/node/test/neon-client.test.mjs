@@ -17,6 +17,7 @@ const built = process.env.CENOTE_BUILD ?? path.join(PACKAGE, '..', '..', 'build'
 const old = Number(process.versions.node.split('.')[0]) < 19;
 
 const managers = [];
+const OURS = ['the pool alone', 'HTTP', 'HTTP alone'];
 const clients = new Map(); // name → sql
 let pool;
 let overHttp;
@@ -44,6 +45,8 @@ before(async () => {
   });
   overHttp = open({ httpEndpoint: `${address}/sql` });
   clients.set('HTTP', overHttp.getNeonClient());
+  const alone = `${url.replace(/^postgres(ql)?:/, 'neon:')}${url.includes('?') ? '&' : '?'}endpoint=${address}/sql`;
+  clients.set('HTTP alone', open({ connectionString: alone }).getNeonClient());
   if (!old) {
     const require = createRequire(path.join(built, 'node-packages', 'x.cjs'));
     const { neon, neonConfig } = require('@neondatabase/serverless');
@@ -145,7 +148,7 @@ test('a query runs when it is awaited, and each time it is', { skip }, async () 
 });
 
 test('it is callable as (text, params, options), too', { skip }, async () => {
-  for (const name of ['the pool alone', 'HTTP']) {
+  for (const name of OURS) {
     const sql = clients.get(name);
     assert.deepEqual(await sql('SELECT $1::int AS n', [7]), [{ n: 7 }]);
     assert.deepEqual(await sql('SELECT 1 AS n', [], { arrayMode: true }), [[1]]);
@@ -186,7 +189,7 @@ test('transaction runs all or nothing, with its kind', { skip }, async () => {
     assert.deepEqual(await sql.transaction([]), [], name);
   }
   await failsAlike((sql) => sql.transaction([sql`INSERT INTO nc_person (name) VALUES ('x')`], { readOnly: true }));
-  for (const name of ['the pool alone', 'HTTP']) {
+  for (const name of OURS) {
     const sql = clients.get(name);
     await assert.rejects(sql.transaction([sql`SELECT 1`], { isolationLevel: 'Snapshot' }), /Snapshot/);
     await assert.rejects(sql.transaction([sql`SELECT 1`], { retries: 2 }), /"retries"/);
@@ -198,7 +201,7 @@ test('own parsers, time-outs and signals', { skip }, async () => {
   assert.deepEqual(await alike((sql) => sql.query('SELECT 1 AS a, true AS b, null AS c, 1.50 AS n', [], { types })),
     [{ a: '<1>', b: '<t>', c: null, n: '<1.50>' }]);
   const broken = { getTypeParser: () => () => { throw new Error('mine'); } };
-  for (const name of ['the pool alone', 'HTTP']) {
+  for (const name of OURS) {
     const sql = clients.get(name);
     await assert.rejects(async () => sql.query('SELECT 1', [], { types: broken }), /mine/);
     const signal = AbortSignal.timeout(100);
