@@ -1,49 +1,17 @@
 // The packed npm package as a new user meets it: installed into an empty project without a network, used from ECMAScript
-// modules, CommonJS and TypeScript, on each version of Node.js. CENOTE_PACKAGE is the tarball, CENOTE_PACKAGE_TOOLS a
-// folder whose node_modules has the TypeScript compiler, CENOTE_NODE_VERSIONS one with Node.js 18, 20 and 22.
+// modules, CommonJS and TypeScript, on each version of Node.js. CENOTE_PACKAGE_TOOLS is a folder whose node_modules has
+// the TypeScript compiler; project.mjs tells of the rest.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
-import os from 'node:os';
 import path from 'node:path';
-import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { before, test } from 'node:test';
+import { install, installed, project, put, run, SOURCE, versions } from './project.mjs';
 
-const SOURCE = path.join(path.dirname(fileURLToPath(import.meta.url)), '..', '..');
 const TYPES = path.join(SOURCE, 'tests', 'package', 'types');
 const TOOLS = path.join(process.env.CENOTE_PACKAGE_TOOLS, 'node_modules');
-const versions = [18, 20, 22].map((version) => [version,
-  path.join(process.env.CENOTE_NODE_VERSIONS, 'node_modules', `node${version}-${process.arch}`, 'bin')]);
 const postgres = process.env.CENOTE_TEST_POSTGRES_URL;
-
-const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'cp-'));
-after(() => fs.rmSync(folder, { recursive: true, force: true }));
-const project = path.join(folder, 'project');
-const installed = path.join(project, 'node_modules', 'cenote');
 let manifest;
-
-/** A new user's environment: nothing of ours, and a registry that nobody answers at. */
-function environment(bin, more = {}) {
-  const mine = Object.entries(process.env).filter(([name]) => !/^(CENOTE_|npm_|PG|NODE_)|^DATABASE_URL$|^DEBUG$/.test(name));
-  return { ...Object.fromEntries(mine), HOME: folder, npm_config_cache: path.join(folder, 'cache'),
-    npm_config_registry: 'http://127.0.0.1:9/', npm_config_update_notifier: 'false',
-    PATH: bin ? `${bin}:${process.env.PATH}` : process.env.PATH, ...more };
-}
-
-function run(command, args, { cwd = project, bin = undefined, env = {}, status = 0 } = {}) {
-  const done = spawnSync(command, args, { cwd, encoding: 'utf8', env: environment(bin, env), timeout: 120000, stdio: ['ignore', 'pipe', 'pipe'] });
-  assert.equal(done.signal, null, `${command} ${args.join(' ')}\n${done.stdout}${done.stderr}`);
-  assert.equal(done.status, status, `${command} ${args.join(' ')}\n${done.stdout}${done.stderr}`);
-  return { out: done.stdout, err: done.stderr };
-}
-
-function put(name, text) {
-  const file = path.join(project, name);
-  fs.mkdirSync(path.dirname(file), { recursive: true });
-  fs.writeFileSync(file, text);
-  return file;
-}
 
 /** Every file below, as a path from there. */
 function filesOf(root, below = '') {
@@ -54,9 +22,7 @@ function filesOf(root, below = '') {
 }
 
 before(() => {
-  put('package.json', '{ "name": "empty", "private": true }\n');
-  run('npm', ['install', '--offline', '--no-audit', '--no-fund', process.env.CENOTE_PACKAGE]);
-  manifest = JSON.parse(fs.readFileSync(path.join(installed, 'package.json'), 'utf8'));
+  manifest = install();
 });
 
 test('an empty project gets the one package, and nothing runs at its installation', () => {
