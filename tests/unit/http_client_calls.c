@@ -439,11 +439,89 @@ static void a_proxy_is_used_but_not_for_this_machine(void **state)
   assert_int_equal(http_script_requests(proxy), 0);
   assert_int_equal(ask(call, "http://somewhere.invalid/", "x")->failure, CEN_HTTP_FINE);
   assert_int_equal(http_script_requests(proxy), 1);
+  setenv("no_proxy", "somewhere.invalid", 1);
+  assert_int_equal(ask(call, "http://somewhere.invalid/", "x")->failure, CEN_HTTP_RESOLVE);
+  assert_int_equal(http_script_requests(proxy), 1);
+  unsetenv("no_proxy");
   unsetenv("http_proxy");
   cen_http_call_free(call);
   cen_http_client_free(client);
   http_script_stop(script);
   http_script_stop(proxy);
+}
+
+struct tunnel {
+  int listener, port_behind;
+  char asked[512];
+};
+
+static int connect_to(int port)
+{
+  const struct sockaddr_in address = {.sin_family = AF_INET,
+                                      .sin_port = htons((uint16_t)port),
+                                      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  return connect(fd, (const struct sockaddr *)&address, sizeof address) == 0 ? fd : -1;
+}
+
+/* A proxy for one connection: reads CONNECT, says yes, and carries the bytes until one side ends. */
+static void *carry(void *context)
+{
+  static const char yes[] = "HTTP/1.1 200 Yes\r\n\r\n";
+  struct tunnel *tunnel = context;
+  char bytes[16384];
+  struct pollfd fds[2] = {{.fd = accept(tunnel->listener, NULL, NULL), .events = POLLIN},
+                          {.fd = connect_to(tunnel->port_behind), .events = POLLIN}};
+  ssize_t got = recv(fds[0].fd, tunnel->asked, sizeof tunnel->asked - 1, 0);
+  got = got > 0 ? send(fds[0].fd, yes, sizeof yes - 1, 0) : -1;
+  while (got > 0 && poll(fds, 2, 60000) > 0) {
+    const int from = fds[0].revents != 0 ? 0 : 1;
+    got = recv(fds[from].fd, bytes, sizeof bytes, 0);
+    got = got > 0 ? send(fds[1 - from].fd, bytes, (size_t)got, MSG_NOSIGNAL) : -1;
+  }
+  close(fds[0].fd);
+  close(fds[1].fd);
+  return NULL;
+}
+
+static void https_goes_through_a_proxys_tunnel(void **state)
+{
+  struct http_script *script = http_script_start(echo, NULL, SCRIPT_GOOD);
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t size = sizeof address;
+  struct tunnel tunnel = {.listener = socket(AF_INET, SOCK_STREAM, 0),
+                          .port_behind = http_script_port(script)};
+  struct cen_http_client *client = client_new(script, false);
+  struct cen_http_call *call;
+  pthread_t thread;
+  char url[64];
+  (void)state;
+  assert_int_equal(bind(tunnel.listener, (struct sockaddr *)&address, size), 0);
+  assert_int_equal(listen(tunnel.listener, 8), 0);
+  assert_int_equal(getsockname(tunnel.listener, (struct sockaddr *)&address, &size), 0);
+  snprintf(url, sizeof url, "http://127.0.0.1:%d", ntohs(address.sin_port));
+  setenv("https_proxy", url, 1);
+  assert_int_equal(pthread_create(&thread, NULL, carry, &tunnel), 0);
+  assert_int_equal(cen_http_call_new(client, &call, NULL), CENOTE_OK);
+  for (int i = 0; i < 3; i++) {
+    const struct cen_http_reply *reply = ask(call, "https://somewhere.invalid/", "x");
+    assert_int_equal(reply->failure, CEN_HTTP_FINE);
+    assert_true(reply->sent);
+    assert_int_equal(reply->reused, i > 0);
+  }
+  cen_http_call_free(call);
+  cen_http_client_free(client);
+  pthread_join(thread, NULL);
+  assert_non_null(strstr(tunnel.asked, "CONNECT somewhere.invalid:443 HTTP/1.1"));
+  close(tunnel.listener);
+  client = client_new(script, false);
+  assert_int_equal(cen_http_call_new(client, &call, NULL), CENOTE_OK);
+  assert_false(ask(call, "https://somewhere.invalid/", "x")->sent); /* the proxy is away */
+  assert_int_equal(cen_http_call_error(call, NULL), CENOTE_CONNECT);
+  unsetenv("https_proxy");
+  cen_http_call_free(call);
+  cen_http_client_free(client);
+  http_script_stop(script);
 }
 
 static void a_forked_child_is_refused_and_disturbs_nobody(void **state)
@@ -491,6 +569,7 @@ int main(void)
       cmocka_unit_test(https_to_a_plain_server_and_a_missing_file_are_explained),
       cmocka_unit_test(urls_say_where_they_lead),
       cmocka_unit_test(a_proxy_is_used_but_not_for_this_machine),
+      cmocka_unit_test(https_goes_through_a_proxys_tunnel),
       cmocka_unit_test(a_forked_child_is_refused_and_disturbs_nobody),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -400,5 +400,12 @@ int main(void)
       cmocka_unit_test(a_server_that_restarts_gets_no_write_twice),
       cmocka_unit_test(a_bad_certificate_is_refused_and_its_fault_named),
   };
+  struct h2_proxy probe;
+  const bool there = h2_proxy_start(&probe, 9, TEST_CERT_GOOD, false);
+  if (!there && probe.missing) {
+    printf("1..0 # SKIP there is no nghttpx here\n");
+    return 77;
+  }
+  h2_proxy_stop(&probe);
   return cmocka_run_group_tests(tests, begin, end);
 }

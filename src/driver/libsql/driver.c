@@ -122,7 +122,7 @@ static cenote_status shared_new(const cenote_driver_params *params, void **out, 
   const struct cen_http_options options = {
       .verify = is_on(params, "tls_verify", true),
       .ca_file = setting(params, "tls_ca_file"),
-      .connections = 0, /* a COMMIT must never queue behind those who wait for its lock */
+      .connections = number(params, "http_connections", 8),
       .connect_timeout_ms = number(params, "connect_timeout_ms", 0),
   };
   cenote_status status = ls_url_parse(params->url != NULL ? params->url : "", &shared->url, error);

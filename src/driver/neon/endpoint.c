@@ -248,6 +248,10 @@ static cenote_status check_endpoint(const struct neon_shared *shared,
                             "http_insecure",
                             place.host);
   }
+  if (!place.secure && !place.loopback) {
+    warn(params, "http_insecure is on: passwords go to the endpoint for SQL over HTTP over "
+                 "connections that are not encrypted");
+  }
   if (place.secure && number(params, "tls_verify", 1) == 0 && !place.loopback) {
     warn(params, "the certificate of the endpoint for SQL over HTTP is not verified (tls_verify "
                  "is off): anybody on the way can read the password");
