@@ -4,11 +4,12 @@
  */
 'use strict';
 
-const { Core, CenoteError, FLAGS, HINTS, writeLog } = require('./core.cjs');
+const { Core, CenoteError, FLAGS, HINTS, isDebugging, writeLog } = require('./core.cjs');
 const { baseUrl, closeFiles, readOptions } = require('./connection-pool-options.cjs');
 const { Password, holdBack } = require('./connection-pool-password.cjs');
 const { executeTransaction, howOf, transact } = require('./connection-pool-transact.cjs');
 const { NeonDbError, makeNeonClient } = require('./neon-client.cjs');
+const { isScript } = require('./pg-client.cjs');
 const { PgPool, types } = require('./pg-pool.cjs');
 const { DatabaseError, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
 const { toArguments } = require('./pg-types.cjs');
@@ -50,6 +51,19 @@ function warnOnce(code, message) {
   }
 }
 
+/** Cores that are open: what is still leased of them when the process ends was forgotten. DEBUG is read then. */
+const live = new Set();
+
+function reportAtExit() {
+  if (isDebugging()) {
+    for (const { core } of live) {
+      for (const { operationId, ageMs } of core.statistics().activeLeases) {
+        process.stderr.write(`cenote: a client (${JSON.stringify(operationId)}) was not released, ${ageMs} ms old\n`);
+      }
+    }
+  }
+}
+
 // ------------------------------------------------------------------ one database
 
 /** A core and what stands on it, until it is shut down. */
@@ -78,6 +92,11 @@ class Database {
       closeFiles(this.#files);
       throw error;
     }
+    if (live.size === 0) {
+      process.removeListener('exit', reportAtExit);
+      process.on('exit', reportAtExit);
+    }
+    live.add(this);
   }
 
   #open({ url, settings, unverified }) {
@@ -177,13 +196,17 @@ class Database {
     }
   }
 
-  /** The rows, on whichever path. */
+  /** The rows, on whichever path; of several statements, which only the pool takes, those of the last one. */
   async rows(sql, params, way) {
     if (typeof sql !== 'string') {
       throw new TypeError('executeQuery: the statement is no text');
     }
     if (!Array.isArray(params)) {
       throw new TypeError('executeQuery: the parameters are no array');
+    }
+    if (way >= HINTS.transaction && isScript({ text: sql, values: params })) {
+      const answer = await this.pgPool.query(sql);
+      return (Array.isArray(answer) ? answer[answer.length - 1] : answer).rows;
     }
     const how = { types: this.options.types };
     try {
@@ -265,6 +288,7 @@ class Database {
     this.onEnd(this);
     this.#password?.end();
     const outcome = await this.core.shutdown(timeout);
+    live.delete(this);
     closeFiles(this.#files);
     return outcome === true;
   }

@@ -226,6 +226,12 @@ test('what is no statement, no list, no kind is refused', { skip }, async () => 
   assert.throws(() => pool.getClient('fast'), /"fast"/);
 });
 
+test('several statements in one text are for the pool', { skip }, async () => {
+  const sql = 'SELECT 1 AS a; SELECT 2 AS b';
+  assert.deepEqual(await pool.executeQuery(sql, [], 'transaction'), [{ b: 2 }]);
+  await rejects(pool.executeQuery(sql), '42601');
+});
+
 test('an error of the database has node-postgres\' members', { skip }, async () => {
   await pool.executeQuery('INSERT INTO cp_numbers VALUES (1, $1)', ['one']);
   const error = await rejects(pool.executeQuery('INSERT INTO cp_numbers VALUES (1)'), '23505', /duplicate key/);
@@ -482,6 +488,30 @@ test('after a shutdown what is asked begins anew', { skip }, async () => {
   const client = await manager.getPgPool().connect();
   assert.equal(await manager.shutdown(50), false, 'a client is held');
   client.release();
+});
+
+test('a shutdown while a callback is at work: it is told, and what it did is rolled back', { skip }, async () => {
+  await cleared();
+  for (const end of [(manager) => manager.shutdown(50), (manager) => manager.core.close()]) {
+    const manager = open();
+    let told;
+    const begun = manager.executeTransaction(async (client) => {
+      await client.query(insert, [1]);
+      await new Promise((resolve) => setTimeout(resolve, 250));
+      told = await client.query(insert, [2]).catch((error) => error);
+    });
+    const outcome = begun.then(() => 'committed', (error) => error);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await end(manager);
+    assert.notEqual(await outcome, 'committed');
+    assert.equal(told instanceof Error, true);
+  }
+  assert.deepEqual(await numbers(), []);
+});
+
+test('with DEBUG clients that were not released are named at the exit', { skip }, async () => {
+  const { err } = await runScript('await pool.getPgPool().connect();', { DATABASE_URL: url, DEBUG: 'true' });
+  assert.match(err, /a client \("pg-pool client"\) was not released, \d+ ms old/);
 });
 
 test('a process with open pools exits by itself, and neither import nor getStats opens one', { skip }, async () => {
