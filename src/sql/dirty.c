@@ -5,6 +5,7 @@
  * mistake on the careful side costs a reset; views, triggers and a search_path that hides
  * pg_catalog's functions are beyond what text can tell (docs/sql.md).
  */
+#include "sql/builtin.h"
 #include "sql/tokens.h"
 
 #include <string.h>
@@ -195,6 +196,23 @@ bool cen_statement_may_dirty(const char *sql, size_t size, enum cen_dialect dial
   size_t statement_size;
   while (cen_next_statement(sql, size, dialect, &offset, &statement, &statement_size)) {
     if (one_may_dirty(statement, statement_size, dialect)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* Any mention counts, also as a column's name: it only makes callers careful. */
+bool cen_statement_names_writer(const char *sql, size_t size)
+{
+  struct cen_scanner scanner;
+  struct cen_token token;
+  cen_scan_init(&scanner, sql, size, CEN_DIALECT_POSTGRES);
+  while (cen_scan_next(&scanner, &token) != CEN_TOKEN_END) {
+    char name[64];
+    size_t length;
+    const bool is_name = token.kind == CEN_TOKEN_WORD || token.kind == CEN_TOKEN_QUOTED_NAME;
+    if (is_name && fold(&token, name, sizeof(name), &length) && cen_function_writes(name, length)) {
       return true;
     }
   }

@@ -78,5 +78,8 @@ enum cen_verb cen_statement_verb(const char *sql, size_t size, enum cen_dialect 
  * listeners, prepared statements)? True unless it is surely not so: a plain verb, and every
  * function it names is on the list of built-ins known to keep none. */
 bool cen_statement_may_dirty(const char *sql, size_t size, enum cen_dialect dialect);
+/* PostgreSQL: is one of its functions named in it that writes, or does what must not happen twice
+ * (pg_notify)? Transactions that refuse to write let some of these through. */
+bool cen_statement_names_writer(const char *sql, size_t size);
 
 #endif

@@ -2,6 +2,7 @@
 #include "wire/hrana.h"
 
 #include "base/limits.h"
+#include "wire/hrana_decoding.h"
 #include "wire/hrana_value.h"
 
 #include <string.h>
@@ -15,34 +16,25 @@ const char *cen_hrana_kind_name(enum cen_hrana_kind kind)
   return (unsigned)kind < CEN_HRANA_KINDS ? kind_names[kind] : NULL;
 }
 
-/* What the decoder carries along. */
-struct decoding {
-  struct cen_reader reader;
-  struct cen_arena *arena;
-  unsigned version;
-  size_t step; /* the one that is being read: conditions look at earlier ones */
-  bool no_memory;
-};
-
-static bool memory_failed(struct decoding *d)
+bool cen_hrana_no_memory(struct cen_hrana_decoding *d)
 {
   d->no_memory = true;
   return cen_reader_problem(&d->reader, "out of memory");
 }
 
-static bool ceiling_hit(struct cen_reader *r, const char *problem)
+bool cen_hrana_ceiling(struct cen_reader *r, const char *problem)
 {
   r->too_large = r->too_large || r->problem == NULL;
   return cen_reader_problem(r, problem);
 }
 
-/* An array of the arena's that is full, twice as large. */
-static void *grown(struct decoding *d, const void *old, size_t count, size_t *room, size_t item)
+void *cen_hrana_grown(struct cen_hrana_decoding *d, const void *old, size_t count, size_t *room,
+                      size_t item)
 {
   size_t wanted = *room == 0 ? 4 : *room * 2;
   void *memory = cen_arena_get(d->arena, wanted * item, 16);
   if (memory == NULL) {
-    memory_failed(d);
+    cen_hrana_no_memory(d);
     return NULL;
   }
   if (count > 0) {
@@ -109,7 +101,8 @@ static bool named_read(struct cen_reader *r, cenote_value *value)
   return r->problem == NULL;
 }
 
-static bool args_read(struct decoding *d, bool named, const cenote_value **out, size_t *count)
+static bool args_read(struct cen_hrana_decoding *d, bool named, const cenote_value **out,
+                      size_t *count)
 {
   struct cen_reader *r = &d->reader;
   struct cen_token token;
@@ -123,9 +116,9 @@ static bool args_read(struct decoding *d, bool named, const cenote_value **out, 
   }
   while (cen_read_element(r)) {
     if (*count == CEN_MAX_ARGS) {
-      return ceiling_hit(r, "too many arguments");
+      return cen_hrana_ceiling(r, "too many arguments");
     }
-    if (*count == room && (args = grown(d, args, *count, &room, sizeof(*args))) == NULL) {
+    if (*count == room && (args = cen_hrana_grown(d, args, *count, &room, sizeof(*args))) == NULL) {
       return false;
     }
     if (named ? !named_read(r, &args[*count]) : !cen_hrana_value_read(r, &args[*count])) {
@@ -145,7 +138,7 @@ static bool one_text(struct cen_reader *r, const struct cen_hrana_sql *sql)
   return true;
 }
 
-static bool stmt_read(struct decoding *d, struct cen_hrana_stmt *stmt)
+static bool stmt_read(struct cen_hrana_decoding *d, struct cen_hrana_stmt *stmt)
 {
   enum { SQL, SQL_ID, ARGS, NAMED, WANT_ROWS, MEMBERS };
   static const char *const names[MEMBERS] = {"sql", "sql_id", "args", "named_args", "want_rows"};
@@ -182,168 +175,9 @@ static bool stmt_read(struct decoding *d, struct cen_hrana_stmt *stmt)
   return r->problem == NULL && one_text(r, &stmt->sql);
 }
 
-/* ----------------------------------------------------------------- conditions */
-
-static bool condition_read(struct decoding *d, struct cen_hrana_condition *condition,
-                           unsigned depth);
-
-static bool conditions_read(struct decoding *d, struct cen_hrana_condition *condition,
-                            unsigned depth)
-{
-  struct cen_reader *r = &d->reader;
-  size_t room = 0;
-  if (!cen_read_array(r)) {
-    return false;
-  }
-  while (cen_read_element(r)) {
-    if (condition->count == room &&
-        (condition->below = grown(d, condition->below, condition->count, &room,
-                                  sizeof(*condition->below))) == NULL) {
-      return false;
-    }
-    if (!condition_read(d, &condition->below[condition->count], depth)) {
-      return false;
-    }
-    condition->count++;
-  }
-  return r->problem == NULL;
-}
-
-static bool condition_type(struct decoding *d, struct cen_hrana_condition *condition)
-{
-  static const char *const types[] = {"ok", "error", "not", "and", "or", "is_autocommit"};
-  struct cen_reader *r = &d->reader;
-  struct cen_token token;
-  if (!cen_read_string(r, &token, NULL)) {
-    return false;
-  }
-  for (unsigned i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-    if (strcmp(token.text, types[i]) == 0) {
-      condition->kind = (enum cen_hrana_condition_kind)i;
-      return (i != CEN_HRANA_IS_AUTOCOMMIT || d->version >= 3) ||
-             cen_reader_problem(r, "is_autocommit, which version 2 does not know");
-    }
-  }
-  return cen_reader_problem(r, "a condition of an unknown type");
-}
-
-/* The kind decides which member it needs. */
-static bool condition_check(struct decoding *d, struct cen_hrana_condition *condition,
-                            uint64_t seen, struct cen_hrana_condition *single, int64_t step)
-{
-  struct cen_reader *r = &d->reader;
-  static const unsigned needs[] = {1u << 1, 1u << 1, 1u << 2, 1u << 3, 1u << 3, 0};
-  unsigned need = needs[condition->kind];
-  if ((seen & 1) == 0 || (seen & need) != need) {
-    return cen_reader_problem(r, "a condition that is not whole");
-  }
-  if (condition->kind <= CEN_HRANA_ERROR) {
-    if (step < 0 || (uint64_t)step >= d->step) {
-      return cen_reader_problem(r, "a condition on a step that does not come before");
-    }
-    condition->step = (int32_t)step;
-  }
-  if (condition->kind == CEN_HRANA_NOT) {
-    condition->below = single;
-    condition->count = 1;
-  } else if (condition->kind < CEN_HRANA_NOT || condition->kind == CEN_HRANA_IS_AUTOCOMMIT) {
-    condition->below = NULL;
-    condition->count = 0;
-  }
-  return true;
-}
-
-static bool condition_read(struct decoding *d, struct cen_hrana_condition *condition,
-                           unsigned depth)
-{
-  enum { TYPE, STEP, COND, CONDS, MEMBERS };
-  static const char *const names[MEMBERS] = {"type", "step", "cond", "conds"};
-  struct cen_reader *r = &d->reader;
-  struct cen_hrana_condition *single = NULL;
-  uint64_t seen = 0;
-  int64_t step = -1;
-  *condition = (struct cen_hrana_condition){.kind = CEN_HRANA_IS_AUTOCOMMIT};
-  if (depth == 0) {
-    return ceiling_hit(r, "a condition that is too deep");
-  }
-  if (!cen_read_object(r)) {
-    return false;
-  }
-  for (int i; (i = cen_read_known(r, names, MEMBERS, &seen)) >= 0;) {
-    bool fine = false;
-    switch (i) {
-    case TYPE:
-      fine = condition_type(d, condition);
-      break;
-    case STEP:
-      fine = cen_read_int(r, &step, NULL);
-      break;
-    case COND:
-      single = cen_arena_get(d->arena, sizeof(*single), 16);
-      fine = single != NULL ? condition_read(d, single, depth - 1) : memory_failed(d);
-      break;
-    default:
-      fine = conditions_read(d, condition, depth - 1);
-      break;
-    }
-    if (!fine) {
-      return false;
-    }
-  }
-  return r->problem == NULL && condition_check(d, condition, seen, single, step);
-}
-
-static bool optional_condition(struct decoding *d, const struct cen_hrana_condition **out)
-{
-  struct cen_reader before = d->reader;
-  struct cen_token token;
-  if (!cen_read_value(&d->reader, &token) || token.kind == CEN_TOKEN_NULL) {
-    return d->reader.problem == NULL;
-  }
-  if (token.kind != CEN_TOKEN_OBJECT) {
-    return cen_reader_problem(&d->reader, "a condition that is no object");
-  }
-  d->reader = before;
-  struct cen_hrana_condition *condition = cen_arena_get(d->arena, sizeof(*condition), 16);
-  if (condition == NULL) {
-    return memory_failed(d);
-  }
-  *out = condition;
-  return condition_read(d, condition, CEN_HRANA_CONDITION_DEPTH);
-}
-
-/* The depth was limited when it was read. */
-bool cen_hrana_condition_holds(const struct cen_hrana_condition *condition,
-                               const enum cen_hrana_outcome *outcomes, bool is_autocommit)
-{
-  if (condition == NULL) {
-    return true;
-  }
-  switch (condition->kind) {
-  case CEN_HRANA_OK:
-    return outcomes[condition->step] == CEN_HRANA_SUCCEEDED;
-  case CEN_HRANA_ERROR:
-    return outcomes[condition->step] == CEN_HRANA_FAILED;
-  case CEN_HRANA_NOT:
-    return !cen_hrana_condition_holds(condition->below, outcomes, is_autocommit);
-  case CEN_HRANA_IS_AUTOCOMMIT:
-    return is_autocommit;
-  case CEN_HRANA_AND:
-  case CEN_HRANA_OR:
-    break;
-  }
-  bool ends = condition->kind == CEN_HRANA_OR; /* the answer that needs no further look */
-  for (size_t i = 0; i < condition->count; i++) {
-    if (cen_hrana_condition_holds(&condition->below[i], outcomes, is_autocommit) == ends) {
-      return ends;
-    }
-  }
-  return !ends;
-}
-
 /* ----------------------------------------------------------------- batches */
 
-static bool step_read(struct decoding *d, struct cen_hrana_step *step)
+static bool step_read(struct cen_hrana_decoding *d, struct cen_hrana_step *step)
 {
   static const char *const names[] = {"stmt", "condition"};
   struct cen_reader *r = &d->reader;
@@ -353,14 +187,14 @@ static bool step_read(struct decoding *d, struct cen_hrana_step *step)
     return false;
   }
   for (int i; (i = cen_read_known(r, names, 2, &seen)) >= 0;) {
-    if (i == 0 ? !stmt_read(d, &step->stmt) : !optional_condition(d, &step->condition)) {
+    if (i == 0 ? !stmt_read(d, &step->stmt) : !cen_hrana_condition_read(d, &step->condition)) {
       return false;
     }
   }
   return r->problem == NULL && ((seen & 1) != 0 || cen_reader_problem(r, "a step without a stmt"));
 }
 
-static bool batch_read(struct decoding *d, struct cen_hrana_request *request)
+static bool batch_read(struct cen_hrana_decoding *d, struct cen_hrana_request *request)
 {
   static const char *const names[] = {"steps"};
   struct cen_reader *r = &d->reader;
@@ -377,9 +211,10 @@ static bool batch_read(struct decoding *d, struct cen_hrana_request *request)
     }
     for (; cen_read_element(r); count++) {
       if (count == CEN_MAX_BATCH) {
-        return ceiling_hit(r, "too many steps");
+        return cen_hrana_ceiling(r, "too many steps");
       }
-      if (count == room && (steps = grown(d, steps, count, &room, sizeof(*steps))) == NULL) {
+      if (count == room &&
+          (steps = cen_hrana_grown(d, steps, count, &room, sizeof(*steps))) == NULL) {
         return false;
       }
       d->step = count;
@@ -419,7 +254,8 @@ static bool marks_find(struct cen_reader *r, struct marks *marks)
   return r->problem == NULL;
 }
 
-static bool sql_members(struct decoding *d, const struct marks *marks, struct cen_hrana_sql *sql)
+static bool sql_members(struct cen_hrana_decoding *d, const struct marks *marks,
+                        struct cen_hrana_sql *sql)
 {
   *sql = (struct cen_hrana_sql){0};
   if ((marks->seen & 1u << M_SQL) != 0) {
@@ -437,7 +273,8 @@ static bool sql_members(struct decoding *d, const struct marks *marks, struct ce
   return true;
 }
 
-static bool kind_find(struct decoding *d, const struct marks *marks, enum cen_hrana_kind *kind)
+static bool kind_find(struct cen_hrana_decoding *d, const struct marks *marks,
+                      enum cen_hrana_kind *kind)
 {
   struct cen_token token;
   if ((marks->seen & 1u << M_TYPE) == 0) {
@@ -462,7 +299,7 @@ static bool has(const struct marks *marks, unsigned member)
   return (marks->seen & 1u << member) != 0;
 }
 
-static bool request_fill(struct decoding *d, const struct marks *marks,
+static bool request_fill(struct cen_hrana_decoding *d, const struct marks *marks,
                          struct cen_hrana_request *request)
 {
   struct cen_hrana_sql *sql = &request->as.sql;
@@ -497,7 +334,7 @@ static bool request_fill(struct decoding *d, const struct marks *marks,
   return true;
 }
 
-static bool request_read(struct decoding *d, struct cen_hrana_request *request)
+static bool request_read(struct cen_hrana_decoding *d, struct cen_hrana_request *request)
 {
   struct marks marks;
   *request = (struct cen_hrana_request){.kind = CEN_HRANA_CLOSE};
@@ -512,7 +349,7 @@ static bool request_read(struct decoding *d, struct cen_hrana_request *request)
   return true;
 }
 
-static bool requests_read(struct decoding *d, struct cen_hrana_body *body)
+static bool requests_read(struct cen_hrana_decoding *d, struct cen_hrana_body *body)
 {
   struct cen_reader *r = &d->reader;
   size_t room = 0;
@@ -525,10 +362,11 @@ static bool requests_read(struct decoding *d, struct cen_hrana_body *body)
       return cen_reader_problem(r, "a request after close");
     }
     if (body->count == CEN_HRANA_MAX_REQUESTS) {
-      return ceiling_hit(r, "too many requests");
+      return cen_hrana_ceiling(r, "too many requests");
     }
-    if (body->count == room && (body->requests = grown(d, body->requests, body->count, &room,
-                                                       sizeof(*body->requests))) == NULL) {
+    if (body->count == room &&
+        (body->requests = cen_hrana_grown(d, body->requests, body->count, &room,
+                                          sizeof(*body->requests))) == NULL) {
       return false;
     }
     if (!request_read(d, &body->requests[body->count])) {
@@ -539,19 +377,19 @@ static bool requests_read(struct decoding *d, struct cen_hrana_body *body)
   return r->problem == NULL;
 }
 
-static bool cursor_batch(struct decoding *d, struct cen_hrana_body *body)
+static bool cursor_batch(struct cen_hrana_decoding *d, struct cen_hrana_body *body)
 {
   body->requests = cen_arena_get(d->arena, sizeof(*body->requests), 16);
   if (body->requests == NULL) {
-    return memory_failed(d);
+    return cen_hrana_no_memory(d);
   }
   body->requests[0] = (struct cen_hrana_request){.kind = CEN_HRANA_BATCH};
   body->count = 1;
   return batch_read(d, &body->requests[0]);
 }
 
-static cenote_status body_decode(struct cen_hrana_body *body, struct decoding *d, const char *work,
-                                 cenote_error *error)
+static cenote_status body_decode(struct cen_hrana_body *body, struct cen_hrana_decoding *d,
+                                 const char *work, cenote_error *error)
 {
   const char *const names[] = {"baton", work};
   struct cen_reader *r = &d->reader;
@@ -575,7 +413,7 @@ static cenote_status body_decode(struct cen_hrana_body *body, struct decoding *d
                       : cen_reader_error(r, CENOTE_INVALID, "invalid request body", error);
 }
 
-static void body_begin(struct cen_hrana_body *body, struct decoding *d, unsigned version,
+static void body_begin(struct cen_hrana_body *body, struct cen_hrana_decoding *d, unsigned version,
                        char *text, size_t size, size_t max_bytes)
 {
   const struct cen_reader_limits limits = {max_bytes, CEN_HRANA_DEPTH, CEN_HRANA_REQUEST_ITEMS};
@@ -584,14 +422,14 @@ static void body_begin(struct cen_hrana_body *body, struct decoding *d, unsigned
   body->requests = NULL;
   body->count = 0;
   cen_arena_init(&body->arena, body->first, sizeof(body->first));
-  *d = (struct decoding){.arena = &body->arena, .version = version};
+  *d = (struct cen_hrana_decoding){.arena = &body->arena, .version = version};
   cen_reader_init(&d->reader, text, size, &limits);
 }
 
 cenote_status cen_hrana_pipeline_decode(struct cen_hrana_body *body, unsigned version, char *text,
                                         size_t size, size_t max_bytes, cenote_error *error)
 {
-  struct decoding d;
+  struct cen_hrana_decoding d;
   body_begin(body, &d, version, text, size, max_bytes);
   return body_decode(body, &d, "requests", error);
 }
@@ -599,7 +437,7 @@ cenote_status cen_hrana_pipeline_decode(struct cen_hrana_body *body, unsigned ve
 cenote_status cen_hrana_cursor_decode(struct cen_hrana_body *body, char *text, size_t size,
                                       size_t max_bytes, cenote_error *error)
 {
-  struct decoding d;
+  struct cen_hrana_decoding d;
   body_begin(body, &d, 3, text, size, max_bytes);
   return body_decode(body, &d, "batch", error);
 }

@@ -1,8 +1,7 @@
 /* Every caller only ever gets its own rows: over HTTP, from a gateway
  * of our own with a database of SQLite's. */
 #include "driver/scratch.h"
-#include "fault/pool_rig.h"
-#include "integration/pool_rows.h"
+#include "integration/rows_sqlite.h"
 #include "support/fault_proxy.h"
 #include "support/serve_fixture.h"
 
@@ -40,31 +39,10 @@ static void calm(void *context)
 
 static void run_over_http(bool routed)
 {
-  const struct rows_subject subject = {
-      .routed = routed,
-      .url = proxy_url,
-      .one = "select $1",
-      .many = "with recursive c(i) as (select 1 union all select i + 1 from c where i < $2) "
-              "select $1, i from c where i <= $2",
-      .slow = "with recursive c(i) as (select 1 union all select i + 1 from c where i < $2 * 3000) "
-              "select $1, max(i) from c",
-      .wrong = "select $1, abs(-9223372036854775807 - 1)",
-      .insert = "insert into ledger (tag, thread, number) values ($1, $2, $3)",
-      .look = "select tag from ledger where tag = $1",
-      .disturb = disturb,
-      .calm = calm,
-  };
-  static struct rig rig;
-  rig_open(&rig, subject.url, NULL);
-  const cenote_lease lease = rig_acquire(rig.manager, "prepare");
-  rig_must_run(
-      lease,
-      "create table if not exists ledger (tag text primary key, thread int not null, number int "
-      "not null)");
-  rig_must_run(lease, "delete from ledger");
-  rig_release(lease);
-  rig_close(&rig);
-  rows_run(&subject, 4);
+  struct rows_subject subject = rows_of_sqlite(proxy_url, routed);
+  subject.disturb = disturb;
+  subject.calm = calm;
+  rows_run_on_sqlite(&subject);
 }
 
 static void other_rows_never_returned(void **state)

@@ -6,7 +6,6 @@
 #include "driver/neon/text.h"
 
 #include "base/limits.h"
-#include "sql/builtin.h"
 #include "sql/scan.h"
 
 #include <cenote/driver.h>
@@ -26,30 +25,6 @@ static bool takes_session_lock(const char *sql, size_t size)
       if (cen_token_is(&token, names[i])) {
         return true;
       }
-    }
-  }
-  return false;
-}
-
-/* pg_notify and the like: not refused by a transaction that only reads, and not to be called twice. */
-static bool names_a_writer(const char *sql, size_t size)
-{
-  struct cen_scanner scanner;
-  struct cen_token token;
-  cen_scan_init(&scanner, sql, size, CEN_DIALECT_POSTGRES);
-  while (cen_scan_next(&scanner, &token) != CEN_TOKEN_END) {
-    char name[64];
-    const size_t quote = token.kind == CEN_TOKEN_QUOTED_NAME;
-    if ((token.kind != CEN_TOKEN_WORD && !quote) || token.size >= sizeof name ||
-        token.size <= 2 * quote) {
-      continue;
-    }
-    for (size_t i = 0; i < token.size - 2 * quote; i++) {
-      const char byte = token.start[quote + i];
-      name[i] = (char)(!quote && byte >= 'A' && byte <= 'Z' ? byte - 'A' + 'a' : byte);
-    }
-    if (cen_function_writes(name, token.size - 2 * quote)) {
-      return true;
     }
   }
   return false;
@@ -109,7 +84,7 @@ cenote_status neon_text_take(struct neon_text *text, const char *sql, bool nativ
     return status;
   }
   const enum cen_verb verb = cen_statement_verb(sql, size, CEN_DIALECT_POSTGRES);
-  text->reads = verb == CEN_VERB_READ && !names_a_writer(sql, size);
+  text->reads = verb == CEN_VERB_READ && !cen_statement_names_writer(sql, size);
   text->repeatable = text->reads && !cen_statement_may_dirty(sql, size, CEN_DIALECT_POSTGRES);
   if (alone) {
     status = check_state(sql, size, verb, error);

@@ -4,7 +4,6 @@
 #include "base/buf.h"
 #include "driver/postgres/postgres.h"
 #include "net/clock.h"
-#include "sql/builtin.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,30 +51,6 @@ static void statement_free(struct pg_statement *statement)
   }
 }
 
-/* Any mention counts, also as a column's name: it only makes a lost connection's status careful. */
-static bool names_a_writer(const char *sql, size_t size)
-{
-  struct cen_scanner scanner;
-  struct cen_token token;
-  cen_scan_init(&scanner, sql, size, CEN_DIALECT_POSTGRES);
-  while (cen_scan_next(&scanner, &token) != CEN_TOKEN_END) {
-    char name[64];
-    const size_t quote = token.kind == CEN_TOKEN_QUOTED_NAME;
-    if ((token.kind != CEN_TOKEN_WORD && !quote) || token.size >= sizeof(name) ||
-        token.size <= 2 * quote) {
-      continue;
-    }
-    for (size_t i = 0; i < token.size - 2 * quote; i++) {
-      const char byte = token.start[quote + i];
-      name[i] = (char)(!quote && byte >= 'A' && byte <= 'Z' ? byte - 'A' + 'a' : byte);
-    }
-    if (cen_function_writes(name, token.size - 2 * quote)) {
-      return true;
-    }
-  }
-  return false;
-}
-
 /* Everything that text alone tells; done once for a remembered statement. */
 static void look(struct pg_statement *statement)
 {
@@ -83,7 +58,7 @@ static void look(struct pg_statement *statement)
   size_t size = statement->sql_size;
   statement->verb = cen_statement_verb(sql, size, CEN_DIALECT_POSTGRES);
   statement->may_dirty = cen_statement_may_dirty(sql, size, CEN_DIALECT_POSTGRES);
-  statement->has_effect = statement->verb == CEN_VERB_READ && names_a_writer(sql, size);
+  statement->has_effect = statement->verb == CEN_VERB_READ && cen_statement_names_writer(sql, size);
 }
 
 static cenote_status scan(struct pg_statement *statement, cenote_error *error)
