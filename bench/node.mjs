@@ -20,7 +20,7 @@ const IN_FLIGHT = 64;
 
 process.env.CENOTE_NODE_ADDON ??= path.join(ROOT, 'build/benchmarks/bindings/node/cenote.node');
 const peers = process.env.BENCH_NODE_PEERS || path.join(ROOT, 'build/bench-node');
-const server = process.env.CENOTE_TEST_POSTGRES_TCP_URL;
+const server = process.env.CENOTE_TEST_POSTGRES_URL; // a Unix socket, as in the other benchmarks
 
 function skip(why) {
   process.stderr.write(`node: left out: ${why}\n`);
@@ -42,7 +42,7 @@ const genericPool = require('generic-pool');
 const { ConnectionPoolManager } = ours('../bindings/node/lib/connection-pool.cjs');
 const { DatabaseConnectionManager } = ours('../bindings/node/lib/connection-manager.cjs');
 
-const url = `${server}?sslmode=disable`;
+const url = server;
 const ROW = ['SELECT id, name, email FROM bench_users WHERE id = $1', [7]];
 const HUNDRED = ['SELECT * FROM bench_users WHERE id <= $1', [100]];
 const TABLE = `DROP TABLE IF EXISTS bench_users;

@@ -29,6 +29,14 @@ CENOTE_API int64_t cenote_next_deadline(cenote_manager *manager);
 CENOTE_API CENOTE_MUST_USE cenote_status cenote_dispatch(cenote_manager *manager,
                                                          cenote_error *error);
 
+/* The host promises to call cenote_dispatch soon, whenever its own thread has asked for something:
+ * then `soon` is called on that thread (from within the call that asked; it may not call the library)
+ * instead of making the descriptor readable, which saves three system calls. Called on that thread,
+ * outside of callbacks; NULL ends it, and has to before another thread drives: in cenote_shutdown,
+ * cenote_close. */
+CENOTE_API void cenote_loop_host(cenote_manager *manager, void (*soon)(void *context),
+                                 void *context);
+
 /* A lease on a connection that is free and needs no check and no hook; false: there is none. It
  * never waits, and leaves no trace where it fails: nothing is counted, nothing is opened. Any thread,
  * any manager. */

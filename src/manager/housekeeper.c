@@ -146,6 +146,13 @@ void manager_host(struct cenote_manager *manager, void (*soon)(void *context), v
   cen_loop_host(manager->loop, soon, context);
 }
 
+void cenote_loop_host(cenote_manager *manager, void (*soon)(void *context), void *context)
+{
+  if (manager != NULL && manager->external && !manager_is_foreign(manager)) {
+    manager_host(manager, soon, context);
+  }
+}
+
 void housekeeper_turn(struct cenote_manager *manager, int64_t deadline_ns)
 {
   cen_loop_run(manager->loop, deadline_ns);

@@ -41,6 +41,7 @@ struct node_home {
   size_t arena_size, arena_used;
   cenote_value *values; /* its arguments */
   size_t values_size;
+  double *lease; /* where take tells of it, see calls.c; NULL: nowhere */
 };
 
 enum op_kind { OP_ACQUIRE, OP_RESULT, OP_AUDIT, OP_LOG, OP_OWN, OP_TRANSACT, OP_BEGIN };

@@ -127,24 +127,19 @@ static napi_value js_acquire(napi_env env, napi_callback_info info)
   return undefined_of(env);
 }
 
-/* take(handle, operation | undefined, Float64Array(3)): true when a connection was free */
+/* take(handle, operation | undefined): true when a connection was free; its lease is in exports.lease */
 static napi_value js_take(napi_env env, napi_callback_info info)
 {
-  napi_value args[3], answer;
-  struct node_manager *owner = argument(env, info, 3, args) ? manager_of(env, args[0]) : NULL;
-  size_t length = 0;
-  void *data = NULL;
+  napi_value args[2], answer;
+  struct node_manager *owner = argument(env, info, 2, args) ? manager_of(env, args[0]) : NULL;
   cenote_lease lease;
   bool taken = false;
-  if (owner != NULL &&
-      napi_get_typedarray_info(env, args[2], NULL, &length, &data, NULL, NULL) == napi_ok &&
-      length >= 3) {
+  if (owner != NULL && owner->home->lease != NULL) {
     arena_reset(owner->home);
-    const char *operation = operation_of(owner->home, args[1]);
-    taken = cenote_acquire_now(owner->manager, operation, &lease);
+    taken = cenote_acquire_now(owner->manager, operation_of(owner->home, args[1]), &lease);
   }
   if (taken) {
-    double *numbers = data;
+    double *numbers = owner->home->lease;
     numbers[0] = lease.manager;
     numbers[1] = lease.slot;
     numbers[2] = (double)lease.generation;
@@ -380,8 +375,24 @@ static napi_value js_cancel(napi_env env, napi_callback_info info)
   return undefined_of(env);
 }
 
+/* Where take tells of its lease; as long as the environment lives. */
+static void export_lease(napi_env env, napi_value exports)
+{
+  struct node_home *home = home_of(env);
+  napi_value buffer, view;
+  napi_ref ref;
+  void *bytes;
+  if (napi_create_arraybuffer(env, 3 * sizeof(double), &bytes, &buffer) == napi_ok &&
+      napi_create_typedarray(env, napi_float64_array, 3, buffer, 0, &view) == napi_ok &&
+      napi_create_reference(env, view, 1, &ref) == napi_ok &&
+      napi_set_named_property(env, exports, "lease", view) == napi_ok) {
+    home->lease = bytes;
+  }
+}
+
 void calls_exports(napi_env env, napi_value exports)
 {
+  export_lease(env, exports);
   export_function(env, exports, "acquire", js_acquire);
   export_function(env, exports, "take", js_take);
   export_function(env, exports, "release", js_release);

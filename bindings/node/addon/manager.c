@@ -5,6 +5,7 @@
  */
 #include "addon.h"
 
+#include <cenote/observe.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,6 +140,15 @@ static void drive(struct node_manager *owner, bool scripted)
   arm(owner);
 }
 
+/* Something was asked for on our own thread. JavaScript's microtask is mostly faster. */
+static void on_soon(void *context)
+{
+  struct node_manager *owner = context;
+  if (!owner->home->ending && !owner->gone) {
+    uv_timer_start(&owner->timer, on_timer, 0, 0);
+  }
+}
+
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
   (void)status;
@@ -247,6 +257,26 @@ static void forget(struct node_manager *owner)
   }
 }
 
+/* A thread of the pool drains it, and the end of the process would wait as long as that one does:
+ * what it waits for is taken back. */
+static void take_leases_back(struct node_manager *owner)
+{
+  enum { AT_ONCE = 64 };
+  cenote_lease_info leases[AT_ONCE];
+  size_t count, taken;
+  do {
+    const cenote_lease_info fresh = CENOTE_LEASE_INFO_INIT;
+    leases[0] = fresh;
+    taken = 0;
+    if (cenote_pool_leases(owner->manager, leases, AT_ONCE, &count) != CENOTE_OK) {
+      return;
+    }
+    for (size_t i = 0; i < count && i < AT_ONCE; i++) {
+      taken += cenote_revoke(leases[i].lease) == CENOTE_OK;
+    }
+  } while (count > AT_ONCE && taken > 0);
+}
+
 /* Everything of it but its memory. What is still queued has been delivered or is dropped. */
 static void owner_close(struct node_manager *owner)
 {
@@ -257,6 +287,10 @@ static void owner_close(struct node_manager *owner)
   uv_poll_stop(&owner->poll);
   uv_timer_stop(&owner->timer);
   own_end(owner);
+  if (owner->away) {
+    take_leases_back(owner);
+  }
+  cenote_loop_host(owner->manager, NULL, NULL);
   if (cenote_pollfd(owner->manager) >= 0) {
     const cenote_status status = cenote_shutdown(owner->manager, 0, NULL);
     (void)status; /* forced leases have been told */
@@ -421,6 +455,7 @@ static napi_value js_open(napi_env env, napi_callback_info info)
   owner->next = home->managers;
   home->managers = owner;
   uv_async_send(&owner->wake); /* what was told meanwhile */
+  cenote_loop_host(owner->manager, on_soon, owner);
   arm(owner);
   return handle;
 }
@@ -488,6 +523,7 @@ static void shutdown_done(napi_env env, napi_status status, void *data)
   owner->away = false;
   if (!owner->gone && !owner->home->ending) {
     uv_poll_start(&owner->poll, UV_READABLE, on_poll);
+    cenote_loop_host(owner->manager, on_soon, owner);
     drive(owner, false);
     if (ending->status == CENOTE_OK) {
       napi_get_boolean(env, true, &outcome);
@@ -522,10 +558,22 @@ static napi_value js_shutdown(napi_env env, napi_callback_info info)
     return undefined_of(env);
   }
   owner->away = true;
+  cenote_loop_host(owner->manager, NULL, NULL);
   uv_poll_stop(&owner->poll);
   uv_timer_stop(&owner->timer);
   napi_queue_async_work(env, ending->work);
   return promise;
+}
+
+/* hurry(handle): the process exits, and would wait for the thread that shuts it down */
+static napi_value js_hurry(napi_env env, napi_callback_info info)
+{
+  napi_value args[1];
+  struct node_manager *owner = argument(env, info, 1, args) ? manager_of(env, args[0]) : NULL;
+  if (owner != NULL && owner->away) {
+    take_leases_back(owner);
+  }
+  return undefined_of(env);
 }
 
 /* -------------------------------------------------------------------- looking */
@@ -593,6 +641,7 @@ void manager_exports(napi_env env, napi_value exports)
   export_function(env, exports, "dispatch", js_dispatch);
   export_function(env, exports, "close", js_close);
   export_function(env, exports, "shutdown", js_shutdown);
+  export_function(env, exports, "hurry", js_hurry);
   export_function(env, exports, "statistics", js_statistics);
   export_function(env, exports, "health", js_health);
   export_function(env, exports, "config", js_config);

@@ -25,6 +25,9 @@ const WARNING = 1;
 /** A microtask without queueMicrotask's AsyncResource. */
 const SOON = Promise.resolve();
 
+/** Where the addon tells of a lease that was taken. */
+const TAKEN = addon.lease;
+
 /** One executor for all promises. */
 let made;
 let madeResolve;
@@ -48,6 +51,15 @@ function tell(listener, ...what) {
     listener(...what);
   } catch (error) {
     process.nextTick(() => { throw error; });
+  }
+}
+
+/** Those that a thread shuts down: an exit of the process waits for it, so what it waits for is taken back then. */
+const stopping = new Set();
+
+function hurryAll() {
+  for (const core of stopping) {
+    addon.hurry(core.handle);
   }
 }
 
@@ -250,9 +262,8 @@ class Core {
 
   /** A connection that is free and known to be good, now; else undefined. */
   take(operation) {
-    const numbers = Core.numbers;
-    if (addon.take(this.handle, operation, numbers)) {
-      return { manager: numbers[0], place: numbers[1], generation: numbers[2] };
+    if (addon.take(this.handle, operation)) {
+      return { manager: TAKEN[0], place: TAKEN[1], generation: TAKEN[2] };
     }
     return undefined;
   }
@@ -452,7 +463,15 @@ class Core {
 
   /** Refuses new work, waits for leases, closes everything. @returns {Promise<true|CenoteError>} */
   async shutdown(timeout) {
+    if (stopping.size === 0) {
+      process.on('exit', hurryAll);
+    }
+    stopping.add(this);
     const outcome = await addon.shutdown(this.handle, timeout ?? -1);
+    stopping.delete(this);
+    if (stopping.size === 0) {
+      process.removeListener('exit', hurryAll);
+    }
     this.close();
     return outcome === true || outcome === undefined ? true : fromAddon(outcome);
   }
