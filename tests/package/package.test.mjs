@@ -35,12 +35,12 @@ test('an empty project gets the one package, and nothing runs at its installatio
 test('the package holds what it needs and nothing else', () => {
   const own = filesOf(installed).filter((name) => !name.startsWith('node_modules/'));
   const expected = ['LICENSE', 'NOTICE', 'README.md', 'cenote.node', 'package.json'];
-  for (const part of ['lib', 'migrate', 'types', 'verify']) {
+  for (const part of ['lib', 'man', 'migrate', 'types', 'verify']) {
     expected.push(...filesOf(path.join(SOURCE, 'bindings', 'node', part)).map((name) => path.join(part, name)));
   }
   expected.push(...expected.filter((name) => name.endsWith('.d.ts')).map((name) => name.replace(/ts$/, 'cts')));
   assert.deepEqual(own, expected.sort());
-  assert.deepEqual(own.filter((name) => !/\.(cjs|mjs|d\.ts|d\.cts|md|node|json)$|^(LICENSE|NOTICE)$/.test(name)), []);
+  assert.deepEqual(own.filter((name) => !/\.(cjs|mjs|d\.ts|d\.cts|md|node|json|1)$|^(LICENSE|NOTICE)$/.test(name)), []);
   const bundled = new Set(filesOf(path.join(installed, 'node_modules')).filter((name) => !name.startsWith('.')).map((name) => /^(@[^/]+\/)?[^/]+/.exec(name)[0]));
   assert.deepEqual([...bundled].sort(), Object.keys(manifest.dependencies).sort());
   assert.deepEqual([...manifest.bundleDependencies].sort(), Object.keys(manifest.dependencies).sort());
@@ -48,8 +48,8 @@ test('the package holds what it needs and nothing else', () => {
 });
 
 test('what package.json names is there, and it says which machine it is for', () => {
-  const named = [...Object.values(manifest.bin), ...JSON.stringify(manifest.exports).match(/\.\/[\w./-]+\.(cjs|mjs|d\.ts|d\.cts)/g)];
-  assert.ok(named.length >= 6);
+  const named = [...Object.values(manifest.bin), ...manifest.man, ...JSON.stringify(manifest.exports).match(/\.\/[\w./-]+\.(cjs|mjs|d\.ts|d\.cts)/g)];
+  assert.ok(named.length >= 8);
   for (const name of named) assert.ok(fs.existsSync(path.join(installed, name)), name);
   assert.deepEqual([manifest.os, manifest.cpu, manifest.libc], [['linux'], [process.arch], ['glibc']]);
   assert.equal(manifest.license, 'MIT');
@@ -112,10 +112,22 @@ test('what cenote-migrate writes names exports that there are', () => {
   }
 });
 
-test('cenote-verify verifies a real database', { skip: !postgres }, () => {
-  const { out } = run('npx', ['--offline', '--no', 'cenote-verify'], { env: { DATABASE_URL: postgres } });
-  assert.match(out, /6 of 6 steps passed; 220 queries, 0 failed \(0\.0 %\)/);
-});
+for (const page of ['README.md', 'bindings/node/README.md']) {
+  const text = fs.readFileSync(path.join(SOURCE, page), 'utf8');
+  const programs = [...text.matchAll(/^```js\n(import [^]*?)^```/gm)].map((match) => match[1])
+    .filter((program) => program.includes("from 'cenote/"));
+  test(`${page}: its programs for this package run and print what their comments say`, () => {
+    assert.ok(programs.length > 0);
+    for (const program of programs) {
+      const file = put('page.mjs', program);
+      const expected = [...program.matchAll(/^ *console\.log.*\/\/ (.*)$/gm)].map((match) => `${match[1]}\n`).join('');
+      const urls = program.includes('connection-pool') ? [postgres] : ['file:page.db', postgres];
+      for (const url of urls.filter(Boolean)) {
+        assert.equal(run('node', [file], { env: { DATABASE_URL: url } }).out, expected);
+      }
+    }
+  });
+}
 
 test('a missing system library is named, with its Debian package', () => {
   const { PACKAGES } = createRequire(import.meta.url)(path.join(installed, 'lib', 'missing.cjs'));

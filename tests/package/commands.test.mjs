@@ -1,5 +1,5 @@
-// Programs on npm's pg, Neon's client and libSQL's, rewritten by cenote-migrate and run on the installed package: they
-// answer what they answered before, from real databases. CENOTE_TEST_CLIENTS is the folder of those clients.
+// The two commands on real databases. Programs on npm's pg, Neon's client and libSQL's are rewritten by cenote-migrate and
+// run on the installed package: they answer what they answered before. CENOTE_TEST_CLIENTS is the folder of those clients.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -128,3 +128,19 @@ for (const [name, program] of Object.entries(PROGRAMS)) {
     assert.deepEqual(play('after'), answers);
   });
 }
+
+test('cenote-verify verifies a real database, with one path and with both', () => {
+  for (const env of [{ DATABASE_URL: process.env.CENOTE_TEST_POSTGRES_URL }, { DATABASE_URL: url, CENOTE_HTTP_ENDPOINT: `${gateway.url}/sql` }]) {
+    assert.match(run('npx', ['--offline', '--no', 'cenote-verify'], { env }).out, /6 of 6 steps passed; 220 queries, 0 failed \(0\.0 %\)/);
+  }
+});
+
+test('cenote-verify of a database that is not there says what failed, and ends with status 1', () => {
+  const env = { DATABASE_URL: 'postgres://me:hidden@127.0.0.1:9/none', CENOTE_RETRIES: '0', CENOTE_CONNECT_TIMEOUT_MS: '500', CENOTE_ACQUIRE_TIMEOUT_MS: '500' };
+  const { out, err } = run('npx', ['--offline', '--no', '--', 'cenote-verify', '--json', '--timeout', '10'], { env, status: 1 });
+  const { ok, steps, summary } = JSON.parse(out);
+  assert.equal(ok, false);
+  assert.equal(steps[0].ok, false);
+  assert.equal(summary.failedQueries, 220);
+  assert.doesNotMatch(out + err, /hidden/);
+});
