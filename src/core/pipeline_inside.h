@@ -4,6 +4,33 @@
 
 #include "core/pipeline.h"
 
+#include <assert.h>
+
+/* ----------------------------------------------- hands (pipeline.c, pipeline_report.c) */
+
+/* From here on nobody else is inside. */
+static inline void pipeline_enter(struct pipeline_hand *hand, struct pipeline *pipeline)
+{
+  assert(pipeline->inside == NULL && hand->in == NULL);
+  pipeline->inside = hand;
+  hand->in = pipeline;
+}
+
+/* It waits for no input any longer. */
+static inline void pipeline_drop_duty(struct pipeline_hand *hand)
+{
+  if (hand->polls != NULL) {
+    assert(hand->polls->poller == hand);
+    hand->polls->poller = NULL;
+    hand->polls = NULL;
+  }
+}
+
+/* What the hand did since it was told. */
+void pipeline_take_report(struct pipeline_set *set, struct pipeline_hand *hand,
+                          const struct pipeline_did *did, int64_t now_ns,
+                          struct pipeline_wakes *wakes);
+
 /* ------------------------------------------------------------- pipeline_call.c */
 
 /* It sleeps: it is to look. */

@@ -34,7 +34,7 @@ POOL = Suite(["actions", "janitor", "life", "look", "quota", "take", "wait"],
              ["client", "housekeeper", "ledger", "quiet", "server", "sim", "world"],
              ["history", "runner", "sim_pool"],
              ["scenarios", "scenarios_leases", "scenarios_life", "scenarios_quota", "scenarios_server", "scenarios_waiting", "sim_scenarios"])
-PIPELINE = Suite(["pipeline", "pipeline_call", "pipeline_choose", "pipeline_flow", "pipeline_look"],
+PIPELINE = Suite(["pipeline", "pipeline_call", "pipeline_choose", "pipeline_flow", "pipeline_look", "pipeline_report"],
                  ["pipe_client", "pipe_hand", "pipe_ledger", "pipe_lender", "pipe_loop", "pipe_server", "pipe_world", "sim"],
                  ["pipe_history", "runner", "sim_pipeline"],
                  ["pipe_scenarios", "pipe_scenarios_fate", "pipe_scenarios_flow", "pipe_scenarios_leader",

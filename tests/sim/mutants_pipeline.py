@@ -28,11 +28,11 @@ MUTANTS = {
     "pipeline_misses_what_was_queued_while_inside": [
         ("pipeline.c", "  if (pipeline_feed(set, pipeline, now_ns, todo, wakes)) {\n    return true;", "  if (hand->call != NULL && hand->call->place == PIPELINE_QUEUED && pipeline_feed(set, pipeline, now_ns, todo, wakes)) {\n    return true;")],
     "pipeline_misses_input_announced_while_inside": [
-        ("pipeline.c", "    pipeline->revents = (short)(pipeline->revents | did->revents);", "    pipeline->revents = pipeline->inside != NULL ? 0 : did->revents;")],
+        ("pipeline_report.c", "    pipeline->revents = (short)(pipeline->revents | did->revents);", "    pipeline->revents = pipeline->inside != NULL ? 0 : did->revents;")],
     "pipeline_misses_what_was_read_while_pushing": [
-        ("pipeline.c", "    hand->in->more = did->more;\n    pipeline_fed(", "    pipeline_fed(")],
+        ("pipeline_report.c", "    hand->in->more = did->more;\n    pipeline_fed(", "    pipeline_fed(")],
     "pipeline_stops_reading_early": [
-        ("pipeline.c", "    hand->in->more = did->more;\n    if (!did->more)", "    if (!did->more)")],
+        ("pipeline_report.c", "    hand->in->more = did->more;\n    if (!did->more)", "    if (!did->more)")],
     "pipeline_nobody_alerts_the_loop": [
         ("pipeline.c", "                    pipeline_choose(set, role) != NULL || pipeline_may_ask(set, role, now_ns) ||\n                    pipeline_make_way(set, role, now_ns);", "                    false;")],
     "pipeline_nobody_alerts_the_loop_of_a_back_off": [
@@ -102,10 +102,10 @@ MUTANTS = {
     "pipeline_returned_with_flights": [
         ("pipeline_choose.c", "  return pipeline->count == 0 && !pipeline->cancelling &&\n         (pipeline->poller", "  return (pipeline->poller")],
     "pipeline_wishes_are_ignored": [
-        ("pipeline.c", "did->broken || (did->wanted && pipeline->served);", "did->broken;"),
+        ("pipeline_report.c", "did->broken || (did->wanted && pipeline->served);", "did->broken;"),
         ("pipeline_look.c", "  if (pipeline->live && pipeline->serial == serial && !pipeline->draining &&", "  if (false && !pipeline->draining &&")],
     "pipeline_broken_is_used": [
-        ("pipeline.c", "pipeline->draining || did->broken ||", "pipeline->draining ||")],
+        ("pipeline_report.c", "pipeline->draining || did->broken ||", "pipeline->draining ||")],
     "pipeline_condemned_is_not_cut": [
         ("pipeline.c", "  if (!pipeline->dead && pipeline->condemned) {", "  if (false) {")],
     "pipeline_cancel_never_becomes_an_abort": [
