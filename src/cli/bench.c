@@ -181,13 +181,13 @@ static int bench_run(struct bench *bench)
   struct cli_work work = {.run = work_run, .stop = work_stop, .context = bench};
   int signal = cli_work_run(&work);
   cenote_close(bench->manager);
-  status = signal < 0 ? CLI_FAILED : bench->status;
+  status = cli_work_status(signal < 0 ? signal : 0, bench->status);
   if (bench->table_made && bench->statistics_json) {
     int printed = bench->args->json ? bench_report_json(bench) : bench_report_table(bench);
     status = printed != CLI_OK ? printed : status;
   }
   cenote_string_free(bench->statistics_json);
-  return signal > 0 ? CLI_SIGNALLED + signal : status;
+  return signal > 0 ? cli_work_status(signal, status) : status;
 }
 
 static int run(const struct cli_args *args)

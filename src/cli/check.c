@@ -241,7 +241,7 @@ static int run(const struct cli_args *args)
   struct cli_work work = {.run = work_run, .stop = work_stop, .context = &check};
   int signal = cli_work_run(&work);
   if (signal != 0) {
-    status = signal > 0 ? CLI_SIGNALLED + signal : CLI_FAILED;
+    status = cli_work_status(signal, CLI_OK);
   } else if (check.status != CENOTE_OK) {
     check.error.status = check.status;
     cli_report(&check.error);

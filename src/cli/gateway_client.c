@@ -451,9 +451,15 @@ void gateway_client_report(const struct gateway_client *client)
   }
 }
 
-int64_t gateway_interval_ms(const char *text)
+int gateway_interval_read(const struct cli_args *args, int64_t *ms)
 {
   double seconds = 0;
-  const bool fine = cen_text_to_real(text, &seconds) && seconds >= 0.1 && seconds <= 3600;
-  return fine ? (int64_t)(seconds * 1000) : -1;
+  if (args->operands_count == 0) {
+    return CLI_OK;
+  }
+  if (!cen_text_to_real(args->operands[0], &seconds) || seconds < 0.1 || seconds > 3600) {
+    return cli_report_usage(args->command, "SECONDS is a number from 0.1 to 3600");
+  }
+  *ms = (int64_t)(seconds * 1000);
+  return CLI_OK;
 }

@@ -49,7 +49,7 @@ const char *gateway_client_remedy(const struct gateway_client *client);
 /* Both on standard error. */
 void gateway_client_report(const struct gateway_client *client);
 
-/* An operand that is an interval: seconds, 0.1 to 3600. -1: it is none. */
-int64_t gateway_interval_ms(const char *text);
+/* The operand SECONDS, 0.1 to 3600; without one *ms stays as it is. CLI_OK, or CLI_USAGE after a report. */
+int gateway_interval_read(const struct cli_args *args, int64_t *ms);
 
 #endif

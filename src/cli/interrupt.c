@@ -1,6 +1,8 @@
 /* interrupt.c - see interrupt.h. */
 #include "cli/interrupt.h"
 
+#include "cli/cli.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -107,4 +109,9 @@ done:
     close(signals);
   }
   return result;
+}
+
+int cli_work_status(int signal, int status)
+{
+  return signal == 0 ? status : signal > 0 ? CLI_SIGNALLED + signal : CLI_FAILED;
 }

@@ -23,5 +23,7 @@ struct cli_work {
  * the work is done. Answers 0, or the signal that came; -1 when no thread could be started (reported).
  */
 int cli_work_run(const struct cli_work *work);
+/* The command's exit status, from what that answered; `status` is for work that nothing ended. */
+int cli_work_status(int signal, int status);
 
 #endif

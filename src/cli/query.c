@@ -242,7 +242,7 @@ static int query_execute(struct query *query)
   int signal = cli_work_run(&work);
   cenote_close(query->manager);
   if (signal != 0) {
-    return signal > 0 ? CLI_SIGNALLED + signal : CLI_FAILED;
+    return cli_work_status(signal, CLI_OK);
   }
   if (query->output.error == 0 && query->status != CENOTE_OK) {
     query->error.status = query->status;

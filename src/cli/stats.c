@@ -331,15 +331,10 @@ static int interval_read(struct stats *stats)
   if (args->values[WATCH] != NULL) {
     stats->interval_ms = 1000;
   }
-  if (args->operands_count > 0) {
-    if (args->values[WATCH] == NULL) {
-      return cli_report_usage(args->command, "SECONDS is for --watch");
-    }
-    stats->interval_ms = gateway_interval_ms(args->operands[0]);
+  if (args->operands_count > 0 && args->values[WATCH] == NULL) {
+    return cli_report_usage(args->command, "SECONDS is for --watch");
   }
-  return stats->interval_ms >= 0
-             ? CLI_OK
-             : cli_report_usage(args->command, "SECONDS is a number from 0.1 to 3600");
+  return gateway_interval_read(args, &stats->interval_ms);
 }
 
 static int run(const struct cli_args *args)
@@ -355,10 +350,7 @@ static int run(const struct cli_args *args)
   cli_output_init(&stats.output, stdout);
   const struct cli_work work = {.run = work_run, .stop = work_stop, .context = &stats};
   const int signal = cli_work_run(&work);
-  status = cli_output_finish(&stats.output, stats.status);
-  if (signal != 0) {
-    status = signal > 0 ? CLI_SIGNALLED + signal : CLI_FAILED;
-  }
+  status = cli_work_status(signal, cli_output_finish(&stats.output, stats.status));
   gateway_client_close(stats.client);
   return status;
 }

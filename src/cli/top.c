@@ -191,10 +191,7 @@ static int work(struct top *top, const struct cli_args *args)
   }
   const int signal = cli_work_run(&task);
   terminal_restore(&top->terminal);
-  if (signal != 0) {
-    return signal > 0 ? CLI_SIGNALLED + signal : CLI_FAILED;
-  }
-  return top->status;
+  return cli_work_status(signal, top->status);
 }
 
 static int run(const struct cli_args *args)
@@ -206,11 +203,8 @@ static int run(const struct cli_args *args)
   if (args->json) {
     return cli_report_usage(args->command, "--json is for `cenote stats`");
   }
-  if (args->operands_count > 0) {
-    top.interval_ms = gateway_interval_ms(args->operands[0]);
-  }
-  if (top.interval_ms < 0) {
-    return cli_report_usage(args->command, "SECONDS is a number from 0.1 to 3600");
+  if (gateway_interval_read(args, &top.interval_ms) != CLI_OK) {
+    return CLI_USAGE;
   }
   if (!top.view.whole && !terminal_there()) {
     return cli_report_usage(args->command,
