@@ -103,7 +103,10 @@ for (const [database, url] of databases(folder)) {
       'a lease': 'manager.acquireLease().then(() => process.exit(11));',
       'an error': "const lease = await manager.acquireLease(); lease.execute('SELEC').catch(() => process.exit(11));",
       'an audit event': '',
-      'a shutdown': 'const lease = await manager.acquireLease(); manager.gracefulShutdown(5000); setTimeout(() => process.exit(11), 20);',
+      'a shutdown': `const leases = await Promise.all([1, 2].map(() => manager.acquireLease()));
+        leases[0].execute(${JSON.stringify(slow)}).catch(() => {});
+        manager.gracefulShutdown(50000).catch(() => {});
+        setTimeout(() => process.exit(11), 20);`,
     };
     for (const [name, text] of Object.entries(within)) {
       const audit = name === 'an audit event' ? 'audit: () => process.exit(11),' : '';
