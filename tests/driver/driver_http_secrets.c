@@ -256,7 +256,7 @@ static void must_not_show(const struct scene *scene, const struct way *way, int 
 {
   /* half of it would be too much */
   char half[sizeof SECRET / 2 + 1];
-  (void)snprintf(half, sizeof half, "%s", SECRET);
+  (void)snprintf(half, sizeof half, "%.*s", (int)(sizeof half - 1), SECRET);
   const char *at = strstr(scene->seen, half);
   if (at != NULL) {
     fail_msg("%s, trouble %d: … %.200s", way->url_format, trouble,

@@ -53,9 +53,9 @@ static void both_paths_make_the_total(void **state)
   place_init(&place);
   place_open_with(&place, "0", "1");
   struct cenote_manager *manager = place.manager;
-  paths_note(manager, CEN_PATH_SIMPLE, CENOTE_OK, 2000000, 5000000);
-  paths_note(manager, CEN_PATH_SIMPLE, CENOTE_DATABASE, 4000000, 7000000);
-  paths_note(manager, CEN_PATH_EXCLUSIVE, CENOTE_OK, 0, 20000000);
+  paths_note(manager, CEN_PATH_SIMPLE, CENOTE_WHY_SHAREABLE, CENOTE_OK, 2000000, 5000000);
+  paths_note(manager, CEN_PATH_SIMPLE, CENOTE_WHY_SHAREABLE, CENOTE_DATABASE, 4000000, 7000000);
+  paths_note(manager, CEN_PATH_EXCLUSIVE, CENOTE_WHY_SESSION_STATE, CENOTE_OK, 0, 20000000);
   const cenote_statistics now = statistics_of(manager);
   assert_int_equal(now.statements, 3);
   assert_int_equal(now.statement_errors, 1);
