@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/limits.h"
+#include "base/sqlite_meaning.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -132,58 +133,54 @@ bool cen_hrana_rowid_read(struct cen_reader *r, int64_t *rowid)
 
 /* ----------------------------------------------------------------- errors */
 
-/* As the driver over SQLite has them. The first that fits; code NULL: any. */
+/* The codes of Hrana's servers; those of SQLite: base/sqlite_meaning.h. */
 static const struct {
   const char *code;
-  const char *message; /* is part of it; NULL: any */
   const char *sqlstate;
   cenote_status status;
   bool retryable;
 } meanings[] = {
-    {"SQLITE_CONSTRAINT", "UNIQUE constraint failed", "23505", CENOTE_DATABASE, false},
-    {"SQLITE_CONSTRAINT", "NOT NULL constraint failed", "23502", CENOTE_DATABASE, false},
-    {"SQLITE_CONSTRAINT", "FOREIGN KEY constraint failed", "23503", CENOTE_DATABASE, false},
-    {"SQLITE_CONSTRAINT", "CHECK constraint failed", "23514", CENOTE_DATABASE, false},
-    {"SQLITE_CONSTRAINT", NULL, "23000", CENOTE_DATABASE, false},
-    {"SQLITE_BUSY", NULL, "55P03", CENOTE_DATABASE, true},
-    {"SQLITE_LOCKED", NULL, "55P03", CENOTE_DATABASE, true},
-    {"SQLITE_SCHEMA", NULL, "40001", CENOTE_DATABASE, true},
-    {"SQLITE_READONLY", NULL, "25006", CENOTE_DATABASE, false},
-    {"SQLITE_INTERRUPT", NULL, "57014", CENOTE_CANCELLED, false},
-    {"SQLITE_FULL", NULL, "53100", CENOTE_DATABASE, true},
-    {"SQLITE_TOOBIG", NULL, "54000", CENOTE_TOO_LARGE, false},
-    {"SQLITE_AUTH", NULL, "42501", CENOTE_DATABASE, false},
-    {"SQLITE_MISMATCH", NULL, "42804", CENOTE_DATABASE, false},
-    {"SQL_PARSE_ERROR", NULL, "42601", CENOTE_DATABASE, false},
-    {"SQL_INPUT_ERROR", NULL, "42601", CENOTE_DATABASE, false},
-    {"SQL_NO_STATEMENT", NULL, "42601", CENOTE_DATABASE, false},
-    {"SQL_MANY_STATEMENTS", NULL, "42601", CENOTE_DATABASE, false},
-    {"ARGS_INVALID", NULL, "07001", CENOTE_DATABASE, false},
-    {"ARGS_BOTH_POSITIONAL_AND_NAMED", NULL, "07001", CENOTE_DATABASE, false},
-    {"TRANSACTION_BUSY", NULL, "55P03", CENOTE_DATABASE, true},
-    {"RESPONSE_TOO_LARGE", NULL, "54000", CENOTE_TOO_LARGE, false},
-    {"STREAM_EXPIRED", NULL, "08003", CENOTE_CONNECTION_LOST, true},
-    {"TRANSACTION_TIMEOUT", NULL, "25P03", CENOTE_DATABASE, false},
-    {"SQLITE_ERROR", "syntax error", "42601", CENOTE_DATABASE, false},
-    {"SQLITE_ERROR", "no such table", "42P01", CENOTE_DATABASE, false},
-    {"SQLITE_ERROR", "no such column", "42703", CENOTE_DATABASE, false},
+    {"SQL_PARSE_ERROR", "42601", CENOTE_DATABASE, false},
+    {"SQL_INPUT_ERROR", "42601", CENOTE_DATABASE, false},
+    {"SQL_NO_STATEMENT", "42601", CENOTE_DATABASE, false},
+    {"SQL_MANY_STATEMENTS", "42601", CENOTE_DATABASE, false},
+    {"ARGS_INVALID", "07001", CENOTE_DATABASE, false},
+    {"ARGS_BOTH_POSITIONAL_AND_NAMED", "07001", CENOTE_DATABASE, false},
+    {"TRANSACTION_BUSY", "55P03", CENOTE_DATABASE, true},
+    {"RESPONSE_TOO_LARGE", "54000", CENOTE_TOO_LARGE, false},
+    {"STREAM_EXPIRED", "08003", CENOTE_CONNECTION_LOST, true},
+    {"TRANSACTION_TIMEOUT", "25P03", CENOTE_DATABASE, false},
 };
+
+/* A server's trouble with memory or files is none of ours: that is the database's word then. */
+static bool is_taken(const char *code, cenote_status status)
+{
+  return status == CENOTE_TOO_LARGE ||
+         (status == CENOTE_CANCELLED && strcmp(code, "SQLITE_INTERRUPT") == 0);
+}
+
+static const char *meaning_of(const char *message, const char *code, cenote_status *status,
+                              bool *retryable)
+{
+  for (size_t i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++) {
+    if (strcmp(meanings[i].code, code) == 0) {
+      *retryable = meanings[i].retryable;
+      *status = meanings[i].status;
+      return meanings[i].sqlstate;
+    }
+  }
+  const struct cen_sqlite_meaning *meaning = cen_sqlite_meaning(code, message);
+  const char *said = strcmp(code, "SQLITE_ERROR") == 0 ? cen_sqlite_text_state(message) : NULL;
+  *status = meaning != NULL && is_taken(code, meaning->status) ? meaning->status : CENOTE_DATABASE;
+  *retryable = meaning != NULL && meaning->status == *status && meaning->retryable;
+  return said != NULL ? said : meaning != NULL ? meaning->sqlstate : "42000";
+}
 
 void cen_hrana_error_fill(const char *message, const char *code, cenote_error *error,
                           cenote_status *status)
 {
-  const char *sqlstate = "42000";
-  bool retryable = false;
-  *status = CENOTE_DATABASE;
-  for (size_t i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++) {
-    const char *part = meanings[i].message;
-    if (strcmp(meanings[i].code, code) == 0 && (part == NULL || strstr(message, part) != NULL)) {
-      sqlstate = meanings[i].sqlstate;
-      retryable = meanings[i].retryable;
-      *status = meanings[i].status;
-      break;
-    }
-  }
+  bool retryable;
+  const char *sqlstate = meaning_of(message, code, status, &retryable);
   (void)cenote_error_set(error, *status, "%s", message);
   if (error == NULL) {
     return;

@@ -1,97 +1,66 @@
 /*
  * error.c - SQLite's result codes as a status, a SQLSTATE and error fields. Generic errors
- * (SQLITE_ERROR) are told apart by their text, which SQLite keeps stable.
+ * (SQLITE_ERROR) are told apart by their text.
  */
 #include "driver/sqlite/connection.h"
 
 #include "base/error.h"
+#include "base/sqlite_meaning.h"
 
 #include <stdio.h>
 #include <string.h>
 
+/* A result code by its name; what that means is in base/sqlite_meaning.h. */
 struct code_row {
   int code;
   const char *name;
-  const char *sqlstate;
-  cenote_status status;
-  bool retryable;
   bool breaks; /* the handle is not to be trusted any more */
 };
 
 /* Extended codes first; what is not here falls back to its primary code. */
-#define ROW(code, sqlstate, status, retryable, breaks)                           \
-  {                                                                              \
-    SQLITE_##code, "SQLITE_" #code, sqlstate, CENOTE_##status, retryable, breaks \
+#define ROW(code, breaks)                  \
+  {                                        \
+    SQLITE_##code, "SQLITE_" #code, breaks \
   }
 static const struct code_row rows[] = {
-    ROW(CONSTRAINT_UNIQUE, "23505", DATABASE, false, false),
-    ROW(CONSTRAINT_PRIMARYKEY, "23505", DATABASE, false, false),
-    ROW(CONSTRAINT_ROWID, "23505", DATABASE, false, false),
-    ROW(CONSTRAINT_NOTNULL, "23502", DATABASE, false, false),
-    ROW(CONSTRAINT_FOREIGNKEY, "23503", DATABASE, false, false),
-    ROW(CONSTRAINT_CHECK, "23514", DATABASE, false, false),
-    ROW(CONSTRAINT_TRIGGER, "P0001", DATABASE, false, false),
-    ROW(CONSTRAINT_DATATYPE, "22000", DATABASE, false, false),
-    ROW(CONSTRAINT_COMMITHOOK, "40002", DATABASE, false, false),
-    ROW(CONSTRAINT, "23000", DATABASE, false, false),
-    ROW(BUSY_SNAPSHOT, "40001", DATABASE, true, false),
-    ROW(BUSY_RECOVERY, "55P03", DATABASE, true, false),
-    ROW(BUSY, "55P03", DATABASE, true, false),
-    ROW(LOCKED, "55P03", DATABASE, true, false),
-    ROW(PROTOCOL, "55P03", DATABASE, true, false),
-    ROW(READONLY_DBMOVED, "58P01", DATABASE, false, true),
-    ROW(READONLY, "25006", DATABASE, false, false),
-    ROW(INTERRUPT, "57014", CANCELLED, false, false),
-    ROW(ABORT, "57014", CANCELLED, false, false),
-    ROW(ABORT_ROLLBACK, "25P02", DATABASE, false, false),
-    ROW(NOMEM, "53200", NO_MEMORY, true, false),
-    ROW(FULL, "53100", DATABASE, true, false),
-    ROW(IOERR_NOMEM, "53200", NO_MEMORY, true, false),
-    ROW(IOERR, "58030", IO, true, true),
-    ROW(CORRUPT, "XX001", DATABASE, false, true),
-    ROW(NOTADB, "XX001", DATABASE, false, true),
-    ROW(CANTOPEN, "58P01", CONNECT, true, true),
-    ROW(TOOBIG, "54000", TOO_LARGE, false, false),
-    ROW(NOLFS, "54000", TOO_LARGE, false, false),
-    ROW(PERM, "42501", DATABASE, false, false),
-    ROW(AUTH, "42501", DATABASE, false, false),
-    ROW(MISMATCH, "42804", DATABASE, false, false),
-    ROW(SCHEMA, "40001", DATABASE, true, false),
-    ROW(RANGE, "07009", INVALID, false, false),
-    ROW(MISUSE, "XX000", INTERNAL, false, true),
-    ROW(INTERNAL, "XX000", INTERNAL, false, true),
-    ROW(NOTFOUND, "0A000", DATABASE, false, false),
-    ROW(ERROR, "42000", DATABASE, false, false),
-};
-
-/* SQLITE_ERROR by its text. */
-static const struct {
-  const char *text;
-  const char *sqlstate;
-} texts[] = {
-    {"syntax error", "42601"},
-    {"incomplete input", "42601"},
-    {"unrecognized token", "42601"},
-    {"values for", "42601"},
-    {"no such table", "42P01"},
-    {"no such view", "42P01"},
-    {"no such column", "42703"},
-    {"has no column named", "42703"},
-    {"no such function", "42883"},
-    {"wrong number of arguments to function", "42883"},
-    {"no such index", "42704"},
-    {"no such trigger", "42704"},
-    {"no such collation", "42704"},
-    {"already exists", "42P07"},
-    {"ambiguous column name", "42702"},
-    {"duplicate column name", "42701"},
-    {"misuse of aggregate", "42803"},
-    {"within a transaction", "25001"},
-    {"no transaction is active", "25P01"},
-    {"no such savepoint", "3B001"},
-    {"too many", "54000"},
-    {"integer overflow", "22003"},
-    {"malformed JSON", "22032"},
+    ROW(CONSTRAINT_UNIQUE, false),
+    ROW(CONSTRAINT_PRIMARYKEY, false),
+    ROW(CONSTRAINT_ROWID, false),
+    ROW(CONSTRAINT_NOTNULL, false),
+    ROW(CONSTRAINT_FOREIGNKEY, false),
+    ROW(CONSTRAINT_CHECK, false),
+    ROW(CONSTRAINT_TRIGGER, false),
+    ROW(CONSTRAINT_DATATYPE, false),
+    ROW(CONSTRAINT_COMMITHOOK, false),
+    ROW(CONSTRAINT, false),
+    ROW(BUSY_SNAPSHOT, false),
+    ROW(BUSY_RECOVERY, false),
+    ROW(BUSY, false),
+    ROW(LOCKED, false),
+    ROW(PROTOCOL, false),
+    ROW(READONLY_DBMOVED, true),
+    ROW(READONLY, false),
+    ROW(INTERRUPT, false),
+    ROW(ABORT, false),
+    ROW(ABORT_ROLLBACK, false),
+    ROW(NOMEM, false),
+    ROW(FULL, false),
+    ROW(IOERR_NOMEM, false),
+    ROW(IOERR, true),
+    ROW(CORRUPT, true),
+    ROW(NOTADB, true),
+    ROW(CANTOPEN, true),
+    ROW(TOOBIG, false),
+    ROW(NOLFS, false),
+    ROW(PERM, false),
+    ROW(AUTH, false),
+    ROW(MISMATCH, false),
+    ROW(SCHEMA, false),
+    ROW(RANGE, false),
+    ROW(MISUSE, true),
+    ROW(INTERNAL, true),
+    ROW(NOTFOUND, false),
+    ROW(ERROR, false),
 };
 
 static const struct code_row *find_row(int code)
@@ -117,46 +86,14 @@ const char *cen_sq_code_name(int extended_code)
   return row ? row->name : "SQLITE_ERROR";
 }
 
-static const char *generic_sqlstate(const char *message)
+static const struct cen_sqlite_meaning *meaning_of(const struct code_row *row)
 {
-  size_t i;
-  for (i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
-    if (strstr(message, texts[i].text)) {
-      return texts[i].sqlstate;
-    }
-  }
-  return "42000";
+  return cen_sqlite_meaning(row != NULL ? row->name : "SQLITE_ERROR", NULL);
 }
 
-/* "UNIQUE constraint failed: users.email, users.name": table, first column. A CHECK names the
- * constraint instead. */
-static void add_constraint_fields(int code, const char *message, cenote_error *error)
+static const char *sqlstate_of(const struct code_row *row)
 {
-  const char *at = strstr(message, "constraint failed: ");
-  const char *point;
-  char name[128];
-  size_t size;
-  if (!at) {
-    return;
-  }
-  at += strlen("constraint failed: ");
-  if (code == SQLITE_CONSTRAINT_CHECK) {
-    cenote_error_add_field(error, 'n', at);
-    return;
-  }
-  point = strchr(at, '.');
-  if (!point || (size_t)(point - at) >= sizeof(name)) {
-    return;
-  }
-  memcpy(name, at, (size_t)(point - at));
-  name[point - at] = '\0';
-  cenote_error_add_field(error, 't', name);
-  size = strcspn(point + 1, ",");
-  if (size < sizeof(name)) {
-    memcpy(name, point + 1, size);
-    name[size] = '\0';
-    cenote_error_add_field(error, 'c', name);
-  }
+  return row != NULL ? meaning_of(row)->sqlstate : "XX000";
 }
 
 /* Where in the text that was prepared last; negative: SQLite does not say. */
@@ -239,11 +176,11 @@ static cenote_status fill(int code, const struct code_row *row, const char *mess
                           const char *sqlstate, const char *name, cenote_error *error)
 {
   const char *more = remedy(code);
-  cenote_status status = row ? row->status : CENOTE_DATABASE;
+  cenote_status status = meaning_of(row)->status;
   cenote_error_set(error, status, "%s%s%s%s", message, more ? " (" : "", more ? more : "",
                    more ? ")" : "");
   if (error && error->size > offsetof(cenote_error, retryable)) {
-    error->retryable = row && row->retryable;
+    error->retryable = meaning_of(row)->retryable;
   }
   cen_error_sqlstate(error, sqlstate);
   cen_error_details(error, "%s (%d)", row ? row->name : "SQLite result code", code);
@@ -257,8 +194,8 @@ static cenote_status fill(int code, const struct code_row *row, const char *mess
 cenote_status cen_sq_code_error(int code, cenote_error *error)
 {
   const struct code_row *row = find_row(code);
-  return fill(code, row, sqlite3_errstr(code), row ? row->sqlstate : "XX000",
-              row ? row->name : "SQLITE_ERROR", error);
+  return fill(code, row, sqlite3_errstr(code), sqlstate_of(row), row ? row->name : "SQLITE_ERROR",
+              error);
 }
 
 /* What confine.c has refused: say what it was. */
@@ -292,7 +229,7 @@ cenote_status cen_sq_error(cenote_connection *connection, int code,
   sqlite3 *db = handle ? handle->db : NULL;
   const struct code_row *row = find_row(code);
   const char *message = db ? sqlite3_errmsg(db) : sqlite3_errstr(code);
-  const char *sqlstate = row ? row->sqlstate : "XX000";
+  const char *sqlstate = sqlstate_of(row);
   enum cen_sq_reason reason = cen_sq_stopped(connection);
   int primary = code & 0xff;
   cenote_status status;
@@ -310,7 +247,8 @@ cenote_status cen_sq_error(cenote_connection *connection, int code,
     return refused_error(handle, error);
   }
   if (primary == SQLITE_ERROR) {
-    sqlstate = generic_sqlstate(message);
+    const char *said = cen_sqlite_text_state(message);
+    sqlstate = said != NULL ? said : "42000";
   }
   if (row && row->breaks) {
     connection->broken = true;
@@ -318,7 +256,7 @@ cenote_status cen_sq_error(cenote_connection *connection, int code,
   status =
       fill(code, row, message, sqlstate, name_error(db, code, row, statement, sqlstate), error);
   if (primary == SQLITE_CONSTRAINT) {
-    add_constraint_fields(code, message, error);
+    cen_sqlite_constraint_fields(message, error);
   }
   if (db) {
     add_position(db, statement, error);
