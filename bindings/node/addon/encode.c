@@ -44,6 +44,9 @@ napi_value encode_error(napi_env env, const cenote_error *error)
   if (napi_get_boolean(env, error->retryable, &value) == napi_ok) {
     napi_set_named_property(env, object, "retryable", value);
   }
+  if (error->statement >= 0 && napi_create_int64(env, error->statement, &value) == napi_ok) {
+    napi_set_named_property(env, object, "statement", value);
+  }
   for (const char *letter = letters; *letter != '\0'; letter++) {
     const char name[2] = {*letter, '\0'};
     set_text(env, fields, name, cenote_error_field(error, *letter));

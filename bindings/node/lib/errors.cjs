@@ -26,6 +26,9 @@ class CenoteError extends Error {
     if (about.details !== undefined) {
       this.details = about.details;
     }
+    if (about.statement !== undefined) {
+      this.statementIndex = about.statement;
+    }
     if (about.sqlstate !== undefined) {
       this.sqlstate = about.sqlstate;
     }

@@ -11,6 +11,9 @@ const OVER = new Set(['CENOTE_LEASE_EXPIRED', 'CENOTE_STALE', 'CENOTE_SHUTTING_D
 const CONTROL = /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/|;)*(begin|start\s+transaction|commit|end|rollback|abort)\b/i;
 const READS = /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*select\b/i;
 
+/** As cenote.h has them. */
+const BATCH_MODES = { deferred: 0, write: 1, read: 2 };
+
 const refuseReleased = (what) => new CenoteError(`Cannot ${what} on released lease`, { status: 'CENOTE_STALE' });
 
 class Transaction {
@@ -301,11 +304,34 @@ class DatabaseLease {
     if (texts.length === 0) {
       return [];
     }
+    if (mode !== undefined && BATCH_MODES[mode] === undefined) {
+      throw new CenoteError(`batch: ${JSON.stringify(mode)} is no mode; there are ${Object.keys(BATCH_MODES).join(', ')}`);
+    }
     const kind = mode ?? (texts.every(([sql]) => READS.test(sql)) ? 'deferred' : 'write');
     return this.#inTurn(() => this.#runBatch(texts, kind));
   }
 
+  /** Over HTTP in one request. */
+  async #sendBatch(texts, mode) {
+    this.lastUsed = Date.now();
+    const list = texts.map(([sql, args, names]) => ({ sql, args, names, shape: this.#owner.shape }));
+    try {
+      const results = await this.#core.batch(this.#handle, list, { mode: BATCH_MODES[this.#flags === 0 ? mode : 'read'], isolation: 0, timeout: timeLeft() });
+      return results.map((result) => new ResultSet(result, this.#owner.driver));
+    } catch (error) {
+      if (OVER.has(error.status)) {
+        this.ended();
+      }
+      throw error;
+    } finally {
+      this.lastUsed = Date.now();
+    }
+  }
+
   async #runBatch(texts, mode) {
+    if (this.#owner.driver === 'libsql') {
+      return this.#sendBatch(texts, mode);
+    }
     const nested = this.#core.inTransaction(this.#handle) === true;
     const name = 'SAVEPOINT cenote_batch';
     await this.#send(nested ? name : this.#begin(mode, 0));

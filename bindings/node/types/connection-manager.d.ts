@@ -192,6 +192,8 @@ export class CenoteError extends Error {
   /** What narrows SQLite's code down: SQLITE_CONSTRAINT_UNIQUE. */
   readonly extendedCode?: string;
   readonly status: string;
+  /** Which statement of a batch failed. */
+  readonly statementIndex?: number;
   readonly retryable: boolean;
   readonly details?: string;
   readonly sqlstate?: string;
