@@ -185,8 +185,19 @@ static void note_bad(struct cenote_manager *manager, enum which which, const cen
 
 enum verdict { SAYS_NOTHING, IS_WELL, IS_NOT };
 
+/* libSQL: a session that rested for too long. The connection is lost; the server is well, and said so. */
+static bool is_expiry(const cenote_error *error)
+{
+  const char *code = cenote_error_field(error, 'X');
+  return error->status == CENOTE_CONNECTION_LOST && code != NULL &&
+         strcmp(code, "STREAM_EXPIRED") == 0;
+}
+
 static enum verdict judge(const cenote_error *error)
 {
+  if (is_expiry(error)) {
+    return IS_WELL;
+  }
   if (cen_failure_is_transient(error)) {
     return IS_NOT;
   }

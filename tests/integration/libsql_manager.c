@@ -31,7 +31,7 @@ static void outside_a_transaction_a_lease_may_rest_for_long(void **state)
   rig_must_run(lease, "INSERT INTO t VALUES (1)");
   rig_must_run(lease, "BEGIN");
   rig_must_run(lease, "INSERT INTO t VALUES (2)");
-  rig_nap_ms(4000);
+  rig_nap_ms(2500);
   assert_int_equal(run(lease, "INSERT INTO t VALUES (3)", &error), CENOTE_CONNECTION_LOST);
   assert_string_equal(cenote_error_field(&error, 'X'), "STREAM_EXPIRED");
   rig_release(lease);
@@ -80,6 +80,71 @@ static void batches_are_all_or_nothing_in_each_mode(void **state)
   assert_int_equal(cenote_result_integer(result, 0, 0), 2);
   cenote_result_free(result);
   rig_release(lease);
+  rig_close(&rig);
+}
+
+/* Inside a transaction a batch is a savepoint of it, and each statement is looked at by itself. */
+static void a_read_batch_refuses_to_write_inside_a_transaction_too(void **state)
+{
+  static struct rig rig;
+  static const struct {
+    const char *sql;
+    cenote_status status;
+  } cases[] = {{"INSERT INTO v VALUES (2)", CENOTE_DATABASE},
+               {"DROP TABLE v", CENOTE_DATABASE},
+               {"PRAGMA cache_size = 7", CENOTE_UNSUPPORTED}};
+  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_transaction *tx;
+  cenote_result **results;
+  (void)state;
+  rig_open(&rig, serve.url, NULL);
+  const cenote_lease lease = rig_acquire(rig.manager, "batch");
+  rig_must_run(lease, "CREATE TABLE IF NOT EXISTS v (a)");
+  assert_int_equal(cenote_begin(lease, 0, &tx, &error), CENOTE_OK);
+  rig_must_run(lease, "INSERT INTO v VALUES (1)");
+  for (size_t i = 0; i < 3; i++) {
+    const cenote_statement statements[] = {{"SELECT 1", NULL, 0}, {cases[i].sql, NULL, 0}};
+    assert_int_equal(cenote_batch(lease, statements, 2, CENOTE_BATCH_READ, &results, &error),
+                     cases[i].status);
+    assert_int_equal(error.statement, 1);
+    assert_true(cases[i].status != CENOTE_DATABASE || strcmp(error.sqlstate, "25006") == 0);
+  }
+  const cenote_statement reads[] = {{"SELECT 1", NULL, 0}, {"SELECT count(*) FROM v", NULL, 0}};
+  assert_int_equal(cenote_batch(lease, reads, 2, CENOTE_BATCH_READ, &results, &error), CENOTE_OK);
+  assert_int_equal(cenote_result_integer(results[1], 0, 0), 1);
+  cenote_results_free(results, 2);
+  rig_must_run(lease, "INSERT INTO v VALUES (3)");
+  assert_int_equal(cenote_rollback(tx, &error), CENOTE_OK);
+  rig_release(lease);
+  rig_close(&rig);
+}
+
+/* Holders who rest for too long say nothing about the server. */
+static void streams_that_expire_open_no_breaker(void **state)
+{
+  static struct rig rig;
+  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_lease leases[3];
+  (void)state;
+  setenv("CENOTE_BREAKER_FAILURES", "1", 1);
+  rig_open(&rig, serve.url, NULL);
+  unsetenv("CENOTE_BREAKER_FAILURES");
+  for (size_t i = 0; i < 3; i++) {
+    leases[i] = rig_acquire(rig.manager, "rests");
+    rig_must_run(leases[i], "BEGIN");
+  }
+  rig_nap_ms(2500);
+  for (size_t i = 0; i < 3; i++) {
+    assert_int_equal(run(leases[i], "SELECT 1", &error), CENOTE_CONNECTION_LOST);
+    assert_string_equal(cenote_error_field(&error, 'X'), "STREAM_EXPIRED");
+    rig_release(leases[i]);
+  }
+  cenote_statistics statistics = CENOTE_STATISTICS_INIT;
+  assert_int_equal(cenote_pool_statistics(rig.manager, &statistics), CENOTE_OK);
+  assert_int_equal(statistics.breaker, CENOTE_BREAKER_CLOSED);
+  const cenote_lease again = rig_acquire(rig.manager, "goes on");
+  rig_must_run(again, "SELECT 1");
+  rig_release(again);
   rig_close(&rig);
 }
 
@@ -145,6 +210,8 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(outside_a_transaction_a_lease_may_rest_for_long),
       cmocka_unit_test(batches_are_all_or_nothing_in_each_mode),
+      cmocka_unit_test(a_read_batch_refuses_to_write_inside_a_transaction_too),
+      cmocka_unit_test(streams_that_expire_open_no_breaker),
       cmocka_unit_test(an_endpoint_that_comes_back_is_used_again),
       cmocka_unit_test(a_flush_leaves_no_socket_in_use),
   };

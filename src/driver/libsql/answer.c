@@ -196,6 +196,9 @@ static cenote_status expired(const cenote_connection *c, cenote_error *error)
                  "the server has let the session expire; lost with it: %s",
                  lost.failed || lost.size == 0 ? "what it held" : lost.data);
   cen_error_details(error, "\n%s", said);
+  if (cenote_error_field(error, 'X') == NULL) { /* a server that has forgotten even that */
+    cenote_error_add_field(error, 'X', "STREAM_EXPIRED");
+  }
   cen_buf_deinit(&lost);
   return CENOTE_CONNECTION_LOST;
 }
