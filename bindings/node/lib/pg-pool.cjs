@@ -38,6 +38,24 @@ const LOST = new Set(['broken', 'check_failed', 'reset_failed']);
 const ended = () => new CenoteError('Cannot use a pool after calling end on the pool',
   { status: 'CENOTE_SHUTTING_DOWN' });
 
+let related = false;
+
+/**
+ * Libraries ask `instanceof pg.Pool` (drizzle-orm, Prisma's adapter) and take what is none for a single client: they
+ * would say BEGIN to the pool. So where npm's pg is loaded, ours is one; every method that it promises is our own.
+ */
+function relate() {
+  const files = related ? [] : Object.keys(require.cache ?? {});
+  for (const file of files) {
+    const Pool = /[\\/]pg[\\/]lib[\\/]index\.js$/.test(file) ? require.cache[file]?.exports?.Pool : undefined;
+    if (typeof Pool === 'function' && Pool.prototype instanceof EventEmitter) {
+      Object.setPrototypeOf(PgPool.prototype, Pool.prototype);
+      related = true;
+      return;
+    }
+  }
+}
+
 class PgPool extends EventEmitter {
   #core;
   #hint;
@@ -71,6 +89,7 @@ class PgPool extends EventEmitter {
     Object.defineProperty(this, 'types', { value: options.types ?? defaultTypes, enumerable: false, writable: true });
     this.ending = false;
     this.ended = false;
+    relate();
     const { maxUses, onConnect, verify } = this.options;
     this.#watched = maxUses > 0 || onConnect !== undefined || verify !== undefined;
     this.on('newListener', (event) => {

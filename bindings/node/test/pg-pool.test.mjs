@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
-import { aboutError, atEnd, ourPool, theirPool } from './pg-beside.mjs';
+import { aboutError, atEnd, ourPool, pg, theirPool } from './pg-beside.mjs';
 
 const one = { max: 1 };
 const ours = ourPool();
@@ -462,6 +462,14 @@ test('who only listens keeps the shared connections', async () => {
   assert.equal(connects, pool.totalCount);
   const { paths } = pool.core.statistics();
   assert.ok(paths.simple.statements >= 50);
+});
+
+test('where pg is loaded, ours is one of its pools', () => {
+  assert.ok(ours instanceof pg.Pool);
+  assert.ok(ours instanceof EventEmitter);
+  const own = Object.getOwnPropertyNames(Object.getPrototypeOf(ours));
+  const promised = ['connect', 'query', 'end', 'totalCount', 'idleCount', 'waitingCount', 'expiredCount'];
+  assert.deepEqual(promised.filter((name) => !own.includes(name)), []);
 });
 
 test('options are kept, without showing secrets', () => {
