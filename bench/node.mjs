@@ -43,7 +43,7 @@ const { ConnectionPoolManager } = ours('../bindings/node/lib/connection-pool.cjs
 const { DatabaseConnectionManager } = ours('../bindings/node/lib/connection-manager.cjs');
 
 const url = server;
-const ROW = ['SELECT id, name, email FROM bench_users WHERE id = $1', [7]];
+const ROW = ['SELECT * FROM bench_users WHERE id = $1', [7]];
 const HUNDRED = ['SELECT * FROM bench_users WHERE id <= $1', [100]];
 const TABLE = `DROP TABLE IF EXISTS bench_users;
   CREATE TABLE bench_users AS SELECT i AS id, 'user ' || i AS name, 'user' || i || '@example.com' AS email, i % 90 AS age,
@@ -117,9 +117,11 @@ const poolOf = (name, pool, end) => ({
       client.release();
     }
   },
-  async acquire() {
-    const client = await pool.connect();
-    client.release();
+  async cycles(count) {
+    for (let i = 0; i < count; i++) {
+      const client = await pool.connect();
+      client.release();
+    }
   },
   end,
 });
@@ -138,9 +140,11 @@ function nodePostgres() {
 async function leases() {
   const manager = new DatabaseConnectionManager({ url, maxConnections: CONNECTIONS });
   return {
-    async acquire() {
-      const lease = await manager.acquireLease('bench');
-      lease.release();
+    async cycles(count) {
+      for (let i = 0; i < count; i++) {
+        const lease = await manager.acquireLease('bench');
+        lease.release();
+      }
     },
     end: () => manager.gracefulShutdown(),
   };
@@ -149,8 +153,10 @@ async function leases() {
 function generic() {
   const pool = genericPool.createPool({ create: async () => ({}), destroy: async () => {} }, { max: CONNECTIONS });
   return {
-    async acquire() {
-      pool.release(await pool.acquire());
+    async cycles(count) {
+      for (let i = 0; i < count; i++) {
+        pool.release(await pool.acquire());
+      }
     },
     async end() {
       await pool.drain();
@@ -164,11 +170,7 @@ function generic() {
 async function acquiring(pair) {
   const count = smoke ? 200 : 20000;
   const contenders = [...pair, await leases(), generic()];
-  const work = async ({ acquire }) => {
-    for (let i = 0; i < count; i++) {
-      await acquire();
-    }
-  };
+  const work = ({ cycles }) => cycles(count);
   await rounds(contenders, count, work, 2);
   const [client, pg, lease, other] = await rounds(contenders, count, work);
   report('acquire+release', 'us', client.wall, 'pg-pool', pg.wall, false);

@@ -28,6 +28,9 @@ const SOON = Promise.resolve();
 /** Where the addon tells of a lease that was taken. */
 const TAKEN = addon.lease;
 
+/** Stands in for `finish` where a lease is waited for. */
+const LEASE = () => {};
+
 /** One executor for all promises. */
 let made;
 let madeResolve;
@@ -87,6 +90,8 @@ class Core {
     /** What transactions call when it is their body's turn. */
     this.begins = new Map();
     this.freeSlots = [];
+    /** How many acquires wait. */
+    this.waiting = 0;
     /** Columns of statements, by the addon's number. */
     this.layouts = [];
     this.flushing = false;
@@ -182,6 +187,9 @@ class Core {
   }
 
   free(slot) {
+    if (this.finishes[slot] === LEASE) {
+      this.waiting--;
+    }
     this.resolves[slot] = undefined;
     this.rejects[slot] = undefined;
     this.shapes[slot] = undefined;
@@ -255,8 +263,9 @@ class Core {
 
   /** @returns {Promise<{manager: number, place: number, generation: number}>} */
   acquire(operation, timeout, onSlot) {
-    const slot = this.open(undefined, undefined);
+    const slot = this.open(undefined, LEASE);
     const promise = made;
+    this.waiting++;
     return this.begun(slot, addon.acquire(this.handle, slot, operation, timeout ?? -1), promise, onSlot);
   }
 
@@ -388,6 +397,9 @@ class Core {
   /** @returns {boolean} whether it was still held */
   release(lease) {
     const status = addon.release(lease.manager, lease.place, lease.generation);
+    if (this.waiting > 0) {
+      this.kick(); // whoever waits has it in the same turn
+    }
     return status === 0;
   }
 
