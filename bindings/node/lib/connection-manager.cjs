@@ -37,6 +37,16 @@ function reportAtExit() {
   }
 }
 
+/** What acquireLease is asked for beside the operation. */
+function asked(how) {
+  const { leaseTimeout, signal } = how;
+  if (leaseTimeout !== undefined && !(leaseTimeout >= 1)) {
+    throw new CenoteError(`leaseTimeout = ${leaseTimeout}: allowed are 1 and more, in ms`, { status: 'CENOTE_INVALID' });
+  }
+  signal?.throwIfAborted();
+  return how;
+}
+
 class DatabaseConnectionManager {
   #stopping;
   #warm = 0;
@@ -136,15 +146,14 @@ class DatabaseConnectionManager {
     }
     const operation = String(operationId);
     const where = this.leases.sample();
-    const left = timeLeft();
-    const ask = left === undefined && typeof how !== 'object' ? undefined : this.#ask(how, left);
+    const ask = typeof how !== 'object' || how === null ? undefined : asked(how);
     let handle = this.#take(operation) ?? await this.#wait(operation, how, ask);
     while (this.clients?.isLost(handle)) { // the pool looks at it when it comes back, and closes it
       this.core.release(handle);
       handle = await this.#wait(operation, how, ask);
     }
-    if (ask !== undefined) {
-      this.#shorten(handle, ask);
+    if (ask?.leaseTimeout !== undefined) {
+      this.#shorten(handle, ask.leaseTimeout);
     }
     const lease = this.#lease(handle, operation);
     if (where === undefined) {
@@ -165,19 +174,6 @@ class DatabaseConnectionManager {
     return handle;
   }
 
-  #ask(how, left) {
-    const { timeout, leaseTimeout, signal } = typeof how === 'object' && how !== null ? how : { timeout: how };
-    if (leaseTimeout !== undefined && !(leaseTimeout >= 1)) {
-      throw new CenoteError(`leaseTimeout = ${leaseTimeout}: allowed are 1 and more, in ms`, { status: 'CENOTE_INVALID' });
-    }
-    signal?.throwIfAborted();
-    if (left === 0) {
-      throw new CenoteError('Lease acquisition timeout: no time is left of the invocation', { status: 'CENOTE_TIMEOUT' });
-    }
-    return { timeout: left === undefined ? timeout : Math.min(timeout ?? this.config.acquireTimeout, left), leaseTimeout,
-      signal };
-  }
-
   async #wait(operation, how, ask) {
     const signal = ask?.signal;
     let giveUp;
@@ -195,10 +191,9 @@ class DatabaseConnectionManager {
     }
   }
 
-  /** The deadline is the smallest of leaseTimeout, what the caller asks, and what is left of the invocation. */
-  #shorten(handle, ask) {
-    const asked = Math.max(1, Math.min(ask.leaseTimeout ?? Infinity, timeLeft() ?? Infinity));
-    if (asked < this.config.leaseTimeout) {
+  /** The deadline is the smallest of leaseTimeout, what the caller asks, and what is left of the invocation (core.cjs). */
+  #shorten(handle, asked) {
+    if (asked < Math.min(this.config.leaseTimeout, timeLeft() ?? Infinity)) {
       this.core.extend(handle, Math.floor(asked));
     }
   }
@@ -215,9 +210,6 @@ class DatabaseConnectionManager {
     // Where somebody waits, it is his already. A take in vain would count as a time-out.
     if (this.leases.delete(lease.id) && clean && this.#waiting === 0) {
       this.#warm++;
-    }
-    if (!this.core.closed) {
-      this.core.kick();
     }
   }
 

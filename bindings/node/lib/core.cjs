@@ -6,6 +6,7 @@
 
 const addon = require('./addon.cjs');
 const { CenoteError, fromAddon } = require('./errors.cjs');
+const { remainingTime, timeLeft } = require('./serverless.cjs');
 const { readAll } = require('./decode.cjs');
 const { RowShape, shapeOf } = require('./rows.cjs');
 
@@ -262,19 +263,46 @@ class Core {
   }
 
   /** @returns {Promise<{manager: number, place: number, generation: number}>} */
-  acquire(operation, timeout, onSlot) {
+  acquire(operation, timeout, onSlot, bounded = false) {
+    const left = bounded ? undefined : timeLeft();
+    if (left !== undefined) {
+      return this.acquireWithin(left, operation, timeout, onSlot);
+    }
     const slot = this.open(undefined, LEASE);
     const promise = made;
     this.waiting++;
     return this.begun(slot, addon.acquire(this.handle, slot, operation, timeout ?? -1), promise, onSlot);
   }
 
+  /** In an invocation: neither the waiting nor the lease outlasts it. */
+  async acquireWithin(left, operation, timeout, onSlot) {
+    if (left === 0) {
+      throw new CenoteError('Lease acquisition timeout: no time is left of the invocation', { status: 'CENOTE_TIMEOUT' });
+    }
+    this.limits ??= this.statistics().config;
+    const lease = await this.acquire(operation, Math.min(timeout ?? this.limits.acquireTimeout, left), onSlot, true);
+    this.bound(lease, timeLeft());
+    return lease;
+  }
+
+  bound(lease, left) {
+    this.limits ??= this.statistics().config;
+    if (left < this.limits.leaseTimeout) {
+      this.extend(lease, Math.max(1, left));
+    }
+  }
+
   /** A connection that is free and known to be good, now; else undefined. */
   take(operation) {
-    if (addon.take(this.handle, operation)) {
-      return { manager: TAKEN[0], place: TAKEN[1], generation: TAKEN[2] };
+    const left = timeLeft();
+    if (left === 0 || !addon.take(this.handle, operation)) {
+      return undefined;
     }
-    return undefined;
+    const lease = { manager: TAKEN[0], place: TAKEN[1], generation: TAKEN[2] };
+    if (left !== undefined) {
+      this.bound(lease, left);
+    }
+    return lease;
   }
 
   /**
@@ -307,7 +335,7 @@ class Core {
     let failure;
     try {
       failure = addon.query(this.handle, slot, sql, args, names, how.flags ?? 0, how.timeout ?? 0, how.operation,
-        how.hint ?? HINTS.none, how.retries ?? -1, how.remaining ?? 0);
+        how.hint ?? HINTS.none, how.retries ?? -1, how.remaining ?? remainingTime());
     } catch (error) {
       this.fault(slot, error);
       return promise;
@@ -362,7 +390,7 @@ class Core {
     const tx = { slot, resolve: this.resolves[slot] };
     this.begins.set(slot, () => onBegin(tx));
     const failure = addon.transact(this.handle, slot, how.operation, how.mode, how.isolation, how.deferrable ? 1 : 0,
-      how.timeout ?? 0, how.remaining ?? 0, how.retries ?? 0);
+      how.timeout ?? 0, how.remaining ?? remainingTime(), how.retries ?? 0);
     return this.begun(slot, failure, promise, how.onStart);
   }
 

@@ -10,6 +10,8 @@ import { after, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { DatabaseConnectionManager } from '../lib/connection-manager.mjs';
+import { connectionPoolManager, executeQuery, executeTransaction, getNeonClient, getPgPool, shutdown }
+  from '../lib/connection-pool.mjs';
 import { attachDatabasePool, cleanupOnExit, closeIdleConnections, remainingTime, timeLeft, withInvocation, wrapHandler }
   from '../lib/serverless.mjs';
 import { databases, plainEnvironment, run, scratch } from './support.mjs';
@@ -280,9 +282,41 @@ test("a pool of node-postgres' kind is kept awake for its own idle time-out", as
   assert.throws(() => attachDatabasePool({}), TypeError);
 });
 
-// ------------------------------------------------------------------ freeze and thaw
+// ------------------------------------------------------------------ the other module
 
 const postgres = process.env.CENOTE_TEST_POSTGRES_URL ? test : test.skip;
+
+postgres('cenote/connection-pool: the time left bounds its clients and statements, and it can be attached', async () => {
+  const pool = getPgPool({ connectionString: process.env.CENOTE_TEST_POSTGRES_URL });
+  const { core } = connectionPoolManager;
+  const sql = getNeonClient();
+  await withInvocation(8000, async () => {
+    for (let round = 0; round < 2; round++) {
+      const client = await pool.connect();
+      const { remainingMs } = core.statistics().activeLeases[0];
+      assert.ok(remainingMs > 2000 && remainingMs <= 8000, String(remainingMs));
+      client.release();
+    }
+  });
+  await withInvocation(400, async () => {
+    await Promise.all([executeQuery('SELECT pg_sleep(20)'), sql`SELECT pg_sleep(20)`, pool.query('SELECT pg_sleep(20)'),
+      executeTransaction((client) => client.query('SELECT pg_sleep(20)'))].map((promise) => assert.rejects(promise)));
+  });
+  await withInvocation(50, () => assert.rejects(pool.connect(), /timeout/));
+  attachDatabasePool(connectionPoolManager, { idleTimeout: 100 });
+  const promises = [];
+  await inRequest({ waitUntil: (promise) => promises.push(promise) }, async () => {
+    assert.deepEqual(await executeQuery('SELECT 1 AS a'), [{ a: 1 }]);
+    (await pool.connect()).release();
+  });
+  assert.equal(promises.length, 1);
+  assert.equal(await settled(promises[0]), true);
+  assert.equal(core.statistics().pool.totalConnections, 0);
+  assert.deepEqual(await sql`SELECT 2 AS a`, [{ a: 2 }]);
+  await shutdown();
+});
+
+// ------------------------------------------------------------------ freeze and thaw
 
 postgres('PostgreSQL: a process that was stopped while the server reaped its sessions goes on without an error', async () => {
   const admin = async (sql) => {
