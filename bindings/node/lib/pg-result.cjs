@@ -119,13 +119,13 @@ const FIELDS = {
 
 /** What the server said, with the members of node-postgres' error of the same name. */
 class DatabaseError extends Error {
-  /** @param {CenoteError} cause */
-  constructor(cause) {
-    super(cause.fields.M ?? cause.message);
+  /** @param {CenoteError} cause @param {Record<string, string>} [fields] what the server would have said */
+  constructor(cause, fields = cause.fields) {
+    super(fields.M ?? cause.message);
     this.name = 'error';
     this.length = Buffer.byteLength(this.message);
     for (const [name, letter] of Object.entries(FIELDS)) {
-      this[name] = cause.fields[letter];
+      this[name] = fields[letter];
     }
     this.code ??= cause.sqlstate;
     Object.defineProperty(this, 'status', { value: cause.status, enumerable: false });
@@ -133,6 +133,9 @@ class DatabaseError extends Error {
     Object.defineProperty(this, 'cause', { value: cause, enumerable: false });
   }
 }
+
+/** Our time-out comes just before that of the server, which says so. */
+const CANCELLED = { S: 'ERROR', C: '57014', M: 'canceling statement due to statement timeout' };
 
 /** Node's own codes for what the network said. */
 const NETWORK = [
@@ -171,6 +174,8 @@ function pgError(error) {
       return renamed(error, `timeout exceeded when trying to connect${said === undefined ? '' : `: ${said}`}`,
         networkCode(said));
     }
+    case 'CENOTE_STATEMENT_TIMEOUT':
+      return /^statement timeout/.test(error.message) ? new DatabaseError(error, CANCELLED) : error;
     case 'CENOTE_CONNECTION_LOST':
     case 'CENOTE_OUTCOME_UNKNOWN':
       return renamed(error, `Connection terminated unexpectedly: ${error.message}`);

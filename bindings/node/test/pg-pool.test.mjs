@@ -331,6 +331,18 @@ both('a pool without a free client says timeout', async (open) => {
   await pool.end();
 });
 
+both('a statement that takes too long is cancelled, in the words of the server', async (open) => {
+  const pool = open({ max: 1, statement_timeout: 100 }, { statement_timeout_ms: 100 });
+  const wanted = { name: 'error', code: '57014', severity: 'ERROR',
+    message: 'canceling statement due to statement timeout' };
+  await assert.rejects(pool.query('SELECT pg_sleep(20)'), wanted);
+  const client = await pool.connect();
+  await assert.rejects(client.query('SELECT pg_sleep($1)', [20]), wanted);
+  assert.equal((await client.query('SELECT 1 AS a')).rows[0].a, 1);
+  client.release();
+  await pool.end();
+});
+
 both('a wrong password is the server\'s error', async (open, own) => {
   const url = process.env.CENOTE_TEST_POSTGRES_TCP_URL.replace(/:[^:@]*@/, ':wrong@');
   const pool = own ? ourPool({}, {}, url) : theirPool({ connectionString: url, host: undefined });
