@@ -23,6 +23,7 @@ static const cenote_statement both[] = {{"INSERT INTO t VALUES (?)", &one, 1},
 static const cenote_statement reads[] = {{"SELECT 1", NULL, 0}, {"SELECT a FROM t", NULL, 0}};
 
 struct asked {
+  int64_t timeout_ms; /* 0: much */
   cenote_batch_mode mode;
   unsigned flags;
   uint64_t max_rows;
@@ -34,14 +35,15 @@ static cenote_status batch(struct place *place, const cenote_statement statement
 {
   struct cenote_sink sinks[2];
   cenote_sink *list[2] = {&sinks[0], &sinks[1]};
-  const cenote_request request = {.size = sizeof request,
-                                  .kind = CENOTE_REQUEST_BATCH,
-                                  .flags = asked.flags,
-                                  .mode = asked.mode,
-                                  .statements = statements,
-                                  .statement_count = 2,
-                                  .sinks = list,
-                                  .deadline_ns = cen_deadline_ns(cen_now_ns(), 20000)};
+  const cenote_request request = {
+      .size = sizeof request,
+      .kind = CENOTE_REQUEST_BATCH,
+      .flags = asked.flags,
+      .mode = asked.mode,
+      .statements = statements,
+      .statement_count = 2,
+      .sinks = list,
+      .deadline_ns = cen_deadline_ns(cen_now_ns(), asked.timeout_ms ? asked.timeout_ms : 20000)};
   cenote_result_free(place->result);
   place->result = NULL;
   for (int i = 0; i < 2; i++) {
@@ -192,6 +194,24 @@ static void a_batch_that_only_reads_is_asked_once_more(void **state)
   place_close(&place);
 }
 
+static void a_batch_whose_time_is_over_is_cut_off(void **state)
+{
+  static const struct turn turns[] = {LOGIN,
+                                      {"/v3/pipeline", "INSERT", 0, NULL, NULL, SCRIPT_HANG},
+                                      {"/v3/pipeline", "SELECT 1", 0, NULL, NULL, SCRIPT_HANG},
+                                      {"/v3/pipeline", "INSERT", 200, FINE, NULL, 0},
+                                      END_OF_TURNS};
+  struct place place;
+  (void)state;
+  place_open(&place, turns);
+  fails(&place, both, (struct asked){.timeout_ms = 150}, CENOTE_OUTCOME_UNKNOWN, "cancelled");
+  fails(&place, reads, (struct asked){.timeout_ms = 150}, CENOTE_STATEMENT_TIMEOUT, "");
+  assert_int_equal(session(&place), 0);
+  assert_int_equal(batch(&place, both, (struct asked){.timeout_ms = 0}), CENOTE_OK);
+  assert_int_equal(http_script_gone(place.script), 2);
+  place_close(&place);
+}
+
 static void what_cannot_be_in_a_batch_is_not_sent(void **state)
 {
   static const struct {
@@ -286,6 +306,7 @@ int main(void)
       cmocka_unit_test(what_fails_is_named_and_nothing_of_it_remains),
       cmocka_unit_test(a_batch_that_may_have_been_committed_is_unknown),
       cmocka_unit_test(a_batch_that_only_reads_is_asked_once_more),
+      cmocka_unit_test(a_batch_whose_time_is_over_is_cut_off),
       cmocka_unit_test(what_cannot_be_in_a_batch_is_not_sent),
       cmocka_unit_test(in_a_session_that_is_kept_nothing_stays_open),
       cmocka_unit_test(a_result_beyond_the_ceiling_does_not_hide_what_became_of_the_batch),

@@ -2,6 +2,8 @@
  * manager_transaction.c. */
 #include "sqlite_base.h"
 
+#include "support/alloc_torture.h"
+
 enum { PARTS = 2 };
 
 static const cenote_statement insert_and_count[PARTS] = {{"INSERT INTO t VALUES (1, 1)", NULL, 0},
@@ -164,9 +166,121 @@ static void a_batch_whose_time_is_over_leaves_nothing_and_the_lease_goes_on(void
   base_close(&base);
 }
 
+/* ---------------------------------------------------------------- in one request */
+
+/* The fake database, as one that takes batches whole. */
+static struct {
+  int asked;
+  cenote_request last;
+  cenote_status answer;
+} seen;
+static cenote_driver whole;
+
+static cenote_step start_whole(cenote_connection *connection, const cenote_request *request,
+                               cenote_error *error)
+{
+  if (request->kind != CENOTE_REQUEST_BATCH) {
+    return fake_driver.start(connection, request, error);
+  }
+  seen.asked++;
+  seen.last = *request;
+  for (size_t i = 0; i < request->statement_count; i++) {
+    const cenote_value value = cenote_integer((int64_t)i + 1);
+    const cenote_column column = {.name = "n"};
+    if (cenote_sink_columns(request->sinks[i], &column, 1, error) != CENOTE_OK ||
+        cenote_sink_row(request->sinks[i], &value, 1, error) != CENOTE_OK) {
+      return CENOTE_STEP_FAILED;
+    }
+    cenote_sink_complete(request->sinks[i], 0, 0, "");
+  }
+  if (seen.answer != CENOTE_OK) {
+    (void)!cenote_error_set(error, seen.answer, "no");
+    return CENOTE_STEP_FAILED;
+  }
+  return CENOTE_STEP_DONE;
+}
+
+static cenote_lease open_whole(struct place *place)
+{
+  whole = fake_driver;
+  whole.flags |= CENOTE_DRIVER_BATCHES;
+  whole.start = start_whole;
+  memset(&seen, 0, sizeof seen);
+  place_init(place);
+  place->options.driver = &whole;
+  place_open_with(place, "0", "1");
+  return must_acquire(place->manager, "whole");
+}
+
+static void a_driver_that_takes_batches_gets_them_in_one_request(void **state)
+{
+  struct place place;
+  cenote_result **results;
+  const cenote_batch_options options = {.size = sizeof options,
+                                        .mode = CENOTE_BATCH_READ,
+                                        .isolation = CENOTE_REPEATABLE_READ,
+                                        .deferrable = true,
+                                        .flags = CENOTE_QUERY_RAW_TEXT,
+                                        .timeout_ms = 5000};
+  (void)state;
+  cenote_lease lease = open_whole(&place);
+  must(batch(lease, insert_and_count, &options, &results, &place.error), &place.error);
+  assert_int_equal(cenote_result_integer(results[0], 0, 0), 1);
+  assert_int_equal(cenote_result_integer(results[1], 0, 0), 2);
+  cenote_results_free(results, PARTS);
+  assert_int_equal(seen.asked, 1);
+  assert_int_equal(seen.last.mode, CENOTE_BATCH_READ);
+  assert_int_equal(seen.last.isolation, CENOTE_REPEATABLE_READ);
+  assert_true(seen.last.deferrable);
+  assert_int_equal(seen.last.flags, CENOTE_REQUEST_RAW_TEXT);
+  assert_int_equal(seen.last.statement_count, PARTS);
+  assert_int_equal(started(&place, CENOTE_REQUEST_BEGIN), 0);
+  assert_int_equal(started(&place, CENOTE_REQUEST_EXECUTE), 0);
+  seen.answer = CENOTE_DATABASE;
+  expect(CENOTE_DATABASE, batch(lease, insert_and_count, NULL, &results, &place.error),
+         &place.error);
+  /* inside a transaction it goes statement by statement, and has none of its own */
+  must_run(lease, "BEGIN");
+  assert_int_equal(seen.asked, 2);
+  expect(CENOTE_INVALID, batch(lease, insert_and_count, &options, &results, &place.error),
+         &place.error);
+  has_text(place.error.message, "isolation");
+  assert_int_equal(seen.asked, 2);
+  must_run(lease, "ROLLBACK");
+  must_release(lease);
+  place_close(&place);
+}
+
+static void one_batch(void *context)
+{
+  const cenote_lease *lease = context;
+  cenote_result **results;
+  cenote_error error;
+  const cenote_status status = batch(*lease, insert_and_count, NULL, &results, &error);
+  if (status == CENOTE_OK) {
+    cenote_results_free(results, PARTS);
+  } else if (status != CENOTE_NO_MEMORY || !alloc_torture_struck()) {
+    alloc_torture_disarm();
+    fail_msg("%s: %s", cenote_status_name(status), error.message);
+  }
+}
+
+static void every_allocation_of_a_batch_may_fail(void **state)
+{
+  struct place place;
+  (void)state;
+  cenote_lease lease = open_whole(&place);
+  assert_true(alloc_torture(one_batch, &lease, ALLOC_TORTURE_THIS_THREAD | ALLOC_TORTURE_BALANCED) >
+              3);
+  must_release(lease);
+  place_close(&place);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_driver_that_takes_batches_gets_them_in_one_request),
+      cmocka_unit_test(every_allocation_of_a_batch_may_fail),
       cmocka_unit_test(the_transaction_has_what_the_options_say),
       cmocka_unit_test(options_that_make_no_sense_are_named),
       cmocka_unit_test(inside_a_transaction_a_batch_has_its_terms),
