@@ -5,6 +5,9 @@
  * takes what is posted, lets libcurl work, tells the calls that are over, and sleeps in
  * curl_multi_poll until a socket, a deadline or a post wakes it. A call that finds no connection
  * waits for its turn (http_turns.c).
+ *
+ * libcurl's other interface (curl_multi_socket_action) asks the kernel less, but in 7.88 it divides
+ * by zero where memory fails.
  */
 #include "net/http_inside.h"
 
