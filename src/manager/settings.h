@@ -86,7 +86,7 @@
   X(TLS_VERIFY, "tls_verify", BOOL, "", 1, 1, 1, 0, 1, false,                                           \
     "verify the server's certificate and name; off only for tests, logged as a warning")                \
   X(HTTP_CONNECTIONS, "http_connections", INT, "", 8, 8, 8, 1, 1000, false,                             \
-    "connections of SQL over HTTP to one host, at most; HTTP/2 puts many statements on each")           \
+    "connections of SQL over HTTP, at most, but for what runs in libSQL transactions; HTTP/2 shares each")           \
   X(HTTP_INSECURE, "http_insecure", BOOL, "", 0, 0, 0, 0, 1, false,                                     \
     "send credentials over plain http to other machines, too")                                          \
   X(SQLITE_CONFINED, "sqlite_confined", BOOL, "", 0, 0, 0, 0, 1, false,                                 \
