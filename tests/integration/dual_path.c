@@ -457,6 +457,16 @@ static void a_batch_over_http_is_all_or_nothing(void **state)
   assert_int_equal(cenote_batch(lease, wrong, 1, CENOTE_BATCH_READ, &results, &error),
                    CENOTE_DATABASE);
   assert_string_equal(error.sqlstate, "25006");
+  const cenote_statement shows[] = {{.sql = "show transaction_isolation"},
+                                    {.sql = "show transaction_deferrable"}};
+  const cenote_batch_options options = {.size = sizeof options,
+                                        .mode = CENOTE_BATCH_READ,
+                                        .isolation = CENOTE_SERIALIZABLE,
+                                        .deferrable = true};
+  assert_int_equal(cenote_batch_with(lease, shows, 2, &options, &results, &error), CENOTE_OK);
+  assert_string_equal(cenote_result_text(results[0], 0, 0), "serializable");
+  assert_string_equal(cenote_result_text(results[1], 0, 0), "on");
+  cenote_results_free(results, 2);
   assert_int_equal(cenote_begin(lease, 0, &transaction, &error), CENOTE_UNSUPPORTED);
   assert_non_null(strstr(error.message, "cenote_batch"));
   assert_int_equal(cenote_release(lease), CENOTE_OK);
