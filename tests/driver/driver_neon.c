@@ -310,6 +310,10 @@ static const struct {
      CENOTE_CONNECTION_LOST,
      CENOTE_CONNECTION_LOST},
     /* nobody knows */
+    {{502, "text/html",
+      "<html>it was postgresql://us%2Fer:hunter2%40@ep-1.example and hunter2@</html>", SCRIPT_KEEP},
+     CENOTE_CONNECTION_LOST,
+     CENOTE_OUTCOME_UNKNOWN},
     {{502, "text/html", "<html>bad</html>", SCRIPT_KEEP},
      CENOTE_CONNECTION_LOST,
      CENOTE_OUTCOME_UNKNOWN},
