@@ -3,10 +3,11 @@
 
 import json
 import os
+import subprocess
 import sys
 
 from cli_harness import Folder, main, ok, run, same, true
-from gateway_harness import Gateway
+from gateway_harness import Gateway, file_write
 from neon_harness import admin, need_postgres
 
 need_postgres(__file__)
@@ -85,6 +86,29 @@ def libsql_is_measured_over_its_own_protocol():
                 check_figures(row, (2, 0))
 
 
+def over_tls_a_new_connection_costs_a_handshake_and_an_own_authority_is_enough():
+    with Folder() as folder:
+        cert, key = f"{folder}/cert.pem", f"{folder}/key.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
+                        "2", "-keyout", key, "-out", cert, "-subj", "/CN=localhost", "-addext",
+                        "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
+        with Gateway("--url", URL, "--tls-cert", cert, "--tls-key", key, tls=cert) as gateway:
+            url = f"https://127.0.0.1:{gateway.port}/sql"
+            document = json.loads(bench(URL, "--http-endpoint", url, "--tls-ca-file", cert, scenarios=("concurrent",)))
+            check_figures(document["scenarios"][0], (2, 0))
+
+
+def a_token_comes_from_the_url_or_the_environment():
+    with Folder() as folder:
+        token = file_write(f"{folder}/token", "t" * 40 + "\n")
+        with Gateway("--url", f"sqlite:{folder}/db", "--sql-token-file", token) as gateway:
+            plain, secret = f"libsql://127.0.0.1:{gateway.port}?tls=0", "t" * 40
+            for url, env in ((f"{plain}&authToken={secret}", {}), (plain, {"CENOTE_AUTH_TOKEN": secret})):
+                out = bench(url, env=env, scenarios=("pooled",))
+                check_figures(json.loads(out)["scenarios"][0], (2, 0))
+                true(secret not in out, out)
+
+
 def each_row_of_check_is_about_its_own_path():
     def rows(*args, env=None, status=0):
         result = run("check", "--url", *args, "--connect-timeout-ms", "2000", env=env)
@@ -107,5 +131,7 @@ sys.exit(main([
     the_table_says_which_path_answered,
     over_http_alone_a_transaction_is_a_batch,
     libsql_is_measured_over_its_own_protocol,
+    over_tls_a_new_connection_costs_a_handshake_and_an_own_authority_is_enough,
+    a_token_comes_from_the_url_or_the_environment,
     each_row_of_check_is_about_its_own_path,
 ]))

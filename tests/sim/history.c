@@ -126,7 +126,8 @@ bool history_run(const struct world_config *config, uint64_t *events, char *fail
   world_begin(config);
   sim_spawn("housekeeper", housekeeper_body, NULL);
   sim_spawn("shutdown", shutdown_body, NULL);
-  if ((config->faults & ((FAULT_HOG - 1) | FAULT_QUOTA | FAULT_BREAKER) & ~(unsigned)FAULT_EARLY) != 0) {
+  if ((config->faults & ((FAULT_HOG - 1) | FAULT_QUOTA | FAULT_BREAKER) & ~(unsigned)FAULT_EARLY) !=
+      0) {
     sim_spawn("chaos", chaos_body, NULL);
   }
   for (unsigned i = 0; i < config->clients; i++) {
