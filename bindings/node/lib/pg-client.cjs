@@ -83,6 +83,8 @@ function queryError(error, query) {
     ? failed('Query read timeout', { status: error.status, details: error.details }) : pgError(error);
 }
 
+let warned = false;
+
 /** What a client needs from its first statement on. */
 class Work {
   constructor(client) {
@@ -345,6 +347,19 @@ class PgClient {
     }
     const doubled = text.replaceAll("'", "''");
     return doubled.includes('\\') ? ` E'${doubled.replaceAll('\\', '\\\\')}'` : `'${doubled}'`;
+  }
+
+  on(event, listener) {
+    if (event === 'notification' && !warned) {
+      warned = true;
+      process.emitWarning("cenote tells of no notifications: use a Client of node-postgres' own for LISTEN",
+        { code: 'CENOTE_NOTIFICATION' });
+    }
+    return EventEmitter.prototype.on.call(this, event, listener);
+  }
+
+  addListener(event, listener) {
+    return this.on(event, listener);
   }
 
   /** Not known here; `SELECT pg_backend_pid()` tells. */

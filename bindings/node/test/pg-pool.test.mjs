@@ -406,6 +406,20 @@ test('pool.query of BEGIN has no effect, and says so once', async () => {
   assert.equal(admin("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"), '0');
 });
 
+test('who listens for notifications is told that there are none', async () => {
+  const warnings = [];
+  const onWarning = (warning) => warnings.push(warning.code);
+  process.on('warning', onWarning);
+  const client = await ours.connect();
+  client.on('notification', () => {});
+  client.once('notification', () => {});
+  assert.equal(client.listenerCount('notification'), 2);
+  await until(() => warnings.length > 0);
+  process.off('warning', onWarning);
+  assert.deepEqual(warnings, ['CENOTE_NOTIFICATION']);
+  client.release();
+});
+
 test('many queries of the pool share few connections, and answers never cross', async () => {
   const all = await Promise.all(Array.from({ length: 300 },
     (_, i) => ours.query('SELECT $1::int AS i, $2::text AS t', [i, `t${i}`])));
