@@ -125,7 +125,15 @@ class DatabaseConnectionManager {
   }
 
   get state() {
-    return this.core.closed ? ConnectionState.SHUTDOWN : this.core.statistics().state;
+    return this.core.closed ? ConnectionState.SHUTDOWN : this.#seen(this.core.statistics()).state;
+  }
+
+  /** The thread that drains the pool begins a moment after it is asked to. */
+  #seen(statistics) {
+    if (this.isShuttingDown && statistics.state !== ConnectionState.SHUTDOWN) {
+      statistics.state = ConnectionState.DRAINING;
+    }
+    return statistics;
   }
 
   get metrics() {
@@ -222,7 +230,7 @@ class DatabaseConnectionManager {
   // ---------------------------------------------------------------- looking
 
   getPoolStatistics() {
-    const statistics = this.core.statistics();
+    const statistics = this.#seen(this.core.statistics());
     if (this.clients !== undefined) {
       statistics.sharedClient = this.clients.shared;
     }

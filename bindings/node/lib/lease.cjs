@@ -316,7 +316,8 @@ class DatabaseLease {
     this.lastUsed = Date.now();
     const list = texts.map(([sql, args, names]) => ({ sql, args, names, shape: this.#owner.shape }));
     try {
-      const results = await this.#core.batch(this.#handle, list, { mode: BATCH_MODES[this.#flags === 0 ? mode : 'read'], isolation: 0, timeout: timeLeft() });
+      const how = { mode: BATCH_MODES[this.#flags === 0 ? mode : 'read'], isolation: 0, timeout: timeLeft() };
+      const results = await this.#core.batch(this.#handle, list, how);
       return results.map((result) => new ResultSet(result, this.#owner.driver));
     } catch (error) {
       if (OVER.has(error.status)) {

@@ -174,6 +174,55 @@ for (const [database, url] of databases(folder)) {
     assert.equal(await count('moves'), 3); // `lost` went with its lease
   });
 
+  test(`${database}: the members that users read follow the pool's life`, async () => {
+    const own = open({ url: url(), maxConnections: 2, minConnections: 0, leaseTimeout: 12345 });
+    const seen = () => [own.state, own.isShuttingDown, own.connections.size, own.leases.size];
+    assert.deepEqual(seen(), ['IDLE', false, 0, 0]);
+    assert.deepEqual([own.config.maxConnections, own.config.leaseTimeout], [2, 12345]);
+    const lease = await own.acquireLease('members');
+    assert.deepEqual(seen(), ['ACTIVE', false, 1, 1]);
+    const [connection] = own.connections.values();
+    assert.ok(connection.id > 0 && Math.abs(Date.now() - connection.createdAt) < 60000);
+    assert.ok(lease.id !== '' && lease.lastUsed >= lease.createdAt && Math.abs(Date.now() - lease.createdAt) < 60000);
+    assert.deepEqual([lease.operationId, lease.isReleased, typeof lease.connection.execute], ['members', false, 'function']);
+    assert.equal((await lease.connection.execute('SELECT 1 AS a')).rows[0].a, 1);
+    const { currentActiveLeases, totalConnectionsCreated, totalLeasesGranted, totalLeasesReleased } = own.metrics;
+    assert.deepEqual([currentActiveLeases, totalConnectionsCreated, totalLeasesGranted, totalLeasesReleased], [1, 1, 1, 0]);
+    lease.release();
+    assert.deepEqual(seen(), ['IDLE', false, 1, 0]);
+    const again = await own.acquireLease();
+    assert.equal(again.operationId, 'unknown');
+    assert.notEqual(again.id, lease.id);
+    const ended = own.gracefulShutdown();
+    assert.deepEqual([own.state, own.isShuttingDown], ['DRAINING', true]);
+    again.release();
+    assert.equal(await ended, true);
+    assert.deepEqual(seen(), ['SHUTDOWN', true, 0, 0]);
+    assert.equal(own.metrics.totalLeasesReleased, 2);
+  });
+
+  test(`${database}: a commit that fails is told as it is; the rollback after it resolves, and nothing remains`, async () => {
+    await leased(async (lease) => {
+      await lease.execute('DROP TABLE IF EXISTS child');
+      await lease.execute('DROP TABLE IF EXISTS parent');
+      await lease.execute('CREATE TABLE parent (id integer PRIMARY KEY)');
+      await lease.execute('CREATE TABLE child (p integer REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)');
+      if (sqlite) {
+        await lease.execute('PRAGMA foreign_keys = ON');
+      }
+      const transaction = await lease.transaction();
+      await transaction.execute('INSERT INTO child VALUES (7)');
+      await assert.rejects(transaction.commit(), { code: sqlite ? 'SQLITE_CONSTRAINT' : '23503', status: 'CENOTE_DATABASE' });
+      await transaction.rollback();
+      assert.equal(transaction.closed, true);
+      assert.equal((await lease.execute('SELECT count(*) AS n FROM child')).rows[0].n, 0);
+      const failed = await lease.transaction();
+      await assert.rejects(failed.execute('SELEC'), { status: 'CENOTE_DATABASE' });
+      await failed.rollback();
+      await failed.rollback();
+    });
+  });
+
   test(`${database}: a transaction's time-out ends it, and its rollback resolves`, async () => {
     await table('late', 'id integer');
     await leased(async (lease) => {
