@@ -25,7 +25,8 @@ enum { CALLERS = 50, SOCKETS = 8, ROUNDS = 21, BURSTS = 8, KEEP_MS = 200, ONLY_K
 struct course {
   const char *name;
   bool constant; /* all ask for the same row */
-  int before;    /* connections, before any of it was there */
+  uint16_t port; /* of the server, or of the proxy in front of it */
+  int before;    /* connections to it, before any of it was there */
   cenote_manager *neon, *dual;
   bench_bare_curl *bare;
   bench_crowd *crowd;
@@ -106,7 +107,7 @@ static void way_run(int way, struct course *course, int round)
 {
   double burst_us[BURSTS];
   const int bursts = bench_scaled(BURSTS, 1);
-  const int before = bench_connects();
+  const int before = bench_connects(course->port);
   ways[way].burst(course); /* the others' work is out of the caches */
   for (int i = 0; i < bursts; i++) {
     const int64_t start = bench_wall_ns();
@@ -122,7 +123,7 @@ static void way_run(int way, struct course *course, int round)
     times[way].per_second[round] = answered * 1e9 / (double)(bench_wall_ns() - start);
     times[way].burst_us[round] = bench_median(burst_us, (size_t)bursts);
   }
-  times[way].connects += bench_connects() - before;
+  times[way].connects += bench_connects(course->port) - before;
 }
 
 static void report(const struct course *course, int way, size_t rounds)
@@ -175,7 +176,7 @@ static void measure(struct course *course)
   }
   /* the rest: its manager also asks by itself, in between */
   const int others = times[BARE].connects + times[DUAL].connects;
-  report_connections(course, "neon:", bench_connects() - course->before - others);
+  report_connections(course, "neon:", bench_connects(course->port) - course->before - others);
   report_connections(course, "dual path", times[DUAL].connects);
 }
 
@@ -223,7 +224,8 @@ static void bare_open(struct course *course, const char *postgres, const char *e
                                                       .callers = CALLERS});
 }
 
-static void run(const char *name, bool constant, const char *base, const char *ca_file)
+static void run(const char *name, bool constant, const char *base, uint16_t port,
+                const char *ca_file)
 {
   const char *postgres = bench_postgres_need(BENCH_POSTGRES_SCRAM);
   static struct course course;
@@ -241,7 +243,8 @@ static void run(const char *name, bool constant, const char *base, const char *c
     course.expected[i] = course.marks[i];
   }
   bare_open(&course, postgres, endpoint, ca_file);
-  course.before = bench_connects();
+  course.port = port;
+  course.before = bench_connects(port);
   course.neon = open_manager(neon, endpoint, ca_file);
   course.dual = open_manager(postgres, endpoint, ca_file);
   course.crowd = bench_crowd_new(CALLERS);
@@ -257,9 +260,9 @@ static void run_both(const char *plain, const char *secure, bool constant, uint1
   char base[64];
   struct h2_proxy proxy;
   snprintf(base, sizeof base, "http://127.0.0.1:%u", (unsigned)port);
-  run(plain, constant, base, NULL);
+  run(plain, constant, base, port, NULL);
   if (h2_proxy_start(&proxy, port, TEST_CERT_GOOD, false)) {
-    run(secure, constant, proxy.url, proxy.ca);
+    run(secure, constant, proxy.url, (uint16_t)proxy.port, proxy.ca);
     h2_proxy_stop(&proxy);
   } else {
     bench_skip("HTTP/2", proxy.missing ? "there is no nghttpx here" : "nghttpx did not start");

@@ -6,21 +6,27 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { FAMILY_INET = 2 };
+enum { FAMILY_INET = 2, PORTS = 65536 };
 
-static _Atomic int connects;
+/* As struct sockaddr_in begins. */
+struct place {
+  unsigned short family;
+  unsigned char port[2]; /* the high byte first */
+};
 
-int connect(int fd, const unsigned short *family, unsigned size);
+static _Atomic int connects[PORTS];
 
-int connect(int fd, const unsigned short *family, unsigned size)
+int connect(int fd, const struct place *place, unsigned size);
+
+int connect(int fd, const struct place *place, unsigned size)
 {
-  if (*family == FAMILY_INET) {
-    atomic_fetch_add(&connects, 1);
+  if (place->family == FAMILY_INET) {
+    atomic_fetch_add(&connects[place->port[0] << 8 | place->port[1]], 1);
   }
-  return (int)syscall(SYS_connect, fd, family, size);
+  return (int)syscall(SYS_connect, fd, place, size);
 }
 
-int bench_connects(void)
+int bench_connects(uint16_t port)
 {
-  return atomic_load(&connects);
+  return atomic_load(&connects[port]);
 }
