@@ -1,6 +1,6 @@
 /**
- * connection-pool-options.cjs - what the documents, node-postgres and Neon's client call their options, as the core's URL
- * and settings. An option that is not known is an error that names it. docs/node.md has the table.
+ * connection-pool-options.cjs - what the documents, node-postgres and Neon's client call their options, as the core's
+ * URL and settings. An option that is not known is an error that names it. docs/node.md has the table.
  */
 'use strict';
 
@@ -44,9 +44,15 @@ const nothing = () => {};
 
 /** name → what it does to `{settings, parameters, options}`. */
 const KNOWN = {
-  max: ({ settings }, name, value) => { settings.maxConnections ??= value; },
-  min: ({ settings }, name, value) => { settings.minConnections ??= value; },
-  idleTimeoutMillis: ({ settings }, name, value) => { settings.idleTimeout ??= orNone(name, value); },
+  max: ({ settings }, name, value) => {
+    settings.maxConnections ??= value;
+  },
+  min: ({ settings }, name, value) => {
+    settings.minConnections ??= value;
+  },
+  idleTimeoutMillis: ({ settings }, name, value) => {
+    settings.idleTimeout ??= orNone(name, value);
+  },
   connectionTimeoutMillis: ({ settings }, name, value) => {
     const ms = orNone(name, value);
     settings.acquireTimeout ??= ms === 0 ? NEVER_MS : ms;
@@ -57,36 +63,64 @@ const KNOWN = {
   },
   statement_timeout: ({ settings }, name, value) => statementTimeout(settings, name, value),
   query_timeout: ({ settings }, name, value) => statementTimeout(settings, name, value),
-  application_name: ({ settings }, name, value) => { settings.applicationName ??= value; },
+  application_name: ({ settings }, name, value) => {
+    settings.applicationName ??= value;
+  },
   fallback_application_name: ({ settings, given }, name, value) => {
     settings.applicationName ??= given.application_name ?? value;
   },
-  lock_timeout: ({ session }, name, value) => { session.push(`-c lock_timeout=${orNone(name, value)}`); },
+  lock_timeout: ({ session }, name, value) => {
+    session.push(`-c lock_timeout=${orNone(name, value)}`);
+  },
   idle_in_transaction_session_timeout: ({ session }, name, value) => {
     session.push(`-c idle_in_transaction_session_timeout=${orNone(name, value)}`);
   },
-  options: ({ session }, name, value) => { session.push(String(value)); },
+  options: ({ session }, name, value) => {
+    session.push(String(value));
+  },
   client_encoding: (read, name, value) => {
     if (!/^utf-?8$/i.test(value)) {
       throw wrong(`client_encoding = ${JSON.stringify(value)}: texts are UTF-8`);
     }
   },
-  poolQueryViaFetch: (read, name, value) => { read.poolQueryViaFetch = Boolean(value); },
+  poolQueryViaFetch: (read, name, value) => {
+    read.poolQueryViaFetch = Boolean(value);
+  },
   fetchOptions: readFetchOptions,
   // Of one client of getNeonClient, or one pool of getPgPool: not the core's.
-  arrayMode: nothing, fullResults: nothing, isolationLevel: nothing, readOnly: nothing, deferrable: nothing, types: nothing,
+  arrayMode: nothing,
+  fullResults: nothing,
+  isolationLevel: nothing,
+  readOnly: nothing,
+  deferrable: nothing,
+  types: nothing,
   disableWarningInBrowsers: nothing,
   // How it always is.
-  allowExitOnIdle: nothing, keepAlive: nothing, keepAliveInitialDelayMillis: nothing, enableChannelBinding: nothing,
+  allowExitOnIdle: nothing,
+  keepAlive: nothing,
+  keepAliveInitialDelayMillis: nothing,
+  enableChannelBinding: nothing,
   Promise: nothing,
   // Of the pool itself: pg-pool.cjs.
-  maxUses: nothing, onConnect: nothing, verify: nothing,
+  maxUses: nothing,
+  onConnect: nothing,
+  verify: nothing,
   binary: refuseTruthy('results come as text or typed, never in binary'),
-  stream: refuseTruthy('connections are the core\'s own'),
-  Client: refuseTruthy('connections are the core\'s own; connection-manager\'s createClient pools clients of other drivers'),
+  stream: refuseTruthy("connections are the core's own"),
+  Client: refuseTruthy(
+    "connections are the core's own; connection-manager's createClient pools clients of other drivers"
+  ),
   // Read elsewhere.
-  connectionString: nothing, host: nothing, port: nothing, user: nothing, password: nothing, database: nothing, ssl: nothing,
-  log: nothing, audit: nothing, cleanupOnExit: nothing,
+  connectionString: nothing,
+  host: nothing,
+  port: nothing,
+  user: nothing,
+  password: nothing,
+  database: nothing,
+  ssl: nothing,
+  log: nothing,
+  audit: nothing,
+  cleanupOnExit: nothing,
 };
 
 function readFetchOptions({ settings }, name, value) {
@@ -98,7 +132,9 @@ function readFetchOptions({ settings }, name, value) {
   const retry = value?.retry ?? {};
   for (const member of Object.keys(retry)) {
     if (!['retries', 'retryDelay', 'retryCondition'].includes(member)) {
-      throw wrong(`fetchOptions.retry has no option ${JSON.stringify(member)}: there are retries, retryDelay, retryCondition`);
+      throw wrong(
+        `fetchOptions.retry has no option ${JSON.stringify(member)}: there are retries, retryDelay, retryCondition`
+      );
     }
   }
   settings.retries ??= retry.retries;
@@ -183,7 +219,10 @@ const encode = encodeURIComponent;
 function urlOfParts({ host, port, user, password, database }) {
   const who = user === undefined ? '' : `${encode(user)}${password === undefined ? '' : `:${encode(password)}`}@`;
   const socket = typeof host === 'string' && host.startsWith('/');
-  const where = host === undefined || socket ? '' : `${host.includes(':') ? `[${host}]` : host}${port === undefined ? '' : `:${port}`}`;
+  const where =
+    host === undefined || socket
+      ? ''
+      : `${host.includes(':') ? `[${host}]` : host}${port === undefined ? '' : `:${port}`}`;
   const parameters = new URLSearchParams();
   if (socket) {
     parameters.set('host', host);
@@ -194,8 +233,10 @@ function urlOfParts({ host, port, user, password, database }) {
   if (user === undefined && password !== undefined) {
     parameters.set('password', password);
   }
-  return withParameters(`postgresql://${who}${where}/${database === undefined ? '' : encode(database)}`,
-    Object.fromEntries(parameters));
+  return withParameters(
+    `postgresql://${who}${where}/${database === undefined ? '' : encode(database)}`,
+    Object.fromEntries(parameters)
+  );
 }
 
 /** Parameters behind a URL; one that it has already stays, but for those in `over`. */
@@ -239,13 +280,19 @@ function baseUrl(options, env = process.env) {
   return FROM_LIBPQ.some((name) => env[name]) ? 'postgresql://' : undefined;
 }
 
-const missing = () => wrong('connection-pool has no database: pass connectionString (or host, database, …), or set ' +
-  'CENOTE_URL or DATABASE_URL');
+const missing = () =>
+  wrong(
+    'connection-pool has no database: pass connectionString (or host, database, …), or set ' +
+      'CENOTE_URL or DATABASE_URL'
+  );
 
 const isPostgres = (url) => /^postgres(ql)?:/i.test(url);
 
 function hasHttp(url, settings, env) {
-  return Boolean(settings.httpEndpoint ?? env.CENOTE_HTTP_ENDPOINT) || /[@/.]neon\.tech(?=[:/?]|$)/i.test(splitOnce(url, '?')[0]);
+  return (
+    Boolean(settings.httpEndpoint ?? env.CENOTE_HTTP_ENDPOINT) ||
+    /[@/.]neon\.tech(?=[:/?]|$)/i.test(splitOnce(url, '?')[0])
+  );
 }
 
 /**
@@ -258,8 +305,17 @@ function readOptions(options = {}, env = process.env) {
   if (base === undefined) {
     throw missing();
   }
-  const read = { settings: {}, parameters: {}, session: [], files: [], given: options, unverified: false,
-    noVerify: () => { read.unverified = true; } };
+  const read = {
+    settings: {},
+    parameters: {},
+    session: [],
+    files: [],
+    given: options,
+    unverified: false,
+    noVerify: () => {
+      read.unverified = true;
+    },
+  };
   const { settings } = read;
   for (const [name, value] of Object.entries(options)) {
     if (value !== undefined && value !== null && KNOWN[name] === undefined) {
@@ -285,17 +341,24 @@ function readOptions(options = {}, env = process.env) {
     settings.tlsVerify ??= false; // said explicitly; never where it would be for HTTP, too
   }
   const url = isPostgres(base) ? fullUrl(base, read) : base;
-  return { url, settings, unverified: read.unverified, poolQueryViaFetch: read.poolQueryViaFetch, files: read.files,
-    password: typeof options.password === 'function' ? options.password : undefined };
+  return {
+    url,
+    settings,
+    unverified: read.unverified,
+    poolQueryViaFetch: read.poolQueryViaFetch,
+    files: read.files,
+    password: typeof options.password === 'function' ? options.password : undefined,
+  };
 }
 
-/** With what options say beside it; where both say something the option counts, but nothing turns TLS off that was on. */
+/** With what options say beside it. Where both say something the option counts, but nothing turns TLS off. */
 function fullUrl(base, { parameters, session, settings, ...read }) {
   const has = new URLSearchParams(splitOnce(base, '?')[1] ?? '');
   if (session.length > 0) {
     parameters.options = [has.get('options') ?? '', ...session].join(' ').trim();
   }
-  if (has.get('sslmode') === 'no-verify') { // pg-connection-string's own word
+  if (has.get('sslmode') === 'no-verify') {
+    // pg-connection-string's own word
     parameters.sslmode ??= 'require';
     settings.tlsVerify ??= false;
     read.noVerify();

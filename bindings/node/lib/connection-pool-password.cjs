@@ -71,8 +71,9 @@ class Password {
         core.setPassword(text);
       }
     } catch (error) {
-      process.emitWarning(`the function for the password failed, the last one stays: ${error.message}`,
-        { code: 'CENOTE_PASSWORD' });
+      process.emitWarning(`the function for the password failed, the last one stays: ${error.message}`, {
+        code: 'CENOTE_PASSWORD',
+      });
     } finally {
       this.#asking = undefined;
     }
@@ -84,25 +85,28 @@ class Password {
 }
 
 /**
- * Holds back what would need a connection until the first password is there. Where the function fails, who waits is told,
- * and it is asked again for the next one.
+ * Holds back what would need a connection until the first password is there. Where the function fails, who waits is
+ * told, and it is asked again for the next one.
  * @param {object} core @param {Password} password @param {() => void} onReady
  */
 function holdBack(core, password, onReady) {
   const held = {};
   let ready;
   const attached = () => {
-    ready ??= password.attach(core).then(() => {
-      for (const [name, own] of Object.entries(held)) {
-        if (core[name] === own) {
-          delete core[name];
+    ready ??= password.attach(core).then(
+      () => {
+        for (const [name, own] of Object.entries(held)) {
+          if (core[name] === own) {
+            delete core[name];
+          }
         }
+        onReady();
+      },
+      (error) => {
+        ready = undefined;
+        throw error;
       }
-      onReady();
-    }, (error) => {
-      ready = undefined;
-      throw error;
-    });
+    );
     return ready;
   };
   for (const name of ['query', 'acquire', 'transact']) {

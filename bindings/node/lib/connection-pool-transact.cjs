@@ -1,6 +1,6 @@
 /**
- * connection-pool-transact.cjs - executeTransaction: the caller's function between a BEGIN and a COMMIT of ours. What its
- * own BEGIN, COMMIT and ROLLBACK mean, and when it runs again, the C library decides (docs/manager.md).
+ * connection-pool-transact.cjs - executeTransaction: the caller's function between a BEGIN and a COMMIT of ours. What
+ * its own BEGIN, COMMIT and ROLLBACK mean, and when it runs again, the C library decides (docs/manager.md).
  */
 'use strict';
 
@@ -10,9 +10,7 @@ const { pgError } = require('./pg-result.cjs');
 
 /** As cenote.h has them. */
 const MODES = { write: 1, read: 2 };
-const ISOLATION = {
-  readcommitted: 1, repeatableread: 2, serializable: 3, readuncommitted: 4,
-};
+const ISOLATION = { readcommitted: 1, repeatableread: 2, serializable: 3, readuncommitted: 4 };
 
 const OPTIONS = new Set(['isolationLevel', 'readOnly', 'deferrable', 'retries', 'timeout', 'operationId', 'signal']);
 
@@ -21,10 +19,18 @@ function isolationOf(level) {
   if (level === undefined || level === null) {
     return 0;
   }
-  const known = ISOLATION[String(level).toLowerCase().replace(/[\s_-]/g, '')];
+  const known =
+    ISOLATION[
+      String(level)
+        .toLowerCase()
+        .replace(/[\s_-]/g, '')
+    ];
   if (known === undefined) {
-    throw new CenoteError(`isolationLevel = ${JSON.stringify(level)}: allowed are ReadUncommitted, ReadCommitted, ` +
-      'RepeatableRead and Serializable', { status: 'CENOTE_CONFIG' });
+    throw new CenoteError(
+      `isolationLevel = ${JSON.stringify(level)}: allowed are ReadUncommitted, ReadCommitted, ` +
+        'RepeatableRead and Serializable',
+      { status: 'CENOTE_CONFIG' }
+    );
   }
   return known;
 }
@@ -33,14 +39,18 @@ function isolationOf(level) {
 function howOf(options, operation) {
   for (const name of Object.keys(options)) {
     if (!OPTIONS.has(name)) {
-      throw new CenoteError(`executeTransaction has no option ${JSON.stringify(name)}: there are ${[...OPTIONS].join(', ')}`,
-        { status: 'CENOTE_CONFIG' });
+      throw new CenoteError(
+        `executeTransaction has no option ${JSON.stringify(name)}: there are ${[...OPTIONS].join(', ')}`,
+        { status: 'CENOTE_CONFIG' }
+      );
     }
   }
   const whole = (name) => {
     const value = options[name] ?? 0;
     if (!Number.isSafeInteger(value) || value < 0) {
-      throw new CenoteError(`${name} = ${JSON.stringify(options[name])}: a whole number from 0 on`, { status: 'CENOTE_CONFIG' });
+      throw new CenoteError(`${name} = ${JSON.stringify(options[name])}: a whole number from 0 on`, {
+        status: 'CENOTE_CONFIG',
+      });
     }
     return value;
   };
@@ -71,7 +81,9 @@ function conflictOf(error) {
 /** A promise, and who settles it. */
 function later() {
   const made = {};
-  made.promise = new Promise((resolve) => { made.resolve = resolve; });
+  made.promise = new Promise((resolve) => {
+    made.resolve = resolve;
+  });
   return made;
 }
 
@@ -96,8 +108,17 @@ async function transact(core, how, body, signal) {
   signal?.throwIfAborted();
   let turn = later();
   let cancel;
-  const over = core.transact((tx) => turn.resolve(tx), { ...how, onStart: (stop) => { cancel = stop; } })
-    .then(() => ({ over: true }), (failure) => ({ over: true, failure }));
+  const over = core
+    .transact((tx) => turn.resolve(tx), {
+      ...how,
+      onStart: (stop) => {
+        cancel = stop;
+      },
+    })
+    .then(
+      () => ({ over: true }),
+      (failure) => ({ over: true, failure })
+    );
   const onAbort = () => cancel?.();
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
@@ -121,7 +142,8 @@ function finish(core, tx, outcome) {
   try {
     core.txFinish(tx, good, good ? '' : conflictOf(outcome.error));
   } catch (error) {
-    if (!core.closed) { // it is over: `over` tells how it ended
+    if (!core.closed) {
+      // it is over: `over` tells how it ended
       throw error;
     }
   }
@@ -136,7 +158,12 @@ function settled(last, failure, signal) {
     const { error } = last;
     if (failure?.details !== undefined && error instanceof Error && error.details === undefined) {
       // as: it had committed by itself
-      Object.defineProperty(error, 'details', { value: failure.details, enumerable: false, configurable: true, writable: true });
+      Object.defineProperty(error, 'details', {
+        value: failure.details,
+        enumerable: false,
+        configurable: true,
+        writable: true,
+      });
     }
     throw error;
   }
@@ -155,11 +182,14 @@ class TransactionClient extends PgClient {
   #idle;
 
   constructor(core, tx, types) {
-    super({
-      core: { execute: (lease, sql, args, names, how) => core.txExecute(tx, sql, args, names, how) },
-      types,
-      clientGone() {},
-    }, tx);
+    super(
+      {
+        core: { execute: (lease, sql, args, names, how) => core.txExecute(tx, sql, args, names, how) },
+        types,
+        clientGone() {},
+      },
+      tx
+    );
     this.on('drain', () => {
       this.#busy = false;
       this.#idle?.resolve();
@@ -185,8 +215,11 @@ class TransactionClient extends PgClient {
   release() {
     if (!warned) {
       warned = true;
-      process.emitWarning('release() has no effect on the client of executeTransaction: it is given back when the callback ' +
-        'has ended', { code: 'CENOTE_TRANSACTION_CLIENT' });
+      process.emitWarning(
+        'release() has no effect on the client of executeTransaction: it is given back when the callback ' +
+          'has ended',
+        { code: 'CENOTE_TRANSACTION_CLIENT' }
+      );
     }
   }
 
@@ -211,14 +244,19 @@ async function executeTransaction(core, callback, options, types, remaining) {
     throw new TypeError('executeTransaction: the callback is no function');
   }
   const how = { ...howOf(options, 'executeTransaction'), remaining };
-  return transact(core, how, async (tx) => {
-    const client = new TransactionClient(core, tx, types);
-    try {
-      return await callback(client);
-    } finally {
-      await client.over();
-    }
-  }, options.signal);
+  return transact(
+    core,
+    how,
+    async (tx) => {
+      const client = new TransactionClient(core, tx, types);
+      try {
+        return await callback(client);
+      } finally {
+        await client.over();
+      }
+    },
+    options.signal
+  );
 }
 
 module.exports = { executeTransaction, howOf, isolationOf, transact };

@@ -1,6 +1,6 @@
 /**
- * connection-pool.cjs - the documented module: two paths to one database, Neon's client for single statements and a pool
- * like node-postgres' for the rest, over one core. docs/node.md.
+ * connection-pool.cjs - the documented module: two paths to one database, Neon's client for single statements and a
+ * pool like node-postgres' for the rest, over one core. docs/node.md.
  */
 'use strict';
 
@@ -16,20 +16,41 @@ const { toArguments } = require('./pg-types.cjs');
 const { cleanupOnExit, forgetCleanup, remainingTime } = require('./serverless.cjs');
 
 /** Where a hint of the documents leads: Neon's client, or the pool. */
-const WAYS = { query: HINTS.query, simple: HINTS.simple, transaction: HINTS.transaction, complex: HINTS.complex, pool: HINTS.pool };
+const WAYS = {
+  query: HINTS.query,
+  simple: HINTS.simple,
+  transaction: HINTS.transaction,
+  complex: HINTS.complex,
+  pool: HINTS.pool,
+};
 const OF_NEON = new Set(['query', 'simple']);
 const LEVELS = ['error', 'warning', 'info', 'debug'];
 const DRIVERS = new Set(['postgres', 'neon']);
 
 /** Options that a call may give for its own client or pool without anything to say about the core. */
-const OF_CLIENT = new Set(['connectionString', 'host', 'port', 'user', 'password', 'database', 'arrayMode', 'fullResults',
-  'types', 'isolationLevel', 'readOnly', 'deferrable', 'disableWarningInBrowsers']);
+const OF_CLIENT = new Set([
+  'connectionString',
+  'host',
+  'port',
+  'user',
+  'password',
+  'database',
+  'arrayMode',
+  'fullResults',
+  'types',
+  'isolationLevel',
+  'readOnly',
+  'deferrable',
+  'disableWarningInBrowsers',
+]);
 
 function wayOf(hint) {
   const way = WAYS[hint];
   if (way === undefined) {
-    throw new CenoteError(`${JSON.stringify(hint)} is no kind of operation: there are ${Object.keys(WAYS).join(', ')}`,
-      { status: 'CENOTE_CONFIG' });
+    throw new CenoteError(
+      `${JSON.stringify(hint)} is no kind of operation: there are ${Object.keys(WAYS).join(', ')}`,
+      { status: 'CENOTE_CONFIG' }
+    );
   }
   return way;
 }
@@ -82,8 +103,11 @@ class Database {
     this.poolHint = read.poolQueryViaFetch === false ? HINTS.pool : HINTS.none;
     this.#files = read.files;
     if (read.unverified) {
-      warnOnce('CENOTE_TLS', 'ssl.rejectUnauthorized is false: the server\'s certificate is not checked, so anybody in between ' +
-        'can read and change everything; give its CA (ssl.ca) instead');
+      warnOnce(
+        'CENOTE_TLS',
+        "ssl.rejectUnauthorized is false: the server's certificate is not checked, so anybody in between " +
+          'can read and change everything; give its CA (ssl.ca) instead'
+      );
     }
     try {
       this.#password = read.password === undefined ? undefined : new Password(read.password);
@@ -125,25 +149,40 @@ class Database {
     const { driver, config } = this.core.statistics();
     if (!DRIVERS.has(driver)) {
       this.core.close();
-      throw new CenoteError(`connection-pool is for PostgreSQL, and the URL is of ${driver}: cenote/connection-manager takes ` +
-        'any', { status: 'CENOTE_CONFIG' });
+      throw new CenoteError(
+        `connection-pool is for PostgreSQL, and the URL is of ${driver}: cenote/connection-manager takes any`,
+        { status: 'CENOTE_CONFIG' }
+      );
     }
     this.config = config;
     this.overHttp = driver === 'neon';
   }
 
   get pgPool() {
-    this.pool ??= new PgPool({ core: this.core, options: this.options, hint: this.poolHint, onEnd: () => this.shutdown() });
+    this.pool ??= new PgPool({
+      core: this.core,
+      options: this.options,
+      hint: this.poolHint,
+      onEnd: () => this.shutdown(),
+    });
     return this.pool;
   }
 
   /** A statement of Neon's client. */
   query({ sql, args, shape, flags, settled }) {
     this.usedNeon = true;
-    return this.#withSignal(settled.signal, (onStart) => this.core.query(sql, args, undefined, {
-      shape, flags, timeout: settled.timeout ?? this.neonTimeout, retries: settled.retries, onStart,
-      operation: settled.operation ?? 'neon query', remaining: remainingTime(), hint: HINTS.query,
-    }));
+    return this.#withSignal(settled.signal, (onStart) =>
+      this.core.query(sql, args, undefined, {
+        shape,
+        flags,
+        timeout: settled.timeout ?? this.neonTimeout,
+        retries: settled.retries,
+        onStart,
+        operation: settled.operation ?? 'neon query',
+        remaining: remainingTime(),
+        hint: HINTS.query,
+      })
+    );
   }
 
   async #withSignal(signal, ask) {
@@ -155,7 +194,9 @@ class Database {
     const onAbort = () => cancel?.();
     signal.addEventListener('abort', onAbort, { once: true });
     try {
-      return await ask((stop) => { cancel = stop; });
+      return await ask((stop) => {
+        cancel = stop;
+      });
     } catch (error) {
       throw signal.aborted ? signal.reason : error;
     } finally {
@@ -170,19 +211,26 @@ class Database {
   /** Statements of Neon's client as one transaction. */
   async transaction(statements, { isolationLevel, readOnly, deferrable, signal, operationId, fetchOptions }) {
     this.usedNeon = true;
-    const how = howOf({ isolationLevel, readOnly, deferrable, operationId, timeout: fetchOptions?.timeout ?? this.neonTimeout },
-      'neon transaction');
+    const how = howOf(
+      { isolationLevel, readOnly, deferrable, operationId, timeout: fetchOptions?.timeout ?? this.neonTimeout },
+      'neon transaction'
+    );
     how.remaining = remainingTime();
     if (this.overHttp) {
       return this.#batch(statements, how, signal);
     }
-    return transact(this.core, how, async (tx) => {
-      const results = [];
-      for (const { sql, args, shape, flags } of statements) {
-        results.push(await this.core.txExecute(tx, sql, args, undefined, { shape, flags }));
-      }
-      return results;
-    }, signal);
+    return transact(
+      this.core,
+      how,
+      async (tx) => {
+        const results = [];
+        for (const { sql, args, shape, flags } of statements) {
+          results.push(await this.core.txExecute(tx, sql, args, undefined, { shape, flags }));
+        }
+        return results;
+      },
+      signal
+    );
   }
 
   /** Over HTTP alone there are no sessions, but a request may be a transaction. */
@@ -210,8 +258,15 @@ class Database {
     }
     const how = { types: this.options.types };
     try {
-      return await this.core.query(sql, toArguments(params), undefined, { shape: pgShape(how), finish: rowsOf,
-        flags: flagsOf(sql, params, how), hint: way, operation: 'executeQuery', remaining: remainingTime() });
+      return await this.core.query(sql, toArguments(params), undefined, {
+        shape: pgShape(how),
+        finish: rowsOf,
+        flags: flagsOf(sql, params, how),
+        hint: way,
+        operation: 'executeQuery',
+        timeout: way < HINTS.transaction ? this.neonTimeout : undefined,
+        remaining: remainingTime(),
+      });
     } catch (error) {
       throw pgError(error);
     }
@@ -229,8 +284,13 @@ class Database {
       return undefined; // all are at work: proof enough
     }
     try {
-      await this.core.query('SELECT 1', undefined, undefined, { shape: pgShape(), hint, retries: 0,
-        timeout: this.config.connectTimeout, operation: 'health-check' });
+      await this.core.query('SELECT 1', undefined, undefined, {
+        shape: pgShape(),
+        hint,
+        retries: 0,
+        timeout: this.config.connectTimeout,
+        operation: 'health-check',
+      });
     } catch (error) {
       return pgError(error).message;
     }
@@ -248,7 +308,8 @@ class Database {
       return neon.error;
     }
     return http.fallbacks > before.fallbacks
-      ? this.core.statistics().breakers.http?.lastFailure || 'SQL over HTTP did not answer: the pool has served' : undefined;
+      ? this.core.statistics().breakers.http?.lastFailure || 'SQL over HTTP did not answer: the pool has served'
+      : undefined;
   }
 
   /** What the core says of itself; with a probe both paths are asked first. */
@@ -274,8 +335,13 @@ class Database {
   figures() {
     const statistics = this.core.statistics();
     const { totalConnections, availableConnections, waitingClients } = statistics.pool;
-    return { totalConnections, activeConnections: totalConnections - availableConnections,
-      idleConnections: availableConnections, waitingClients, statistics };
+    return {
+      totalConnections,
+      activeConnections: totalConnections - availableConnections,
+      idleConnections: availableConnections,
+      waitingClients,
+      statistics,
+    };
   }
 
   /** @returns {Promise<boolean>} false: leases were forced */
@@ -340,8 +406,11 @@ class ConnectionPoolManager {
       return made;
     }
     if (options !== undefined && describe(options) !== '[]' && describe(all) !== known.asked) {
-      warnOnce('CENOTE_OPTIONS', 'connection-pool: there is a pool of this database already, its options stay as they are; ' +
-        'shutdown() first, or new ConnectionPoolManager(options) for another pool');
+      warnOnce(
+        'CENOTE_OPTIONS',
+        'connection-pool: there is a pool of this database already, its options stay as they are; ' +
+          'shutdown() first, or new ConnectionPoolManager(options) for another pool'
+      );
     }
     return known;
   }
@@ -366,10 +435,13 @@ class ConnectionPoolManager {
     if (known !== undefined) {
       return known;
     }
-    const made = makeNeonClient({
-      query: (statement) => this.#database(options).query(statement),
-      transaction: (statements, how) => this.#database(options).transaction(statements, how),
-    }, { ...this.#options, ...options });
+    const made = makeNeonClient(
+      {
+        query: (statement) => this.#database(options).query(statement),
+        transaction: (statements, how) => this.#database(options).transaction(statements, how),
+      },
+      { ...this.#options, ...options }
+    );
     if (key !== undefined) {
       this.#clients.set(key, made);
     }
@@ -389,7 +461,10 @@ class ConnectionPoolManager {
 
   // ---------------------------------------------------------------- statements
 
-  /** @param {string} sql @param {unknown[]} [params] @param {string} [type] as getClient's hint @returns {Promise<object[]>} */
+  /**
+   * @param {string} sql @param {unknown[]} [params] @param {string} [type] as getClient's hint
+   * @returns {Promise<object[]>} the rows
+   */
   async executeQuery(sql, params = [], type = 'query') {
     const way = wayOf(type);
     const database = this.#database();
@@ -426,7 +501,13 @@ class ConnectionPoolManager {
       health = await database.told(true);
     } catch (error) {
       const failed = { healthy: false, error: error.message };
-      health = { neon: failed, pgPool: { ...failed }, status: 'unhealthy', issues: [error.message], recommendations: [] };
+      health = {
+        neon: failed,
+        pgPool: { ...failed },
+        status: 'unhealthy',
+        issues: [error.message],
+        recommendations: [],
+      };
     }
     const { neon, pgPool, status, issues, recommendations } = health;
     return { neon, pgPool, stats: this.getStats(), status, issues, recommendations };
@@ -473,7 +554,10 @@ class ConnectionPoolManager {
 
 const connectionPoolManager = new ConnectionPoolManager();
 
-const bound = (name) => (...all) => connectionPoolManager[name](...all);
+const bound =
+  (name) =>
+  (...all) =>
+    connectionPoolManager[name](...all);
 
 module.exports = {
   connectionPoolManager,
@@ -486,5 +570,8 @@ module.exports = {
   getStats: bound('getStats'),
   shutdown: bound('shutdown'),
   ConnectionPoolManager,
-  CenoteError, DatabaseError, NeonDbError, types,
+  CenoteError,
+  DatabaseError,
+  NeonDbError,
+  types,
 };

@@ -8,8 +8,24 @@ const { CenoteError } = require('./errors.cjs');
 const { DatabaseError, makeResult, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
 const { toArguments } = require('./pg-types.cjs');
 
-const MEMBERS = ['severity', 'code', 'detail', 'hint', 'position', 'internalPosition', 'internalQuery', 'where', 'schema', 'table',
-  'column', 'dataType', 'constraint', 'file', 'line', 'routine'];
+const MEMBERS = [
+  'severity',
+  'code',
+  'detail',
+  'hint',
+  'position',
+  'internalPosition',
+  'internalQuery',
+  'where',
+  'schema',
+  'table',
+  'column',
+  'dataType',
+  'constraint',
+  'file',
+  'line',
+  'routine',
+];
 
 /** An error of Neon's client: the server's members, or `sourceError` where it was not the server. */
 class NeonDbError extends Error {
@@ -145,21 +161,33 @@ function answerOf(result, { arrayMode, fullResults }) {
 }
 
 const QUERY_OPTIONS = new Set(['arrayMode', 'fullResults', 'types', 'fetchOptions', 'signal', 'operationId']);
-const TRANSACTION_OPTIONS = new Set(['arrayMode', 'fullResults', 'types', 'fetchOptions', 'signal', 'operationId',
-  'isolationLevel', 'readOnly', 'deferrable']);
+const TRANSACTION_OPTIONS = new Set([
+  'arrayMode',
+  'fullResults',
+  'types',
+  'fetchOptions',
+  'signal',
+  'operationId',
+  'isolationLevel',
+  'readOnly',
+  'deferrable',
+]);
 const FETCH_OPTIONS = new Set(['priority', 'keepalive', 'cache', 'timeout', 'signal', 'retry']);
 
 function check(options, known, what) {
   for (const name of Object.keys(options ?? {})) {
     if (!known.has(name)) {
-      throw new CenoteError(`${what} has no option ${JSON.stringify(name)}: there are ${[...known].join(', ')}`,
-        { status: 'CENOTE_CONFIG' });
+      throw new CenoteError(`${what} has no option ${JSON.stringify(name)}: there are ${[...known].join(', ')}`, {
+        status: 'CENOTE_CONFIG',
+      });
     }
   }
   for (const name of Object.keys(options?.fetchOptions ?? {})) {
     if (!FETCH_OPTIONS.has(name)) {
-      throw new CenoteError(`${what}: fetchOptions has no option ${JSON.stringify(name)}: there are ` +
-        `${[...FETCH_OPTIONS].join(', ')}`, { status: 'CENOTE_CONFIG' });
+      throw new CenoteError(
+        `${what}: fetchOptions has no option ${JSON.stringify(name)}: there are ` + `${[...FETCH_OPTIONS].join(', ')}`,
+        { status: 'CENOTE_CONFIG' }
+      );
     }
   }
   return options ?? {};
@@ -195,7 +223,10 @@ const NO_QUERIES = 'transaction() expects an array of queries, or a function ret
 function makeNeonClient(pool, defaults = {}) {
   async function execute(asked) {
     try {
-      const statement = prepared(asked.parameterizedQuery, settle(defaults, check(asked.opts, QUERY_OPTIONS, 'query()')));
+      const statement = prepared(
+        asked.parameterizedQuery,
+        settle(defaults, check(asked.opts, QUERY_OPTIONS, 'query()'))
+      );
       return answerOf(await pool.query(statement), statement.settled);
     } catch (error) {
       throw neonError(error);
@@ -204,7 +235,9 @@ function makeNeonClient(pool, defaults = {}) {
 
   const ask = (text, params, options) => {
     if (typeof text !== 'string') {
-      throw new TypeError('sql is for tagged templates, sql`SELECT ${value}`, and for sql(\'SELECT $1\', [value], options)');
+      throw new TypeError(
+        "sql is for tagged templates, sql`SELECT ${value}`, and for sql('SELECT $1', [value], options)"
+      );
     }
     if (params !== undefined && params !== null && !Array.isArray(params)) {
       throw new TypeError('the parameters are no array');
@@ -229,8 +262,9 @@ function makeNeonClient(pool, defaults = {}) {
     const all = { ...defaults, ...check(options, TRANSACTION_OPTIONS, 'transaction()') };
     all.fetchOptions = { ...defaults.fetchOptions, ...options?.fetchOptions };
     try {
-      const statements = queries.map((query) => prepared(query.parameterizedQuery,
-        settle(all, check(query.opts, QUERY_OPTIONS, 'query()'))));
+      const statements = queries.map((query) =>
+        prepared(query.parameterizedQuery, settle(all, check(query.opts, QUERY_OPTIONS, 'query()')))
+      );
       const results = await pool.transaction(statements, { ...all, signal: all.signal ?? all.fetchOptions.signal });
       return results.map((result, i) => answerOf(result, statements[i].settled));
     } catch (error) {

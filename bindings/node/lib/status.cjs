@@ -1,7 +1,7 @@
 /**
  * status.cjs - the monitoring endpoint GET /api/admin/connection-pool-status as a handler for Vercel, Netlify (Lambda)
- * and fetch-style functions, over the pools of whichever module is in use. Verdicts, figures and recommendations are the
- * C library's. docs/node.md.
+ * and fetch-style functions, over the pools of whichever module is in use. Verdicts, figures and recommendations are
+ * the C library's. docs/node.md.
  */
 'use strict';
 
@@ -21,18 +21,20 @@ async function healths(pools, probe) {
   const { connectionPoolManager } = require('./connection-pool.cjs');
   const health = await getPoolHealthStatus();
   const found = health.status === 'not_initialized' ? [] : [['connection-manager', health]];
-  return [...found, ...await healthOf(connectionPoolManager, 'connection-pool', probe)];
+  return [...found, ...(await healthOf(connectionPoolManager, 'connection-pool', probe))];
 }
 
 async function healthOf(pool, name, probe) {
-  if (typeof pool.getHealth === 'function') { // ConnectionPoolManager
+  if (typeof pool.getHealth === 'function') {
+    // ConnectionPoolManager
     const all = await pool.getHealth({ probe });
     return all.map((health, i) => [all.length === 1 ? name : `${name} ${i + 1}`, health]);
   }
-  if (typeof pool.getHealthStatus === 'function') { // DatabaseConnectionManager
+  if (typeof pool.getHealthStatus === 'function') {
+    // DatabaseConnectionManager
     return [[name, await pool.getHealthStatus()]];
   }
-  throw new CenoteError('status: this is no pool of Cenote\'s', { status: 'CENOTE_CONFIG' });
+  throw new CenoteError("status: this is no pool of Cenote's", { status: 'CENOTE_CONFIG' });
 }
 
 const sectionOf = (health) => ({
@@ -83,7 +85,8 @@ function derivedOf(all, pool) {
   const derived = all.map(([, health]) => health.derivedMetrics);
   const ages = all.map(([, health]) => health.derivedMetrics.averageLeaseAge * health.poolStatistics.pool.activeLeases);
   return {
-    utilizationPercentage: pool.maxConnections > 0 ? Math.round(10000 * pool.activeLeases / pool.maxConnections) / 100 : 0,
+    utilizationPercentage:
+      pool.maxConnections > 0 ? Math.round((10000 * pool.activeLeases) / pool.maxConnections) / 100 : 0,
     successRate: least(derived, 'successRate'),
     averageLeaseAge: pool.activeLeases > 0 ? ages.reduce((sum, age) => sum + age, 0) / pool.activeLeases : 0,
     poolEfficiency: least(derived, 'poolEfficiency'),
@@ -112,14 +115,22 @@ function joined(all) {
     issues: all.flatMap(([name, health]) => health.issues.map((issue) => named(name, issue))),
     statistics,
     derivedMetrics: derivedOf(all, statistics.pool),
-    recommendations: all.flatMap(([name, health]) => health.recommendations.map((advice) => (
-      { ...advice, message: named(name, advice.message) })))
+    recommendations: all
+      .flatMap(([name, health]) =>
+        health.recommendations.map((advice) => ({ ...advice, message: named(name, advice.message) }))
+      )
       .sort((a, b) => PRIORITIES.indexOf(a.priority) - PRIORITIES.indexOf(b.priority)),
   };
 }
 
-const NOTHING = { health: 'not_initialized', state: 'IDLE', issues: [], statistics: null, derivedMetrics: null,
-  recommendations: [] };
+const NOTHING = {
+  health: 'not_initialized',
+  state: 'IDLE',
+  issues: [],
+  statistics: null,
+  derivedMetrics: null,
+  recommendations: [],
+};
 
 /**
  * The body of the monitoring endpoint.
@@ -165,8 +176,17 @@ function isToken(authorization, token) {
 
 const LOOPBACK = /^(::1|(::ffff:)?127(\.\d{1,3}){3})$/;
 const LOOPBACK_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i;
-const FORWARDED = ['forwarded', 'x-forwarded-for', 'x-real-ip', 'x-client-ip', 'cf-connecting-ip', 'true-client-ip',
-  'x-nf-client-connection-ip', 'x-vercel-forwarded-for', 'via'];
+const FORWARDED = [
+  'forwarded',
+  'x-forwarded-for',
+  'x-real-ip',
+  'x-client-ip',
+  'cf-connecting-ip',
+  'true-client-ip',
+  'x-nf-client-connection-ip',
+  'x-vercel-forwarded-for',
+  'via',
+];
 
 const onPlatform = ({ VERCEL, VERCEL_ENV, NETLIFY, NETLIFY_DEV, AWS_LAMBDA_FUNCTION_NAME }) =>
   Boolean((VERCEL && VERCEL_ENV !== 'development') || (NETLIFY && NETLIFY_DEV !== 'true') || AWS_LAMBDA_FUNCTION_NAME);
@@ -188,8 +208,11 @@ function isLocal({ address, header }) {
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 const REFUSED = { status: 'error', error: 'Unauthorized' };
-const UNSET = { status: 'error', error: 'Unauthorized',
-  message: 'Set CENOTE_ADMIN_TOKEN (or the option token): without one only callers on the same machine are answered' };
+const UNSET = {
+  status: 'error',
+  error: 'Unauthorized',
+  message: 'Set CENOTE_ADMIN_TOKEN (or the option token): without one only callers on the same machine are answered',
+};
 
 /**
  * @param {{method: string, address: string|undefined, header: (name: string) => string|undefined|null}} asked
@@ -198,15 +221,20 @@ const UNSET = { status: 'error', error: 'Unauthorized',
 async function respond(asked, options) {
   const answer = (code, body, headers = {}) => ({
     code,
-    headers: { 'content-type': JSON_TYPE, 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', ...headers },
+    headers: {
+      'content-type': JSON_TYPE,
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      ...headers,
+    },
     text: asked.method === 'HEAD' ? '' : JSON.stringify(body),
   });
   if (asked.method !== 'GET' && asked.method !== 'HEAD') {
     return answer(405, { status: 'error', error: 'Method Not Allowed' }, { allow: 'GET, HEAD' });
   }
   const token = tokenOf(options);
-  const allowed = token === '' ? options.allowWithoutToken === true || isLocal(asked)
-    : isToken(asked.header('authorization'), token);
+  const allowed =
+    token === '' ? options.allowWithoutToken === true || isLocal(asked) : isToken(asked.header('authorization'), token);
   if (!allowed) {
     return answer(401, token === '' ? UNSET : REFUSED, { 'www-authenticate': 'Bearer' });
   }
@@ -220,8 +248,9 @@ async function respond(asked, options) {
 function checked(options = {}) {
   for (const name of Object.keys(options)) {
     if (!OPTIONS.has(name)) {
-      throw new CenoteError(`status has no option ${JSON.stringify(name)}: there are ${[...OPTIONS].join(', ')}`,
-        { status: 'CENOTE_CONFIG' });
+      throw new CenoteError(`status has no option ${JSON.stringify(name)}: there are ${[...OPTIONS].join(', ')}`, {
+        status: 'CENOTE_CONFIG',
+      });
     }
   }
   return options;
@@ -233,14 +262,17 @@ function checked(options = {}) {
 function createVercelHandler(options) {
   const how = checked(options);
   return async function connectionPoolStatus(req, res) {
-    const { code, headers, text } = await respond({
-      method: req.method ?? 'GET',
-      address: req.socket?.remoteAddress ?? req.connection?.remoteAddress,
-      header: (name) => {
-        const value = req.headers?.[name];
-        return Array.isArray(value) ? value.join(',') : value;
+    const { code, headers, text } = await respond(
+      {
+        method: req.method ?? 'GET',
+        address: req.socket?.remoteAddress ?? req.connection?.remoteAddress,
+        header: (name) => {
+          const value = req.headers?.[name];
+          return Array.isArray(value) ? value.join(',') : value;
+        },
       },
-    }, how);
+      how
+    );
     res.statusCode = code;
     for (const [name, value] of Object.entries(headers)) {
       res.setHeader(name, value);
@@ -257,11 +289,14 @@ function createNetlifyHandler(options) {
     for (const [name, value] of Object.entries({ ...event.multiValueHeaders, ...event.headers })) {
       given[name.toLowerCase()] = Array.isArray(value) ? value.join(',') : value;
     }
-    const { code, headers, text } = await respond({
-      method: event.httpMethod ?? event.requestContext?.http?.method ?? 'GET',
-      address: undefined, // an event does not tell who is at the other end of the socket
-      header: (name) => given[name],
-    }, how);
+    const { code, headers, text } = await respond(
+      {
+        method: event.httpMethod ?? event.requestContext?.http?.method ?? 'GET',
+        address: undefined, // an event does not tell who is at the other end of the socket
+        header: (name) => given[name],
+      },
+      how
+    );
     return { statusCode: code, headers, body: text };
   };
 }
@@ -270,11 +305,10 @@ function createNetlifyHandler(options) {
 function createFetchHandler(options) {
   const how = checked(options);
   return async function connectionPoolStatus(request) {
-    const { code, headers, text } = await respond({
-      method: request.method,
-      address: undefined,
-      header: (name) => request.headers.get(name),
-    }, how);
+    const { code, headers, text } = await respond(
+      { method: request.method, address: undefined, header: (name) => request.headers.get(name) },
+      how
+    );
     return new Response(request.method === 'HEAD' ? null : text, { status: code, headers });
   };
 }
@@ -284,8 +318,16 @@ const netlify = createNetlifyHandler();
 const handle = createFetchHandler();
 
 module.exports = {
-  getStatus, createVercelHandler, createNetlifyHandler, createFetchHandler,
-  vercelHandler: vercel, netlifyHandler: netlify, fetchHandler: handle,
+  getStatus,
+  createVercelHandler,
+  createNetlifyHandler,
+  createFetchHandler,
+  vercelHandler: vercel,
+  netlifyHandler: netlify,
+  fetchHandler: handle,
   // as the platforms look for them in a file that says `export * from 'cenote/status'`
-  handler: netlify, GET: handle, HEAD: handle, default: vercel,
+  handler: netlify,
+  GET: handle,
+  HEAD: handle,
+  default: vercel,
 };

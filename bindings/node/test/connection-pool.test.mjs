@@ -19,7 +19,11 @@ const managers = [];
 const logged = [];
 
 function open(options = {}) {
-  const manager = new ConnectionPoolManager({ connectionString: url, log: (level, line) => logged.push(`${level}: ${line}`), ...options });
+  const manager = new ConnectionPoolManager({
+    connectionString: url,
+    log: (level, line) => logged.push(`${level}: ${line}`),
+    ...options,
+  });
   managers.push(manager);
   return manager;
 }
@@ -40,7 +44,10 @@ before(async () => {
 after(() => Promise.all(managers.map((manager) => manager.shutdown(0))));
 
 const rejects = async (promise, code, words = /./) => {
-  const error = await promise.then(() => assert.fail('no error'), (thrown) => thrown);
+  const error = await promise.then(
+    () => assert.fail('no error'),
+    (thrown) => thrown
+  );
   assert.equal(error.code, code, error.stack);
   assert.match(error.message, words);
   return error;
@@ -58,17 +65,41 @@ function runScript(text, env = { DATABASE_URL: url }) {
 const settingsOf = (options, env = {}) => readOptions({ connectionString: 'postgres://h/d', ...options }, env).settings;
 
 test('every option of the documents is a setting, or is known to have no effect', () => {
-  assert.deepEqual(settingsOf({
-    max: 20, min: 2, idleTimeoutMillis: 30000, connectionTimeoutMillis: 5000, statement_timeout: 30000, query_timeout: 20000,
-    poolQueryViaFetch: true, allowExitOnIdle: true,
-    fetchOptions: { priority: 'high', keepalive: true, timeout: 30000,
-      retry: { retries: 3, retryDelay: 1000, retryCondition: () => true } },
-  }), { maxConnections: 20, minConnections: 2, idleTimeout: 30000, acquireTimeout: 5000, connectTimeout: 5000,
-    statementTimeout: 20000, retries: 3, retryDelay: 1000, profile: 'server' });
+  assert.deepEqual(
+    settingsOf({
+      max: 20,
+      min: 2,
+      idleTimeoutMillis: 30000,
+      connectionTimeoutMillis: 5000,
+      statement_timeout: 30000,
+      query_timeout: 20000,
+      poolQueryViaFetch: true,
+      allowExitOnIdle: true,
+      fetchOptions: {
+        priority: 'high',
+        keepalive: true,
+        timeout: 30000,
+        retry: { retries: 3, retryDelay: 1000, retryCondition: () => true },
+      },
+    }),
+    {
+      maxConnections: 20,
+      minConnections: 2,
+      idleTimeout: 30000,
+      acquireTimeout: 5000,
+      connectTimeout: 5000,
+      statementTimeout: 20000,
+      retries: 3,
+      retryDelay: 1000,
+      profile: 'server',
+    }
+  );
   assert.equal(settingsOf({ statement_timeout: 0, query_timeout: 5000 }).statementTimeout, 5000);
   assert.equal(settingsOf({ query_timeout: false }).statementTimeout, 0);
-  assert.deepEqual([settingsOf({ connectionTimeoutMillis: 0 }).acquireTimeout, settingsOf({ idleTimeoutMillis: 0 }).idleTimeout],
-    [86400000, 0]);
+  assert.deepEqual(
+    [settingsOf({ connectionTimeoutMillis: 0 }).acquireTimeout, settingsOf({ idleTimeoutMillis: 0 }).idleTimeout],
+    [86400000, 0]
+  );
   assert.equal(settingsOf({ maxLifetimeSeconds: 60 }).maxConnectionAge, 60000);
   assert.equal(settingsOf({ application_name: 'app', fallback_application_name: 'other' }).applicationName, 'app');
   assert.equal(settingsOf({}, { CENOTE_PROFILE: 'local' }).profile, 'local');
@@ -77,30 +108,49 @@ test('every option of the documents is a setting, or is known to have no effect'
 
 test('an option that is not known is an error that names it', { skip }, () => {
   for (const [options, name] of [
-    [{ maxConections: 3 }, 'maxConections'], [{ foo: 1 }, 'foo'], [{ fetchOptions: { bar: 1 } }, 'bar'],
-    [{ fetchOptions: { retry: { baz: 1 } } }, 'baz'], [{ ssl: { pfx: 'x' } }, 'pfx'],
-    [{ max: -1 }, 'max_connections'], [{ idleTimeoutMillis: 'soon' }, 'idleTimeoutMillis'], [{ Client: class {} }, 'Client'],
+    [{ maxConections: 3 }, 'maxConections'],
+    [{ foo: 1 }, 'foo'],
+    [{ fetchOptions: { bar: 1 } }, 'bar'],
+    [{ fetchOptions: { retry: { baz: 1 } } }, 'baz'],
+    [{ ssl: { pfx: 'x' } }, 'pfx'],
+    [{ max: -1 }, 'max_connections'],
+    [{ idleTimeoutMillis: 'soon' }, 'idleTimeoutMillis'],
+    [{ Client: class {} }, 'Client'],
   ]) {
-    assert.throws(() => open(options).getPgPool(), (error) => error.code === 'CENOTE_CONFIG' && error.message.includes(name), name);
+    assert.throws(
+      () => open(options).getPgPool(),
+      (error) => error.code === 'CENOTE_CONFIG' && error.message.includes(name),
+      name
+    );
   }
 });
 
 test('the URL is of the parts, the connection string, or the environment; without any that is an error', async () => {
   const urlOf = (options, env = {}) => readOptions(options, env).url;
-  assert.equal(urlOf({ host: 'h', port: 5433, user: 'a b', password: 'p@/?', database: 'd/x' }),
-    'postgresql://a%20b:p%40%2F%3F@h:5433/d%2Fx');
+  assert.equal(
+    urlOf({ host: 'h', port: 5433, user: 'a b', password: 'p@/?', database: 'd/x' }),
+    'postgresql://a%20b:p%40%2F%3F@h:5433/d%2Fx'
+  );
   assert.equal(urlOf({ host: '/run/pg', database: 'd' }), 'postgresql:///d?host=%2Frun%2Fpg');
   assert.equal(urlOf({ host: '::1', user: 'u' }), 'postgresql://u@[::1]/');
   assert.equal(urlOf({ connectionString: 'postgres://a/b', host: 'other' }), 'postgres://a/b');
   assert.equal(urlOf({}, { DATABASE_URL: 'postgres://d/', CENOTE_URL: 'postgres://c/' }), 'postgres://c/');
   assert.equal(urlOf({}, { PGHOST: 'h' }), 'postgresql://');
   assert.equal(urlOf({ connectionString: undefined }, { DATABASE_URL: 'postgres://d/' }), 'postgres://d/');
-  assert.equal(urlOf({ connectionString: 'postgres://h/d?options=-c%20a%3Db', lock_timeout: 5 }),
-    'postgres://h/d?options=-c%20a%3Db%20-c%20lock_timeout%3D5');
-  assert.throws(() => urlOf({ max: 3 }), (error) => error.code === 'CENOTE_CONFIG' && /DATABASE_URL/.test(error.message));
+  assert.equal(
+    urlOf({ connectionString: 'postgres://h/d?options=-c%20a%3Db', lock_timeout: 5 }),
+    'postgres://h/d?options=-c%20a%3Db%20-c%20lock_timeout%3D5'
+  );
+  assert.throws(
+    () => urlOf({ max: 3 }),
+    (error) => error.code === 'CENOTE_CONFIG' && /DATABASE_URL/.test(error.message)
+  );
   const nowhere = new ConnectionPoolManager();
   await rejects(nowhere.executeQuery('SELECT 1'), 'CENOTE_CONFIG', /no database/);
-  assert.throws(() => new ConnectionPoolManager({ connectionString: 'sqlite::memory:' }).getPgPool(), /is for PostgreSQL.*sqlite/);
+  assert.throws(
+    () => new ConnectionPoolManager({ connectionString: 'sqlite::memory:' }).getPgPool(),
+    /is for PostgreSQL.*sqlite/
+  );
   const health = await nowhere.healthCheck();
   assert.equal(health.neon.healthy || health.pgPool.healthy, false);
   assert.match(health.neon.error, /no database/);
@@ -135,8 +185,15 @@ test('a certificate of an own CA is verified by ssl.ca, and refused without it',
   const tls = new URL(process.env.CENOTE_TEST_POSTGRES_TLS_URL);
   tls.searchParams.delete('sslrootcert');
   tls.searchParams.delete('sslmode');
-  const trusting = open({ connectionString: tls.href, ssl: { ca: fs.readFileSync(process.env.CENOTE_TEST_POSTGRES_CA, 'utf8') } });
-  const [{ ssl }] = await trusting.executeQuery('SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()', [], 'transaction');
+  const trusting = open({
+    connectionString: tls.href,
+    ssl: { ca: fs.readFileSync(process.env.CENOTE_TEST_POSTGRES_CA, 'utf8') },
+  });
+  const [{ ssl }] = await trusting.executeQuery(
+    'SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()',
+    [],
+    'transaction'
+  );
   assert.equal(ssl, true);
   assert.equal(await trusting.shutdown(), true);
   const wary = open({ connectionString: tls.href, ssl: true, connectionTimeoutMillis: 3000 });
@@ -152,45 +209,62 @@ test('a certificate of an own CA is verified by ssl.ca, and refused without it',
   assert.equal(careless.err.match(/certificate is not checked/g).length, 1, careless.err);
 });
 
-test('the password may be a function, of a text or a promise, asked again for later connections', { skip }, async () => {
-  const { hostname: host, port, username: user, pathname } = new URL(process.env.CENOTE_TEST_POSTGRES_TCP_URL);
-  const parts = { connectionString: undefined, host, port, user, database: pathname.slice(1), ssl: false };
-  const secret = process.env.CENOTE_TEST_POSTGRES_PASSWORD;
-  for (const password of [secret, () => secret, async () => secret]) {
-    const manager = open({ ...parts, password });
-    assert.deepEqual(await manager.executeQuery('SELECT 1 AS a'), [{ a: 1 }]);
-    assert.equal(await manager.executeTransaction(() => 1), 1);
-    assert.ok(!JSON.stringify(manager.core.statistics()).includes(secret));
-  }
-  let calls = 0;
-  const late = open({ ...parts, password: () => new Promise((resolve) => {
-    calls++;
-    setTimeout(resolve, 100, secret);
-  }) });
-  const pgPool = late.getPgPool();
-  const [client, rows] = await Promise.all([pgPool.connect(), late.executeQuery('SELECT 2 AS a'), late.getNeonClient()`SELECT 1`]);
-  client.release();
-  assert.deepEqual(rows, [{ a: 2 }]);
-  assert.equal(calls, 1);
-  assert.equal(late.core.statistics().config.minConnections, 2);
-  let tries = 0;
-  const failing = open({ ...parts, password: async () => {
-    tries++;
-    if (tries === 1) {
-      throw new Error('no token');
+test(
+  'the password may be a function, of a text or a promise, asked again for later connections',
+  { skip },
+  async () => {
+    const { hostname: host, port, username: user, pathname } = new URL(process.env.CENOTE_TEST_POSTGRES_TCP_URL);
+    const parts = { connectionString: undefined, host, port, user, database: pathname.slice(1), ssl: false };
+    const secret = process.env.CENOTE_TEST_POSTGRES_PASSWORD;
+    for (const password of [secret, () => secret, async () => secret]) {
+      const manager = open({ ...parts, password });
+      assert.deepEqual(await manager.executeQuery('SELECT 1 AS a'), [{ a: 1 }]);
+      assert.equal(await manager.executeTransaction(() => 1), 1);
+      assert.ok(!JSON.stringify(manager.core.statistics()).includes(secret));
     }
-    return secret;
-  } });
-  await assert.rejects(failing.executeQuery('SELECT 1'), /no token/);
-  assert.deepEqual(await failing.executeQuery('SELECT 1 AS a'), [{ a: 1 }]);
-  assert.throws(() => open({ ...parts, password: () => 7 }).getPgPool(), /Password must be a string/);
-  const wrong = open({ ...parts, password: async () => 'wrong' });
-  await rejects(wrong.executeQuery('SELECT 1'), '28P01');
-});
+    let calls = 0;
+    const late = open({
+      ...parts,
+      password: () =>
+        new Promise((resolve) => {
+          calls++;
+          setTimeout(resolve, 100, secret);
+        }),
+    });
+    const pgPool = late.getPgPool();
+    const [client, rows] = await Promise.all([
+      pgPool.connect(),
+      late.executeQuery('SELECT 2 AS a'),
+      late.getNeonClient()`SELECT 1`,
+    ]);
+    client.release();
+    assert.deepEqual(rows, [{ a: 2 }]);
+    assert.equal(calls, 1);
+    assert.equal(late.core.statistics().config.minConnections, 2);
+    let tries = 0;
+    const failing = open({
+      ...parts,
+      password: async () => {
+        tries++;
+        if (tries === 1) {
+          throw new Error('no token');
+        }
+        return secret;
+      },
+    });
+    await assert.rejects(failing.executeQuery('SELECT 1'), /no token/);
+    assert.deepEqual(await failing.executeQuery('SELECT 1 AS a'), [{ a: 1 }]);
+    assert.throws(() => open({ ...parts, password: () => 7 }).getPgPool(), /Password must be a string/);
+    const wrong = open({ ...parts, password: async () => 'wrong' });
+    await rejects(wrong.executeQuery('SELECT 1'), '28P01');
+  }
+);
 
 test('the environment variables of the profile and the settings count', { skip }, async () => {
-  const { out, err } = await runScript('console.log(JSON.stringify(pool.connectionPoolManager.core.statistics().config))',
-    { DATABASE_URL: url, CENOTE_MAX_CONNECTIONS: '6', NETLIFY: 'true' });
+  const { out, err } = await runScript(
+    'console.log(JSON.stringify(pool.connectionPoolManager.core.statistics().config))',
+    { DATABASE_URL: url, CENOTE_MAX_CONNECTIONS: '6', NETLIFY: 'true' }
+  );
   const config = JSON.parse(out || err);
   assert.equal(config.maxConnections, 6);
   assert.equal(config.profile, 'server');
@@ -198,12 +272,17 @@ test('the environment variables of the profile and the settings count', { skip }
 
 // ------------------------------------------------------------------ statements
 
-test('executeQuery answers rows, with node-postgres\' types, on both paths', { skip }, async () => {
-  const sql = 'SELECT $1::int AS i, $2::text AS t, $3::int8 AS big, $4::jsonb AS j, NULL AS z, true AS yes, ARRAY[1,2] AS a';
+test("executeQuery answers rows, with node-postgres' types, on both paths", { skip }, async () => {
+  const sql =
+    'SELECT $1::int AS i, $2::text AS t, $3::int8 AS big, $4::jsonb AS j, NULL AS z, true AS yes, ARRAY[1,2] AS a';
   const values = [1, 'é"', '9007199254740993', { a: [1] }];
   for (const type of ['query', 'simple', 'transaction', 'complex', 'pool']) {
     const rows = await pool.executeQuery(sql, values, type);
-    assert.deepEqual(rows, [{ i: 1, t: 'é"', big: '9007199254740993', j: { a: [1] }, z: null, yes: true, a: [1, 2] }], type);
+    assert.deepEqual(
+      rows,
+      [{ i: 1, t: 'é"', big: '9007199254740993', j: { a: [1] }, z: null, yes: true, a: [1, 2] }],
+      type
+    );
     assert.deepEqual(JSON.parse(JSON.stringify(rows)), rows);
   }
   assert.deepEqual(await pool.executeQuery('SELECT 1 WHERE false'), []);
@@ -212,9 +291,16 @@ test('executeQuery answers rows, with node-postgres\' types, on both paths', { s
   assert.ok(paths.simple.statements > 0 && paths.exclusive.statements > 0);
 });
 
-test('both placeholders work, and PostgreSQL\'s operators with question marks', { skip }, async () => {
+test('fetchOptions.timeout is the time of a statement on the simple path', { skip }, async () => {
+  const manager = open({ fetchOptions: { timeout: 100 } });
+  await assert.rejects(manager.executeQuery('SELECT pg_sleep(20)'), /time/);
+  await assert.rejects(async () => manager.getNeonClient()`SELECT pg_sleep(20)`, /time/);
+  assert.equal((await manager.executeQuery('SELECT 1 AS a FROM pg_sleep(0.2)', [], 'transaction'))[0].a, 1);
+});
+
+test("both placeholders work, and PostgreSQL's operators with question marks", { skip }, async () => {
   assert.deepEqual(await pool.executeQuery('SELECT ?::int + ?::int AS n', [1, 2]), [{ n: 3 }]);
-  assert.deepEqual(await pool.executeQuery('SELECT \'{"a":1}\'::jsonb ? \'a\' AS is'), [{ is: true }]);
+  assert.deepEqual(await pool.executeQuery("SELECT '{\"a\":1}'::jsonb ? 'a' AS is"), [{ is: true }]);
   assert.deepEqual(await pool.executeQuery('SELECT \'{"a":1}\'::jsonb ? $1 AS is', ['a']), [{ is: true }]);
   assert.deepEqual(await pool.executeQuery('SELECT \'{"a":1}\'::jsonb ?? ? AS is', ['a']), [{ is: true }]);
 });
@@ -232,7 +318,7 @@ test('several statements in one text are for the pool', { skip }, async () => {
   await rejects(pool.executeQuery(sql), '42601');
 });
 
-test('an error of the database has node-postgres\' members', { skip }, async () => {
+test("an error of the database has node-postgres' members", { skip }, async () => {
   await pool.executeQuery('INSERT INTO cp_numbers VALUES (1, $1)', ['one']);
   const error = await rejects(pool.executeQuery('INSERT INTO cp_numbers VALUES (1)'), '23505', /duplicate key/);
   assert.equal(error.constraint, 'cp_numbers_pkey');
@@ -284,7 +370,11 @@ test('executeTransaction commits what its callback did and answers what it answe
   const answer = await pool.executeTransaction(async (client) => {
     const { rows, rowCount, command } = await client.query(`${insert} RETURNING n`, [1]);
     assert.deepEqual([rows, rowCount, command], [[{ n: 1 }], 1, 'INSERT']);
-    const byArray = await client.query({ text: 'SELECT n, t FROM cp_numbers WHERE n = $1', values: [1], rowMode: 'array' });
+    const byArray = await client.query({
+      text: 'SELECT n, t FROM cp_numbers WHERE n = $1',
+      values: [1],
+      rowMode: 'array',
+    });
     assert.deepEqual(byArray.rows, [[1, null]]);
     assert.deepEqual((await client.query('SELECT \'{"a":1}\'::jsonb ? $1 AS is', ['a'])).rows, [{ is: true }]);
     await Promise.all([client.query(insert, [2]), client.query(insert, [3])]);
@@ -301,24 +391,38 @@ test('executeTransaction commits what its callback did and answers what it answe
 test('an error rolls back and is thrown as it is', { skip }, async () => {
   await cleared();
   const own = new Error('own');
-  await assert.rejects(pool.executeTransaction(async (client) => {
-    await client.query(insert, [1]);
-    throw own;
-  }), (error) => error === own);
-  await assert.rejects(pool.executeTransaction(() => { throw own; }), (error) => error === own);
-  await rejects(pool.executeTransaction(async (client) => {
-    await client.query(insert, [1]);
-    await client.query(insert, [1]);
-  }), '23505');
-  await rejects(pool.executeTransaction(async (client) => {
-    await client.query(insert, [1]);
-    await client.query('SELECT 1/0').catch(() => {});
-  }), '25P02');
+  await assert.rejects(
+    pool.executeTransaction(async (client) => {
+      await client.query(insert, [1]);
+      throw own;
+    }),
+    (error) => error === own
+  );
+  await assert.rejects(
+    pool.executeTransaction(() => {
+      throw own;
+    }),
+    (error) => error === own
+  );
+  await rejects(
+    pool.executeTransaction(async (client) => {
+      await client.query(insert, [1]);
+      await client.query(insert, [1]);
+    }),
+    '23505'
+  );
+  await rejects(
+    pool.executeTransaction(async (client) => {
+      await client.query(insert, [1]);
+      await client.query('SELECT 1/0').catch(() => {});
+    }),
+    '25P02'
+  );
   assert.deepEqual(await numbers(), []);
   assert.equal(pool.core.statistics().pool.activeLeases, 0);
 });
 
-test('a BEGIN of the callback\'s own does nothing but set its level, before the first statement', { skip }, async () => {
+test("a BEGIN of the callback's own does nothing but set its level, before the first statement", { skip }, async () => {
   await cleared();
   logged.length = 0;
   const level = await pool.executeTransaction(async (client) => {
@@ -333,30 +437,44 @@ test('a BEGIN of the callback\'s own does nothing but set its level, before the 
   for (let i = 0; i < 3; i++) {
     await other.executeTransaction((client) => client.query('BEGIN'));
   }
-  assert.ok(logged.some((line) => line.startsWith('warning: a BEGIN was sent')), logged.join('\n'));
+  assert.ok(
+    logged.some((line) => line.startsWith('warning: a BEGIN was sent')),
+    logged.join('\n')
+  );
   assert.ok(logged.filter((line) => /BEGIN was sent/.test(line)).length <= 2, 'once a core');
 });
 
-test('a COMMIT of its own ends the transaction: what comes later is refused, and nothing runs again', { skip }, async () => {
-  await cleared();
-  let runs = 0;
-  const error = await rejects(pool.executeTransaction(async (client) => {
-    runs++;
-    await client.query('BEGIN');
-    await client.query(insert, [1]);
-    assert.equal((await client.query('COMMIT')).command, 'COMMIT');
-    await rejects(client.query(insert, [2]), '25P01');
-    throw Object.assign(new Error('late'), { code: '40001' });
-  }, { retries: 5 }), '40001', /late/);
-  assert.equal(runs, 1);
-  assert.match(String(error.details), /commit/i);
-  assert.deepEqual(await numbers(), [1]);
-  await pool.executeTransaction(async (client) => {
-    await client.query(insert, [2]);
-    assert.equal((await client.query('ROLLBACK')).command, 'ROLLBACK');
-  });
-  assert.deepEqual(await numbers(), [1]);
-});
+test(
+  'a COMMIT of its own ends the transaction: what comes later is refused, and nothing runs again',
+  { skip },
+  async () => {
+    await cleared();
+    let runs = 0;
+    const error = await rejects(
+      pool.executeTransaction(
+        async (client) => {
+          runs++;
+          await client.query('BEGIN');
+          await client.query(insert, [1]);
+          assert.equal((await client.query('COMMIT')).command, 'COMMIT');
+          await rejects(client.query(insert, [2]), '25P01');
+          throw Object.assign(new Error('late'), { code: '40001' });
+        },
+        { retries: 5 }
+      ),
+      '40001',
+      /late/
+    );
+    assert.equal(runs, 1);
+    assert.match(String(error.details), /commit/i);
+    assert.deepEqual(await numbers(), [1]);
+    await pool.executeTransaction(async (client) => {
+      await client.query(insert, [2]);
+      assert.equal((await client.query('ROLLBACK')).command, 'ROLLBACK');
+    });
+    assert.deepEqual(await numbers(), [1]);
+  }
+);
 
 test('conflicts are repeated as often as allowed, also where the error was wrapped', { skip }, async () => {
   await cleared();
@@ -382,14 +500,18 @@ test('conflicts are repeated as often as allowed, also where the error was wrapp
 
 test('two serializable transactions that conflict both succeed in the end', { skip }, async () => {
   await cleared();
-  await pool.executeQuery('INSERT INTO cp_numbers VALUES (1, \'0\')');
+  await pool.executeQuery("INSERT INTO cp_numbers VALUES (1, '0')");
   let runs = 0;
-  const add = () => pool.executeTransaction(async (client) => {
-    runs++;
-    const { rows } = await client.query('SELECT t::int AS t FROM cp_numbers WHERE n = 1');
-    await client.query('SELECT pg_sleep(0.05)');
-    await client.query('UPDATE cp_numbers SET t = $1 WHERE n = 1', [rows[0].t + 1]);
-  }, { isolationLevel: 'Serializable', retries: 10 });
+  const add = () =>
+    pool.executeTransaction(
+      async (client) => {
+        runs++;
+        const { rows } = await client.query('SELECT t::int AS t FROM cp_numbers WHERE n = 1');
+        await client.query('SELECT pg_sleep(0.05)');
+        await client.query('UPDATE cp_numbers SET t = $1 WHERE n = 1', [rows[0].t + 1]);
+      },
+      { isolationLevel: 'Serializable', retries: 10 }
+    );
   await Promise.all([add(), add(), add()]);
   assert.deepEqual(await pool.executeQuery('SELECT t FROM cp_numbers'), [{ t: '3' }]);
   assert.ok(runs > 3);
@@ -398,35 +520,70 @@ test('two serializable transactions that conflict both succeed in the end', { sk
 test('options: level, read only, time, signal; others are errors', { skip }, async () => {
   const show = (name) => async (client) => (await client.query(`SHOW ${name}`)).rows[0][name];
   for (const level of ['RepeatableRead', 'repeatable read', 'REPEATABLE_READ']) {
-    assert.equal(await pool.executeTransaction(show('transaction_isolation'), { isolationLevel: level }), 'repeatable read');
+    assert.equal(
+      await pool.executeTransaction(show('transaction_isolation'), { isolationLevel: level }),
+      'repeatable read'
+    );
   }
-  assert.equal(await pool.executeTransaction(show('transaction_deferrable'),
-    { isolationLevel: 'Serializable', readOnly: true, deferrable: true }), 'on');
-  await rejects(pool.executeTransaction((client) => client.query(insert, [99]), { readOnly: true }), '25006');
-  await assert.rejects(pool.executeTransaction((client) => client.query('SELECT pg_sleep(20)'), { timeout: 100 }), /time/);
+  assert.equal(
+    await pool.executeTransaction(show('transaction_deferrable'), {
+      isolationLevel: 'Serializable',
+      readOnly: true,
+      deferrable: true,
+    }),
+    'on'
+  );
+  await rejects(
+    pool.executeTransaction((client) => client.query(insert, [99]), { readOnly: true }),
+    '25006'
+  );
+  await assert.rejects(
+    pool.executeTransaction((client) => client.query('SELECT pg_sleep(20)'), { timeout: 100 }),
+    /time/
+  );
   const signal = AbortSignal.timeout(100);
-  await assert.rejects(pool.executeTransaction((client) => client.query('SELECT pg_sleep(20)'), { signal }),
-    (error) => error === signal.reason || error.status === 'CENOTE_CANCELLED');
-  await rejects(pool.executeTransaction(() => {}, { isolationLevel: 'Snapshot' }), 'CENOTE_CONFIG', /Snapshot/);
-  await rejects(pool.executeTransaction(() => {}, { isolation: 'Serializable' }), 'CENOTE_CONFIG', /"isolation"/);
-  await rejects(pool.executeTransaction(() => {}, { retries: -1 }), 'CENOTE_CONFIG', /retries/);
+  await assert.rejects(
+    pool.executeTransaction((client) => client.query('SELECT pg_sleep(20)'), { signal }),
+    (error) => error === signal.reason || error.status === 'CENOTE_CANCELLED'
+  );
+  await rejects(
+    pool.executeTransaction(() => {}, { isolationLevel: 'Snapshot' }),
+    'CENOTE_CONFIG',
+    /Snapshot/
+  );
+  await rejects(
+    pool.executeTransaction(() => {}, { isolation: 'Serializable' }),
+    'CENOTE_CONFIG',
+    /"isolation"/
+  );
+  await rejects(
+    pool.executeTransaction(() => {}, { retries: -1 }),
+    'CENOTE_CONFIG',
+    /retries/
+  );
   await assert.rejects(pool.executeTransaction('BEGIN'), TypeError);
   assert.equal(pool.core.statistics().pool.activeLeases, 0);
 });
 
-test('the callback runs in its caller\'s asynchronous context; its client is of no use afterwards', { skip }, async () => {
-  const storage = new AsyncLocalStorage();
-  let kept;
-  const seen = await storage.run('mine', () => pool.executeTransaction(async (client) => {
-    kept = client;
-    await client.query('SELECT 1');
-    client.release();
-    assert.equal((await client.query('SELECT 1 AS a')).rowCount, 1);
-    return storage.getStore();
-  }));
-  assert.equal(seen, 'mine');
-  await rejects(kept.query('SELECT 1'), 'CENOTE_STALE', /over/);
-});
+test(
+  "the callback runs in its caller's asynchronous context; its client is of no use afterwards",
+  { skip },
+  async () => {
+    const storage = new AsyncLocalStorage();
+    let kept;
+    const seen = await storage.run('mine', () =>
+      pool.executeTransaction(async (client) => {
+        kept = client;
+        await client.query('SELECT 1');
+        client.release();
+        assert.equal((await client.query('SELECT 1 AS a')).rowCount, 1);
+        return storage.getStore();
+      })
+    );
+    assert.equal(seen, 'mine');
+    await rejects(kept.query('SELECT 1'), 'CENOTE_STALE', /over/);
+  }
+);
 
 test('what the callback did not wait for is still done before the commit', { skip }, async () => {
   await cleared();
@@ -442,25 +599,38 @@ test('what the callback did not wait for is still done before the commit', { ski
 test('getStats and healthCheck have the documented shapes', { skip }, async () => {
   const manager = open({ max: 3 });
   const stats = manager.getStats();
-  assert.deepEqual(Object.keys(stats), ['totalConnections', 'activeConnections', 'idleConnections', 'waitingClients',
-    'neonClient', 'pgPool', 'timestamp']);
+  assert.deepEqual(Object.keys(stats), [
+    'totalConnections',
+    'activeConnections',
+    'idleConnections',
+    'waitingClients',
+    'neonClient',
+    'pgPool',
+    'timestamp',
+  ]);
   assert.deepEqual([stats.neonClient, stats.pgPool, stats.totalConnections], ['not_initialized', 'not_initialized', 0]);
   assert.equal(new Date(stats.timestamp).toISOString(), stats.timestamp);
   const health = await manager.healthCheck();
   assert.deepEqual(health.neon, { healthy: true, error: null });
   assert.deepEqual(health.pgPool, { healthy: true, error: null });
-  assert.deepEqual([health.stats.neonClient, health.stats.pgPool, health.status], ['initialized', 'initialized', 'healthy']);
+  assert.deepEqual(
+    [health.stats.neonClient, health.stats.pgPool, health.status],
+    ['initialized', 'initialized', 'healthy']
+  );
   const clients = await Promise.all([1, 2, 3].map(() => manager.getPgPool().connect()));
   const waiting = manager.getPgPool().connect();
   await new Promise((resolve) => setTimeout(resolve, 20));
   const busy = manager.getStats();
-  assert.deepEqual([busy.totalConnections, busy.activeConnections, busy.idleConnections, busy.waitingClients], [3, 3, 0, 1]);
+  assert.deepEqual(
+    [busy.totalConnections, busy.activeConnections, busy.idleConnections, busy.waitingClients],
+    [3, 3, 0, 1]
+  );
   clients.forEach((client) => client.release());
   (await waiting).release();
 });
 
 test('a database that is not there is unhealthy, with what it said', { skip }, async () => {
-  const manager = open({ connectionString: 'postgres://nobody@127.0.0.1:1/none', connectionTimeoutMillis: 1000 });
+  const manager = open({ connectionString: 'postgres://nobody@127.0.0.1:1/none', connectionTimeoutMillis: 300 });
   const health = await manager.healthCheck();
   for (const way of ['neon', 'pgPool']) {
     assert.equal(health[way].healthy, false);
@@ -500,7 +670,10 @@ test('a shutdown while a callback is at work: it is told, and what it did is rol
       await new Promise((resolve) => setTimeout(resolve, 250));
       told = await client.query(insert, [2]).catch((error) => error);
     });
-    const outcome = begun.then(() => 'committed', (error) => error);
+    const outcome = begun.then(
+      () => 'committed',
+      (error) => error
+    );
     await new Promise((resolve) => setTimeout(resolve, 100));
     await end(manager);
     assert.notEqual(await outcome, 'committed');
@@ -530,5 +703,8 @@ test('require gives the same instance as import', () => {
   for (const name of Object.keys(module)) {
     assert.equal(required[name], module[name], name);
   }
-  assert.deepEqual(Object.keys(required).filter((name) => !(name in module)), []);
+  assert.deepEqual(
+    Object.keys(required).filter((name) => !(name in module)),
+    []
+  );
 });

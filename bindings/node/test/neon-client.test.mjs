@@ -41,7 +41,9 @@ before(async () => {
   clients.set('the pool alone', pool.getNeonClient());
   await pool.executeTransaction(async (client) => {
     await client.query('DROP TABLE IF EXISTS nc_person');
-    await client.query('CREATE TABLE nc_person (id serial PRIMARY KEY, name varchar(20) NOT NULL UNIQUE, age int CHECK (age > 0))');
+    await client.query(
+      'CREATE TABLE nc_person (id serial PRIMARY KEY, name varchar(20) NOT NULL UNIQUE, age int CHECK (age > 0))'
+    );
   });
   overHttp = open({ httpEndpoint: `${address}/sql` });
   clients.set('HTTP', overHttp.getNeonClient());
@@ -69,11 +71,30 @@ async function alike(ask, tidy = (answer) => answer) {
 
 /** The error of each client has the same members. */
 async function failsAlike(ask) {
-  const MEMBERS = ['name', 'message', 'severity', 'code', 'detail', 'hint', 'position', 'where', 'schema', 'table', 'column',
-    'dataType', 'constraint', 'file', 'line', 'routine'];
+  const MEMBERS = [
+    'name',
+    'message',
+    'severity',
+    'code',
+    'detail',
+    'hint',
+    'position',
+    'where',
+    'schema',
+    'table',
+    'column',
+    'dataType',
+    'constraint',
+    'file',
+    'line',
+    'routine',
+  ];
   let first;
   for (const [name, sql] of clients) {
-    const error = await Promise.resolve(ask(sql)).then(() => assert.fail(`${name}: no error`), (thrown) => thrown);
+    const error = await Promise.resolve(ask(sql)).then(
+      () => assert.fail(`${name}: no error`),
+      (thrown) => thrown
+    );
     // The name of a prepared statement is each connection's own.
     const told = MEMBERS.map((member) => [member, error[member]?.replace(/"cenote_\w+"/, '""')]);
     first ??= told;
@@ -85,15 +106,19 @@ async function failsAlike(ask) {
   return Object.fromEntries(first);
 }
 
-const TYPES = `SELECT 1::int AS i, 9007199254740993::int8 AS big, 1.50::numeric AS n, 1.5::float8 AS f, true AS yes, NULL AS z,
-  'é"\\'::text AS t, '{"a":[1,null]}'::jsonb AS j, ARRAY[1,2,NULL] AS a, ARRAY['x y',NULL] AS ta, 'ab'::bytea AS by,
-  timestamptz '2026-01-02 03:04:05.678+00' AS ts, date '2026-01-02' AS d, interval '1 day 2 hours' AS iv, point(1,2) AS p,
+const TYPES = `SELECT 1::int AS i, 9007199254740993::int8 AS big, 1.50::numeric AS n, 1.5::float8 AS f, true AS yes,
+  NULL AS z, 'é"\\'::text AS t, '{"a":[1,null]}'::jsonb AS j,
+  ARRAY[1,2,NULL] AS a, ARRAY['x y',NULL] AS ta, 'ab'::bytea AS by,
+  timestamptz '2026-01-02 03:04:05.678+00' AS ts, date '2026-01-02' AS d, interval '1 day 2 hours' AS iv,
+  point(1,2) AS p,
   '00000000-0000-0000-0000-000000000001'::uuid AS u, int4range(1,5) AS r, inet '10.0.0.1' AS ip, '' AS e`;
 
 test('templates give rows with the same types', { skip }, async () => {
   const id = 41;
-  const rows = await alike((sql) => sql`SELECT ${id}::int + 1 AS n, ${'é'} AS t, ${null}::text AS z, ${[1, 2]}::int[] AS a,
-    ${{ a: 1 }}::jsonb AS j, ${true}::bool AS yes, ${new Date(0)}::timestamptz AS d`);
+  const rows = await alike(
+    (sql) => sql`SELECT ${id}::int + 1 AS n, ${'é'} AS t, ${null}::text AS z, ${[1, 2]}::int[] AS a,
+    ${{ a: 1 }}::jsonb AS j, ${true}::bool AS yes, ${new Date(0)}::timestamptz AS d`
+  );
   assert.equal(rows[0].n, 42);
   await alike((sql) => sql.query(TYPES));
   await alike((sql) => sql`SELECT ${Buffer.from([0, 255])} AS b, ${new Uint8Array([1, 2])} AS u`);
@@ -103,18 +128,42 @@ test('templates give rows with the same types', { skip }, async () => {
 test('array mode, full results, duplicate names', { skip }, async () => {
   assert.deepEqual(await alike((sql) => sql.query('SELECT 1 AS a, 2 AS a', [], { arrayMode: true })), [[1, 2]]);
   assert.deepEqual(await alike((sql) => sql.query('SELECT 1 AS a, 2 AS a')), [{ a: 2 }]);
-  const tidy = ({ fields, rows, command, rowCount, rowAsArray, viaNeonFetch }) => (
-    { fields: fields.map(({ name, tableID, columnID, dataTypeID, dataTypeSize, dataTypeModifier, format }) => (
-      { name, tableID, columnID, dataTypeID, dataTypeSize, dataTypeModifier, format })), rows, command, rowCount, rowAsArray,
-    viaNeonFetch });
-  for (const [text, params] of [['SELECT name, age FROM nc_person WHERE id = $1', [0]], [TYPES, []], ['SELECT', []],
-    ['SELECT $1::varchar(7) AS v', ['x']], ['UPDATE nc_person SET age = 2 WHERE id < $1', [0]],
-    ['DELETE FROM nc_person WHERE name = $1', ['nobody']]]) {
+  const tidy = ({ fields, rows, command, rowCount, rowAsArray, viaNeonFetch }) => ({
+    fields: fields.map(({ name, tableID, columnID, dataTypeID, dataTypeSize, dataTypeModifier, format }) => ({
+      name,
+      tableID,
+      columnID,
+      dataTypeID,
+      dataTypeSize,
+      dataTypeModifier,
+      format,
+    })),
+    rows,
+    command,
+    rowCount,
+    rowAsArray,
+    viaNeonFetch,
+  });
+  for (const [text, params] of [
+    ['SELECT name, age FROM nc_person WHERE id = $1', [0]],
+    [TYPES, []],
+    ['SELECT', []],
+    ['SELECT $1::varchar(7) AS v', ['x']],
+    ['UPDATE nc_person SET age = 2 WHERE id < $1', [0]],
+    ['DELETE FROM nc_person WHERE name = $1', ['nobody']],
+  ]) {
     await alike((sql) => sql.query(text, params, { fullResults: true }), tidy);
   }
-  const inserted = await clients.get('HTTP').query('INSERT INTO nc_person (name) VALUES ($1), ($2) RETURNING id', ['a', 'b'],
-    { fullResults: true, arrayMode: true });
-  assert.deepEqual([inserted.command, inserted.rowCount, inserted.rowAsArray, inserted.rows.length], ['INSERT', 2, true, 2]);
+  const inserted = await clients
+    .get('HTTP')
+    .query('INSERT INTO nc_person (name) VALUES ($1), ($2) RETURNING id', ['a', 'b'], {
+      fullResults: true,
+      arrayMode: true,
+    });
+  assert.deepEqual(
+    [inserted.command, inserted.rowCount, inserted.rowAsArray, inserted.rows.length],
+    ['INSERT', 2, true, 2]
+  );
 });
 
 test('templates are parts of templates; unsafe is trusted text', { skip }, async () => {
@@ -128,8 +177,10 @@ test('templates are parts of templates; unsafe is trusted text', { skip }, async
   assert.deepEqual(await alike((sql) => sql`SELECT ${sql.query('1 AS one')}`), [{ one: 1 }]);
   const sql = clients.get('HTTP');
   await assert.rejects(async () => sql`SELECT ${sql.query('$1', [1])}`, /not composable/);
-  assert.deepEqual(sql`a ${1} ${sql`b ${2} ${3}`} ${4}`.parameterizedQuery,
-    { query: 'a $1 b $2 $3 $4', params: [1, 2, 3, 4] });
+  assert.deepEqual(sql`a ${1} ${sql`b ${2} ${3}`} ${4}`.parameterizedQuery, {
+    query: 'a $1 b $2 $3 $4',
+    params: [1, 2, 3, 4],
+  });
 });
 
 test('a query runs when it is awaited, and each time it is', { skip }, async () => {
@@ -152,7 +203,7 @@ test('it is callable as (text, params, options), too', { skip }, async () => {
     const sql = clients.get(name);
     assert.deepEqual(await sql('SELECT $1::int AS n', [7]), [{ n: 7 }]);
     assert.deepEqual(await sql('SELECT 1 AS n', [], { arrayMode: true }), [[1]]);
-    assert.deepEqual(await sql('SELECT \'{"a":1}\'::jsonb ? \'a\' AS is'), [{ is: true }]);
+    assert.deepEqual(await sql("SELECT '{\"a\":1}'::jsonb ? 'a' AS is"), [{ is: true }]);
     assert.throws(() => sql(7), TypeError);
     assert.throws(() => sql('SELECT 1', 'x'), TypeError);
     await assert.rejects(async () => sql('SELECT 1', [], { rows: 'array' }), /"rows"/);
@@ -164,8 +215,14 @@ test('errors have the same members', { skip }, async () => {
   assert.deepEqual([error.name, error.code, error.position], ['NeonDbError', '42P01', '15']);
   await alike((sql) => sql`DELETE FROM nc_person`);
   await clients.get('HTTP')`INSERT INTO nc_person (id, name) VALUES (1, 'ada')`;
-  assert.equal((await failsAlike((sql) => sql`INSERT INTO nc_person (id, name) VALUES (1, 'x')`)).constraint, 'nc_person_pkey');
-  assert.equal((await failsAlike((sql) => sql`INSERT INTO nc_person (id, name, age) VALUES (2, 'y', ${-1})`)).code, '23514');
+  assert.equal(
+    (await failsAlike((sql) => sql`INSERT INTO nc_person (id, name) VALUES (1, 'x')`)).constraint,
+    'nc_person_pkey'
+  );
+  assert.equal(
+    (await failsAlike((sql) => sql`INSERT INTO nc_person (id, name, age) VALUES (2, 'y', ${-1})`)).code,
+    '23514'
+  );
   await failsAlike((sql) => sql.query('SELECT 1; SELECT 2'));
   await failsAlike((sql) => sql.query('SELECT $1::int', []));
   await failsAlike((sql) => sql`SELECT ${'x'}::int`);
@@ -174,15 +231,24 @@ test('errors have the same members', { skip }, async () => {
 test('transaction runs all or nothing, with its kind', { skip }, async () => {
   const results = await alike((sql) => sql.transaction([sql`SELECT 1 AS a`, sql.query('SELECT $1::int AS b', [2])]));
   assert.deepEqual(results, [[{ a: 1 }], [{ b: 2 }]]);
-  const kinds = await alike((sql) => sql.transaction((tx) => [
-    tx`SELECT current_setting('transaction_isolation') AS level`, tx`SELECT current_setting('transaction_read_only') AS ro`,
-    tx`SELECT current_setting('transaction_deferrable') AS d`,
-  ], { isolationLevel: 'Serializable', readOnly: true, deferrable: true, arrayMode: true }));
+  const kinds = await alike((sql) =>
+    sql.transaction(
+      (tx) => [
+        tx`SELECT current_setting('transaction_isolation') AS level`,
+        tx`SELECT current_setting('transaction_read_only') AS ro`,
+        tx`SELECT current_setting('transaction_deferrable') AS d`,
+      ],
+      { isolationLevel: 'Serializable', readOnly: true, deferrable: true, arrayMode: true }
+    )
+  );
   assert.deepEqual(kinds, [[['serializable']], [['on']], [['on']]]);
   for (const [name, sql] of clients) {
     await sql`DELETE FROM nc_person`;
-    await assert.rejects(sql.transaction([sql`INSERT INTO nc_person (name) VALUES ('one')`, sql`SELECT 1/0`]),
-      (error) => error.name === 'NeonDbError' && error.code === '22012', name);
+    await assert.rejects(
+      sql.transaction([sql`INSERT INTO nc_person (name) VALUES ('one')`, sql`SELECT 1/0`]),
+      (error) => error.name === 'NeonDbError' && error.code === '22012',
+      name
+    );
     assert.deepEqual(await sql`SELECT * FROM nc_person`, [], name);
     await assert.rejects(sql.transaction([Promise.resolve()]), /expects an array of queries/, name);
     await assert.rejects(sql.transaction('SELECT 1'), /expects an array of queries/, name);
@@ -198,16 +264,26 @@ test('transaction runs all or nothing, with its kind', { skip }, async () => {
 
 test('own parsers, time-outs and signals', { skip }, async () => {
   const types = { getTypeParser: () => (text) => `<${text}>` };
-  assert.deepEqual(await alike((sql) => sql.query('SELECT 1 AS a, true AS b, null AS c, 1.50 AS n', [], { types })),
-    [{ a: '<1>', b: '<t>', c: null, n: '<1.50>' }]);
-  const broken = { getTypeParser: () => () => { throw new Error('mine'); } };
+  assert.deepEqual(await alike((sql) => sql.query('SELECT 1 AS a, true AS b, null AS c, 1.50 AS n', [], { types })), [
+    { a: '<1>', b: '<t>', c: null, n: '<1.50>' },
+  ]);
+  const broken = {
+    getTypeParser: () => () => {
+      throw new Error('mine');
+    },
+  };
   for (const name of OURS) {
     const sql = clients.get(name);
     await assert.rejects(async () => sql.query('SELECT 1', [], { types: broken }), /mine/);
     const signal = AbortSignal.timeout(100);
-    await assert.rejects(async () => sql.query('SELECT pg_sleep(20)', [], { fetchOptions: { signal } }),
-      (error) => error === signal.reason, name);
-    await assert.rejects(async () => sql.query('SELECT 1', [], { signal: AbortSignal.abort() }), { name: 'AbortError' });
+    await assert.rejects(
+      async () => sql.query('SELECT pg_sleep(20)', [], { fetchOptions: { signal } }),
+      (error) => error === signal.reason,
+      name
+    );
+    await assert.rejects(async () => sql.query('SELECT 1', [], { signal: AbortSignal.abort() }), {
+      name: 'AbortError',
+    });
     await assert.rejects(async () => sql.query('SELECT pg_sleep(20)', [], { fetchOptions: { timeout: 100 } }), /time/);
     await assert.rejects(async () => sql.query('SELECT 1', [], { fetchOptions: { header: 1 } }), /"header"/);
   }
@@ -226,7 +302,11 @@ test('single statements go over HTTP where there is an endpoint, transactions ov
 });
 
 test('where HTTP does not work the pool serves, and healthCheck tells', { skip }, async () => {
-  const manager = new ConnectionPoolManager({ connectionString: url, httpEndpoint: 'http://127.0.0.1:1/sql', log: () => {} });
+  const manager = new ConnectionPoolManager({
+    connectionString: url,
+    httpEndpoint: 'http://127.0.0.1:1/sql',
+    log: () => {},
+  });
   managers.push(manager);
   assert.deepEqual(await manager.getNeonClient()`SELECT 1 AS a`, [{ a: 1 }]);
   const health = await manager.healthCheck();

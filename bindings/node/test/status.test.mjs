@@ -15,10 +15,23 @@ const [, sqlite] = databases(folder)[0];
 const url = process.env.CENOTE_TEST_POSTGRES_URL;
 const skip = url ? false : 'no PostgreSQL server here';
 const TOKEN = 'a-token-of-our-own';
-const FIXED = ['CENOTE_URL', 'DATABASE_URL', 'CENOTE_ADMIN_TOKEN', 'CENOTE_ADMIN_TOKEN_FILE', 'VERCEL', 'VERCEL_ENV', 'NETLIFY',
-  'NETLIFY_DEV', 'AWS_LAMBDA_FUNCTION_NAME', 'CENOTE_HTTP_ENDPOINT'];
+const FIXED = [
+  'CENOTE_URL',
+  'DATABASE_URL',
+  'CENOTE_ADMIN_TOKEN',
+  'CENOTE_ADMIN_TOKEN_FILE',
+  'VERCEL',
+  'VERCEL_ENV',
+  'NETLIFY',
+  'NETLIFY_DEV',
+  'AWS_LAMBDA_FUNCTION_NAME',
+  'CENOTE_HTTP_ENDPOINT',
+];
 
-const plain = () => FIXED.forEach((name) => { delete process.env[name]; });
+const plain = () =>
+  FIXED.forEach((name) => {
+    delete process.env[name];
+  });
 plain();
 const gatewayUrl = skip ? undefined : await gateway(folder, ['--url', sqlite()]);
 
@@ -34,12 +47,23 @@ async function ask(handler, headers = {}, method = 'GET') {
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   try {
     return await new Promise((resolve, reject) => {
-      const request = http.request({ port: server.address().port, host: '127.0.0.1', path: '/api/admin/connection-pool-status',
-        method, headers, agent: false }, (answer) => {
-        let text = '';
-        answer.on('data', (data) => { text += data; });
-        answer.on('end', () => resolve({ code: answer.statusCode, headers: answer.headers, text }));
-      });
+      const request = http.request(
+        {
+          port: server.address().port,
+          host: '127.0.0.1',
+          path: '/api/admin/connection-pool-status',
+          method,
+          headers,
+          agent: false,
+        },
+        (answer) => {
+          let text = '';
+          answer.on('data', (data) => {
+            text += data;
+          });
+          answer.on('end', () => resolve({ code: answer.statusCode, headers: answer.headers, text }));
+        }
+      );
       request.on('error', reject);
       request.end();
     });
@@ -50,7 +74,7 @@ async function ask(handler, headers = {}, method = 'GET') {
 
 const bearer = (token) => ({ authorization: `Bearer ${token}` });
 
-test('the body is the gateway\'s: its members and those of its parts', { skip }, async () => {
+test("the body is the gateway's: its members and those of its parts", { skip }, async () => {
   const manager = getConnectionManager({ url: sqlite() });
   const lease = await manager.acquireLease('look');
   const told = await getStatus();
@@ -59,12 +83,18 @@ test('the body is the gateway\'s: its members and those of its parts', { skip },
     assert.ok(name in theirs && name in told, name);
   }
   assert.deepEqual(Object.keys(told.connectionPool).sort(), Object.keys(theirs.connectionPool).sort());
-  assert.deepEqual(Object.keys(told.connectionPool.derivedMetrics).sort(), Object.keys(theirs.connectionPool.derivedMetrics).sort());
+  assert.deepEqual(
+    Object.keys(told.connectionPool.derivedMetrics).sort(),
+    Object.keys(theirs.connectionPool.derivedMetrics).sort()
+  );
   assert.equal(told.status, 'healthy');
   assert.equal(told.connectionPool.state, 'ACTIVE');
   assert.equal(told.connectionPool.statistics.pool.activeLeases, 1);
   assert.equal(told.connectionPool.derivedMetrics.utilizationPercentage, 20);
-  assert.deepEqual(told.pools.map(({ name }) => name), ['connection-manager']);
+  assert.deepEqual(
+    told.pools.map(({ name }) => name),
+    ['connection-manager']
+  );
   lease.release();
 });
 
@@ -74,7 +104,7 @@ test('nothing in use is told as that', async () => {
   assert.deepEqual([told.connectionPool.issues, told.connectionPool.recommendations, told.pools], [[], [], []]);
 });
 
-test('recommendations are the library\'s: a pool that is all leased is advised', async () => {
+test("recommendations are the library's: a pool that is all leased is advised", async () => {
   const manager = getConnectionManager({ url: sqlite(), maxConnections: 1 });
   const lease = await manager.acquireLease('all of it');
   const { connectionPool } = await getStatus();
@@ -91,13 +121,24 @@ test('both modules at once: sums, the worst shares, and each pool beside them', 
   await connectionPoolManager.executeQuery('SELECT 1');
   const { pool } = connectionPoolManager.core.statistics();
   const told = await getStatus();
-  assert.deepEqual(told.pools.map(({ name, status }) => [name, status]), [['connection-manager', 'healthy'],
-    ['connection-pool', 'healthy']]);
+  assert.deepEqual(
+    told.pools.map(({ name, status }) => [name, status]),
+    [
+      ['connection-manager', 'healthy'],
+      ['connection-pool', 'healthy'],
+    ]
+  );
   assert.equal(told.status, 'healthy');
   assert.equal(told.connectionPool.statistics.pool.maxConnections, 5 + pool.maxConnections);
-  assert.equal(told.connectionPool.statistics.metrics.totalConnectionsCreated,
-    told.pools.reduce((sum, { statistics }) => sum + statistics.metrics.totalConnectionsCreated, 0));
-  const broken = new ConnectionPoolManager({ connectionString: 'postgres://x@127.0.0.1:1/x', connectionTimeoutMillis: 300, log: () => {} });
+  assert.equal(
+    told.connectionPool.statistics.metrics.totalConnectionsCreated,
+    told.pools.reduce((sum, { statistics }) => sum + statistics.metrics.totalConnectionsCreated, 0)
+  );
+  const broken = new ConnectionPoolManager({
+    connectionString: 'postgres://x@127.0.0.1:1/x',
+    connectionTimeoutMillis: 300,
+    log: () => {},
+  });
   const mixed = await getStatus({ pools: [connectionPoolManager, broken] });
   assert.equal(mixed.status, 'healthy', 'one that nobody has used has no pool yet');
   await broken.healthCheck();
@@ -113,7 +154,10 @@ test('both modules at once: sums, the worst shares, and each pool beside them', 
 test('several managers of connection-manager can be named', async () => {
   const managers = [1, 2].map(() => new DatabaseConnectionManager({ url: sqlite() }));
   const told = await getStatus({ pools: managers, probe: false });
-  assert.deepEqual(told.pools.map(({ name }) => name), ['pool 1', 'pool 2']);
+  assert.deepEqual(
+    told.pools.map(({ name }) => name),
+    ['pool 1', 'pool 2']
+  );
   await Promise.all(managers.map((manager) => manager.gracefulShutdown()));
 });
 
@@ -141,8 +185,14 @@ test('without a token only a caller on the same machine is answered', async () =
   const handler = createVercelHandler();
   assert.equal((await ask(handler)).code, 200);
   assert.equal((await ask(handler, { host: 'localhost:3000' })).code, 200);
-  for (const headers of [{ host: 'evil.example' }, { 'x-forwarded-for': '203.0.113.9' }, { forwarded: 'for=203.0.113.9' },
-    { 'x-real-ip': '203.0.113.9' }, { origin: 'https://evil.example' }, { 'x-forwarded-for': '127.0.0.1, 203.0.113.9' }]) {
+  for (const headers of [
+    { host: 'evil.example' },
+    { 'x-forwarded-for': '203.0.113.9' },
+    { forwarded: 'for=203.0.113.9' },
+    { 'x-real-ip': '203.0.113.9' },
+    { origin: 'https://evil.example' },
+    { 'x-forwarded-for': '127.0.0.1, 203.0.113.9' },
+  ]) {
     const { code, text } = await ask(handler, headers);
     assert.equal(code, 401, JSON.stringify(headers));
     assert.match(text, /CENOTE_ADMIN_TOKEN/);
@@ -163,7 +213,7 @@ test('other methods are refused, HEAD has no body', async () => {
   assert.deepEqual([head.code, head.text], [200, '']);
 });
 
-test('Netlify\'s and Lambda\'s events', async () => {
+test("Netlify's and Lambda's events", async () => {
   const handler = createNetlifyHandler({ token: TOKEN });
   const event = (headers, more) => ({ httpMethod: 'GET', headers, ...more });
   assert.equal((await handler(event({}))).statusCode, 401);
@@ -173,7 +223,10 @@ test('Netlify\'s and Lambda\'s events', async () => {
   assert.equal(good.headers['cache-control'], 'no-store');
   const second = { requestContext: { http: { method: 'GET' } }, headers: { authorization: `bearer ${TOKEN}` } };
   assert.equal((await handler(second)).statusCode, 200);
-  assert.equal((await handler({ httpMethod: 'GET', multiValueHeaders: { Authorization: [`Bearer ${TOKEN}`] } })).statusCode, 200);
+  assert.equal(
+    (await handler({ httpMethod: 'GET', multiValueHeaders: { Authorization: [`Bearer ${TOKEN}`] } })).statusCode,
+    200
+  );
   assert.equal((await handler({ httpMethod: 'DELETE', headers: {} })).statusCode, 405);
   // An event does not tell who is there: a Host can be made up.
   assert.equal((await createNetlifyHandler()(event({ host: 'localhost' }))).statusCode, 401);

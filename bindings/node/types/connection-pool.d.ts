@@ -193,12 +193,17 @@ type Rows = Record<string, any>[];
 export interface NeonClient {
   (strings: TemplateStringsArray, ...values: any[]): NeonQueryPromise<any>;
   (text: string, params?: any[], options?: NeonOptions): NeonQueryPromise<any>;
-  query(text: string, params: any[] | undefined, options: NeonOptions & { fullResults: true }): NeonQueryPromise<FullQueryResults>;
+  query(
+    text: string,
+    params: any[] | undefined,
+    options: NeonOptions & { fullResults: true }
+  ): NeonQueryPromise<FullQueryResults>;
   query(text: string, params: any[] | undefined, options: NeonOptions & { arrayMode: true }): NeonQueryPromise<any[][]>;
   query(text: string, params?: any[], options?: NeonOptions): NeonQueryPromise<Rows>;
   unsafe(raw: string): UnsafeRawSql;
   transaction(
-    queries: NeonQueryPromise[] | ((sql: NeonClient) => NeonQueryPromise[]), options?: NeonTransactionOptions,
+    queries: NeonQueryPromise[] | ((sql: NeonClient) => NeonQueryPromise[]),
+    options?: NeonTransactionOptions
   ): Promise<any[]>;
 }
 
@@ -218,7 +223,9 @@ export interface PoolClient extends EventEmitter {
 
 export interface PgPool extends EventEmitter {
   connect(): Promise<PoolClient>;
-  connect(callback: (error: Error | undefined, client: PoolClient | undefined, release: (error?: any) => void) => void): void;
+  connect(
+    callback: (error: Error | undefined, client: PoolClient | undefined, release: (error?: any) => void) => void
+  ): void;
   query<Row = any>(text: string | QueryConfig, values?: any[]): Promise<QueryResult<Row>>;
   query<Row = any>(text: string | QueryConfig, callback: Callback<QueryResult<Row>>): void;
   query<Row = any>(text: string | QueryConfig, values: any[], callback: Callback<QueryResult<Row>>): void;
@@ -269,7 +276,7 @@ export class ConnectionPoolManager {
   getClient(hint: 'transaction' | 'complex' | 'pool'): PgPool;
   /** The rows. */
   executeQuery<Row = any>(sql: string, params?: any[], type?: Hint): Promise<Row[]>;
-  /** Begins, calls back, commits; rolls back when the callback throws. It may run again only where `retries` allows it. */
+  /** Begins, calls back, commits; rolls back when the callback throws. It runs again only where `retries` allows it. */
   executeTransaction<T>(callback: (client: PoolClient) => Promise<T> | T, options?: TransactionOptions): Promise<T>;
   healthCheck(): Promise<PoolHealth>;
   getStats(): PoolStats;

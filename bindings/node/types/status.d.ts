@@ -35,9 +35,10 @@ export interface StatusOptions {
 export function getStatus(options?: Pick<StatusOptions, 'pools' | 'probe'>): Promise<Status>;
 
 export type VercelHandler = (req: any, res: any) => Promise<void>;
-export type NetlifyHandler = (event: any, context?: any) => Promise<{
-  statusCode: number; headers: Record<string, string>; body: string;
-}>;
+export type NetlifyHandler = (
+  event: any,
+  context?: any
+) => Promise<{ statusCode: number; headers: Record<string, string>; body: string }>;
 export type FetchHandler = (request: Request) => Promise<Response>;
 
 export function createVercelHandler(options?: StatusOptions): VercelHandler;
