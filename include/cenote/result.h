@@ -160,6 +160,9 @@ CENOTE_API const char *cenote_result_column_type(const cenote_result *result, si
 CENOTE_API uint32_t cenote_result_column_oid(const cenote_result *result, size_t column);
 CENOTE_API size_t cenote_result_rows(const cenote_result *result);
 CENOTE_API cenote_value cenote_result_value(const cenote_result *result, size_t row, size_t column);
+/* A whole row, up to `count` values of it: quicker than one by one. Answers how many. */
+CENOTE_API size_t cenote_result_row(const cenote_result *result, size_t row, cenote_value *values,
+                                    size_t count);
 /* Conversions: text that is a number reads as one; what does not fit reads as 0 or NULL. */
 CENOTE_API int64_t cenote_result_integer(const cenote_result *result, size_t row, size_t column);
 CENOTE_API double cenote_result_real(const cenote_result *result, size_t row, size_t column);

@@ -133,15 +133,9 @@ size_t cenote_result_rows(const cenote_result *result)
   return result == NULL ? 0 : result->rows;
 }
 
-cenote_value cenote_result_value(const cenote_result *result, size_t row, size_t column)
+static cenote_value cell_value(const struct cen_cell *cell)
 {
-  cenote_value value = {.type = CENOTE_NULL};
-  if (!has_cell(result, row, column)) {
-    return value;
-  }
-  const struct cen_cell *cell = cen_result_cell(result, row, column);
-  value.type = (cenote_type)cell->type;
-  value.size = cell->size;
+  cenote_value value = {.type = (cenote_type)cell->type, .size = cell->size};
   switch (value.type) {
   case CENOTE_INTEGER:
     value.as.integer = cell->as.integer;
@@ -160,6 +154,28 @@ cenote_value cenote_result_value(const cenote_result *result, size_t row, size_t
     break;
   }
   return value;
+}
+
+cenote_value cenote_result_value(const cenote_result *result, size_t row, size_t column)
+{
+  if (!has_cell(result, row, column)) {
+    return (cenote_value){.type = CENOTE_NULL};
+  }
+  return cell_value(cen_result_cell(result, row, column));
+}
+
+size_t cenote_result_row(const cenote_result *result, size_t row, cenote_value *values,
+                         size_t count)
+{
+  if (!has_cell(result, row, 0)) {
+    return 0;
+  }
+  const struct cen_cell *cells = cen_result_cell(result, row, 0);
+  const size_t known = result->columns < count ? result->columns : count;
+  for (size_t i = 0; i < known; i++) {
+    values[i] = cell_value(&cells[i]);
+  }
+  return known;
 }
 
 static bool is_whole_text(const struct cen_cell *cell)

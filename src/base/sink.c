@@ -246,12 +246,13 @@ static bool types_exist(const cenote_value *values, size_t count)
   return true;
 }
 
-/* Bytes of the values of a type, with a NUL each. */
-static uint64_t bytes_of(cenote_type type, const cenote_value *values, size_t count)
+/* Bytes of the texts, and where they are asked for of the blobs, with a NUL each. */
+static uint64_t bytes_of(const cenote_value *values, size_t count, bool blobs)
 {
   uint64_t bytes = 0;
   for (size_t i = 0; i < count; i++) {
-    bytes += values[i].type == type ? (uint64_t)values[i].size + 1 : 0;
+    const bool counts = values[i].type == CENOTE_TEXT || (blobs && values[i].type == CENOTE_BLOB);
+    bytes += counts ? (uint64_t)values[i].size + 1 : 0;
   }
   return bytes;
 }
@@ -310,8 +311,7 @@ static cenote_status row_collect(cenote_sink *sink, const cenote_value *values, 
   if (sink->max_rows > 0 && sink->rows_before + result->rows >= sink->max_rows) {
     return too_large(error, "rows", "max_result_rows", sink->max_rows);
   }
-  uint64_t bytes = result->bytes + count * sizeof(struct cen_cell) +
-                   bytes_of(CENOTE_TEXT, values, count) + bytes_of(CENOTE_BLOB, values, count);
+  uint64_t bytes = result->bytes + count * sizeof(struct cen_cell) + bytes_of(values, count, true);
   if (sink->max_bytes > 0 && sink->bytes_before + bytes > sink->max_bytes) {
     return too_large(error, "bytes", "max_result_bytes", sink->max_bytes);
   }
@@ -368,7 +368,7 @@ static cenote_status row_deliver(cenote_sink *sink, const cenote_value *values, 
     sink->stopped = true;
     return cenote_error_set(error, CENOTE_CANCELLED, "cancelled by the columns callback");
   }
-  if (!scratch_reserve(header, bytes_of(CENOTE_TEXT, values, count))) {
+  if (!scratch_reserve(header, bytes_of(values, count, false))) {
     return no_memory(error);
   }
   char *next = header->scratch;

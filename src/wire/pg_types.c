@@ -180,8 +180,69 @@ static bool escape_decode(char *text, size_t size, size_t *decoded)
   return true;
 }
 
+/* The digits of a number that is not too long for what is done with it: most are short. */
+static bool digits_read(const char *text, size_t size, size_t most, int64_t *number)
+{
+  int64_t value = 0;
+  if (size == 0 || size > most) {
+    return false;
+  }
+  for (size_t i = 0; i < size; i++) {
+    const unsigned digit = (unsigned)(unsigned char)text[i] - '0';
+    if (digit > 9) {
+      return false;
+    }
+    value = value * 10 + digit;
+  }
+  *number = value;
+  return true;
+}
+
+static bool short_integer(const char *text, size_t size, int64_t *integer)
+{
+  const bool negative = size > 1 && text[0] == '-';
+  if (!digits_read(text + negative, size - negative, 18, integer)) {
+    return false;
+  }
+  *integer = negative ? -*integer : *integer;
+  return true;
+}
+
+/* "-12.5": with 15 digits at most both parts of the quotient are exact, so it is rounded once, as by
+ * strtod. */
+static bool short_real(const char *text, size_t size, double *real)
+{
+  enum { MOST = 15 };
+  static const double powers[MOST + 1] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                          1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+  const bool negative = size > 1 && text[0] == '-';
+  char digits[MOST];
+  size_t count = 0, behind = 0;
+  bool point = false;
+  for (size_t i = negative; i < size; i++) {
+    if (text[i] == '.' && !point && count > 0) {
+      point = true;
+    } else if (count == MOST) {
+      return false;
+    } else {
+      digits[count++] = text[i];
+      behind += point;
+    }
+  }
+  int64_t number;
+  if ((point && behind == 0) || !digits_read(digits, count, MOST, &number)) {
+    return false;
+  }
+  const double value = (double)number / powers[behind];
+  *real = negative ? -value : value;
+  return true;
+}
+
 static bool real_read(const char *text, size_t size, double *real)
 {
+  if (short_real(text, size, real)) {
+    return true;
+  }
   static const struct {
     const char *text;
     double real;
@@ -196,15 +257,20 @@ static bool real_read(const char *text, size_t size, double *real)
   return size < 400 && cen_token_real(&token, real);
 }
 
-bool cen_pg_value(uint32_t oid, char *text, size_t size, cenote_value *value)
+static bool integer_read(char *text, size_t size, int64_t *integer)
 {
   struct cen_token token = {.text = text, .size = size};
-  int64_t integer;
-  double real;
-  *value = cenote_null();
+  return short_integer(text, size, integer) || cen_token_int(&token, integer);
+}
+
+bool cen_pg_value(uint32_t oid, char *text, size_t size, cenote_value *value)
+{
+  value->size = 0;
+  value->name = NULL;
   switch (oid) {
   case CEN_PG_BOOL:
     if (size != 1 || (text[0] != 't' && text[0] != 'f')) {
+      *value = cenote_null();
       return false;
     }
     *value = cenote_boolean(text[0] == 't');
@@ -213,21 +279,24 @@ bool cen_pg_value(uint32_t oid, char *text, size_t size, cenote_value *value)
   case CEN_PG_INT4:
   case CEN_PG_INT8:
   case CEN_PG_OID:
-    if (!cen_token_int(&token, &integer)) {
+    value->type = CENOTE_INTEGER;
+    if (!integer_read(text, size, &value->as.integer)) {
+      *value = cenote_null();
       return false;
     }
-    *value = cenote_integer(integer);
     return true;
   case CEN_PG_FLOAT4:
   case CEN_PG_FLOAT8:
-    if (!real_read(text, size, &real)) {
+    value->type = CENOTE_REAL;
+    if (!real_read(text, size, &value->as.real)) {
+      *value = cenote_null();
       return false;
     }
-    *value = cenote_real(real);
     return true;
   case CEN_PG_BYTEA: {
     bool hex = size >= 2 && text[0] == '\\' && text[1] == 'x';
     if (hex ? !hex_decode(text, size, &size) : !escape_decode(text, size, &size)) {
+      *value = cenote_null();
       return false;
     }
     *value = cenote_blob(text, size);

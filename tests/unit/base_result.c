@@ -77,6 +77,24 @@ static void the_same_columns_again_change_nothing_others_are_refused(void **stat
   assert_string_equal(cenote_result_text(sink.result, 1, 1), "a");
 }
 
+static void a_row_is_read_at_once(void **state)
+{
+  (void)state;
+  const cenote_value row[3] = {cenote_integer(1), cenote_text("a"), cenote_null()};
+  cenote_value read[4];
+  assert_int_equal(cenote_sink_columns(&sink, three, 3, &error), CENOTE_OK);
+  assert_int_equal(cenote_sink_row(&sink, row, 3, &error), CENOTE_OK);
+  assert_int_equal(cenote_result_row(sink.result, 0, read, 4), 3);
+  assert_int_equal(read[0].as.integer, 1);
+  assert_string_equal(read[1].as.text, "a");
+  assert_int_equal(read[2].type, CENOTE_NULL);
+  read[1] = cenote_integer(7);
+  assert_int_equal(cenote_result_row(sink.result, 0, read, 1), 1);
+  assert_int_equal(read[1].as.integer, 7);
+  assert_int_equal(cenote_result_row(sink.result, 1, read, 4), 0);
+  assert_int_equal(cenote_result_row(NULL, 0, read, 4), 0);
+}
+
 static void columns_have_a_ceiling(void **state)
 {
   (void)state;
@@ -753,6 +771,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       WITH_SINK(columns_keep_their_names_types_and_numbers),
       WITH_SINK(the_same_columns_again_change_nothing_others_are_refused),
+      WITH_SINK(a_row_is_read_at_once),
       WITH_SINK(columns_have_a_ceiling),
       WITH_SINK(rows_one_past_the_ceiling_are_refused_by_name),
       WITH_SINK(bytes_one_past_the_ceiling_are_refused_by_name),

@@ -228,6 +228,8 @@ void arena_reset(struct node_home *home);
 /* The text of a JavaScript string, NUL-terminated, good until arena_reset; NULL: no memory, or no
  * string. It may move with the next call: keep offsets, not pointers. */
 bool arena_text(struct node_home *home, napi_value value, size_t *offset, size_t *size);
+/* Room in `values` of the home: for arguments, or a row. */
+bool values_room(struct node_home *home, size_t count);
 /* `args`: an array; `names`: one beside it, or undefined. On failure a JavaScript exception is
  * pending. */
 bool values_read(struct node_home *home, napi_value args, napi_value names, size_t *count);

@@ -329,19 +329,18 @@ static enum text_fit plain_cell(struct encoder *to, enum kind kind, const cenote
 
 /* One row of a plain block, or nothing of it. */
 static enum text_fit plain_row(struct encoder *to, const struct layout *layout,
-                               const cenote_result *result, size_t row)
+                               const cenote_value *values)
 {
   const size_t before = to->used, filled = to->filled;
   double *masks = to->numbers + to->used;
   double *cells = masks + (layout->columns + 31) / 32;
   uint32_t mask = 0;
   for (size_t i = 0; i < layout->columns; i++) {
-    const cenote_value value = cenote_result_value(result, row, i);
     cells[i] = 0;
-    if (value.type == CENOTE_NULL) {
+    if (values[i].type == CENOTE_NULL) {
       mask |= UINT32_C(1) << (i & 31);
     } else {
-      const enum text_fit fit = plain_cell(to, (enum kind)layout->kind[i], &value, &cells[i]);
+      const enum text_fit fit = plain_cell(to, (enum kind)layout->kind[i], &values[i], &cells[i]);
       if (fit != TEXT_FITS) {
         to->used = before;
         to->filled = filled;
@@ -383,8 +382,7 @@ static void block_begin(struct encoder *to, struct block *block, int way)
 }
 
 static enum text_fit plain_row_somewhere(struct encoder *to, struct block *block,
-                                         const struct layout *layout, const cenote_result *result,
-                                         size_t row)
+                                         const struct layout *layout, const cenote_value *values)
 {
   if (to->filled >= PIECE_SOFT) {
     block_end(to, block);
@@ -394,7 +392,7 @@ static enum text_fit plain_row_somewhere(struct encoder *to, struct block *block
     if (block->head == SIZE_MAX) {
       block_begin(to, block, BLOCK_PLAIN);
     }
-    const enum text_fit fit = plain_row(to, layout, result, row);
+    const enum text_fit fit = plain_row(to, layout, values);
     if (fit == TEXT_FITS) {
       block->rows++;
     }
@@ -410,22 +408,24 @@ static enum text_fit plain_row_somewhere(struct encoder *to, struct block *block
 static bool put_rows(struct encoder *to, const struct layout *layout, const cenote_result *result,
                      size_t rows)
 {
-  const size_t columns = layout->columns;
   struct block block = {.head = SIZE_MAX};
-  if (columns > SIZE_MAX / 64) {
+  const size_t columns = layout->columns;
+  struct node_home *home = to->owner->home;
+  if (rows > 0 && (columns > SIZE_MAX / 64 || !values_room(home, columns))) {
     return false;
   }
   for (size_t row = 0; row < rows; row++) {
-    if (!numbers_room(to, 3 * BLOCK_HEAD + 3 * columns + 1)) {
+    const cenote_value *values = home->values;
+    if (!numbers_room(to, 3 * BLOCK_HEAD + 3 * columns + 1) ||
+        cenote_result_row(result, row, home->values, columns) != columns) {
       return false;
     }
-    if (plain_row_somewhere(to, &block, layout, result, row) == TEXT_FITS) {
+    if (plain_row_somewhere(to, &block, layout, values) == TEXT_FITS) {
       continue;
     }
     block_begin(to, &block, BLOCK_TOLD);
     for (size_t i = 0; i < columns; i++) {
-      const cenote_value value = cenote_result_value(result, row, i);
-      put_value(to, &value);
+      put_value(to, &values[i]);
     }
     block.rows = 1;
     block_end(to, &block);

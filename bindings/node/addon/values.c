@@ -166,7 +166,7 @@ static bool refuse(napi_env env, const char *what)
   return false;
 }
 
-static bool values_room(struct node_home *home, size_t count)
+bool values_room(struct node_home *home, size_t count)
 {
   if (count > home->values_size) {
     cenote_value *larger = realloc(home->values, count * sizeof *larger);
