@@ -126,7 +126,11 @@ class PgPool extends EventEmitter {
     if (lease === undefined) {
       return this.#wait(operation);
     }
-    return this.#watched ? this.#welcome(lease) : Promise.resolve(this.#hold(lease));
+    try {
+      return this.#watched ? this.#welcome(lease) : Promise.resolve(this.#hold(lease));
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   async #wait(operation) {
@@ -147,8 +151,18 @@ class PgPool extends EventEmitter {
     const client = new PgClient(this, lease);
     PgClient.put(client, this.#held.length);
     this.#held.push(client);
-    this.emit('acquire', client);
+    this.#tell('acquire', client);
     return client;
+  }
+
+  /** What a listener throws is the caller's, who does not get the client then. */
+  #tell(event, client) {
+    try {
+      this.emit(event, client);
+    } catch (error) {
+      client.release();
+      throw error;
+    }
   }
 
   /** With all that somebody may want to know of it, or do with it, before the caller has it. */
@@ -172,13 +186,13 @@ class PgPool extends EventEmitter {
         return this.#admit(client, seen === undefined);
       }
     }
-    this.emit('acquire', client);
+    this.#tell('acquire', client);
     return Promise.resolve(client);
   }
 
   /** Tells of a connection. Who answers with statements sets sessions up: all of them, for each is clean. */
   #greet(client) {
-    this.emit('connect', client);
+    this.#tell('connect', client);
     this.#setsUp = PgClient.asked(client) > 0 || this.options.onConnect !== undefined;
   }
 
@@ -196,7 +210,7 @@ class PgPool extends EventEmitter {
       client.release(error);
       throw error;
     }
-    this.emit('acquire', client);
+    this.#tell('acquire', client);
     return client;
   }
 
@@ -208,7 +222,14 @@ class PgPool extends EventEmitter {
       this.#held[place] = last;
       PgClient.put(last, place);
     }
-    this.emit('release', error || undefined, client);
+    try {
+      this.emit('release', error || undefined, client);
+    } finally {
+      this.#giveBack(client, lease, error);
+    }
+  }
+
+  #giveBack(client, lease, error) {
     if (error || this.#isWorn(client)) {
       const seen = this.#seen.get(PgClient.number(client));
       if (seen !== undefined) {

@@ -479,6 +479,21 @@ test('an error that nobody listens to ends no process', async () => {
   assert.equal((await pool.query('SELECT 1 AS a')).rows[0].a, 1);
 });
 
+test('a listener that throws costs no connection', async () => {
+  for (const event of ['connect', 'acquire']) {
+    const pool = ourPool({}, { max_connections: 1 });
+    pool.once(event, () => { throw new Error('mine'); });
+    await assert.rejects(pool.connect(), { message: 'mine' });
+    (await pool.connect()).release();
+  }
+  const pool = ourPool({}, { max_connections: 1 });
+  pool.once('release', () => { throw new Error('mine'); });
+  const client = await pool.connect();
+  assert.throws(() => client.release(), { message: 'mine' });
+  (await pool.connect()).release();
+  await pool.end();
+});
+
 test('who only listens keeps the shared connections', async () => {
   const pool = ourPool({}, { max_connections: 4 });
   let connects = 0;
