@@ -646,7 +646,9 @@ test('after a shutdown what is asked begins anew', { skip }, async () => {
   const sql = manager.getNeonClient();
   const old = manager.getPgPool();
   const slow = manager.executeQuery('SELECT pg_sleep(0.2), 1 AS a', [], 'transaction');
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  while (manager.core.statistics().pool.activeLeases === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
   assert.equal(await manager.shutdown(), true);
   assert.equal((await slow)[0].a, 1);
   assert.equal(manager.getStats().totalConnections, 0);
@@ -665,19 +667,30 @@ test('a shutdown while a callback is at work: it is told, and what it did is rol
   for (const end of [(manager) => manager.shutdown(50), (manager) => manager.core.close()]) {
     const manager = open();
     let told;
-    const begun = manager.executeTransaction(async (client) => {
-      await client.query(insert, [1]);
-      await new Promise((resolve) => setTimeout(resolve, 250));
-      told = await client.query(insert, [2]).catch((error) => error);
+    let began;
+    const begun = new Promise((resolve) => {
+      began = resolve;
     });
-    const outcome = begun.then(
-      () => 'committed',
-      (error) => error
-    );
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    await end(manager);
+    let goOn;
+    const ended = new Promise((resolve) => {
+      goOn = resolve;
+    });
+    const outcome = manager
+      .executeTransaction(async (client) => {
+        await client.query(insert, [1]);
+        began();
+        await ended;
+        told = await client.query(insert, [2]).catch((error) => error);
+      })
+      .then(
+        () => 'committed',
+        (error) => error
+      );
+    await begun;
+    await Promise.race([end(manager), new Promise((resolve) => setTimeout(resolve, 500))]);
+    goOn();
     assert.notEqual(await outcome, 'committed');
-    assert.equal(told instanceof Error, true);
+    assert.ok(told instanceof Error);
   }
   assert.deepEqual(await numbers(), []);
 });
