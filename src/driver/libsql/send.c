@@ -46,14 +46,6 @@ static cenote_status lines_of(const cenote_connection *c, const char *url,
   return CENOTE_OK;
 }
 
-/* With a baton locks are held, a stream of rows holds a socket for long, and a check is not about
- * the others' statements. */
-static bool is_urgent(const cenote_connection *c, bool stream)
-{
-  return stream || c->baton != NULL ||
-         (c->request != NULL && c->request->kind == CENOTE_REQUEST_CHECK);
-}
-
 static cenote_status start(cenote_connection *c, const char *path, struct cen_buf *body,
                            bool stream, cenote_error *error)
 {
@@ -80,7 +72,7 @@ static cenote_status start(cenote_connection *c, const char *path, struct cen_bu
         .ceiling = stream ? SIZE_MAX / 4 : c->shared->max_answer,
         .stream = stream,
         .fresh = c->repeated,
-        .urgent = is_urgent(c, stream),
+        .urgent = stream || c->baton != NULL, /* a socket for long, or locks, are held with it */
         .tag = c->stop.serial,
     };
     status = cen_http_call_start(c->call, &ask, error);

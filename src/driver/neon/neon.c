@@ -84,7 +84,6 @@ static cenote_status post(cenote_connection *c, cenote_error *error)
                                      .deadline_ns = CEN_NEVER,
                                      .ceiling = c->shared->ceiling,
                                      .fresh = c->repeated,
-                                     .urgent = c->request->kind == CENOTE_REQUEST_CHECK,
                                      .tag = c->serial};
     status = cen_http_call_start(c->call, &ask, error);
   }
