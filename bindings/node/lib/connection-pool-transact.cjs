@@ -175,6 +175,16 @@ function settled(last, failure, signal) {
 
 let warned = false;
 
+function warnOfRelease() {
+  if (!warned) {
+    warned = true;
+    process.emitWarning(
+      'release() has no effect on the client of executeTransaction: it is given back when the callback has ended',
+      { code: 'CENOTE_TRANSACTION_CLIENT' }
+    );
+  }
+}
+
 /** What the callback gets: a client of node-postgres' whose connection is not its own to give back. */
 class TransactionClient extends PgClient {
   #over = false;
@@ -190,6 +200,8 @@ class TransactionClient extends PgClient {
       },
       tx
     );
+    /** Nothing: the connection goes back when the transaction has ended. */
+    this.release = warnOfRelease;
     this.on('drain', () => {
       this.#busy = false;
       this.#idle?.resolve();
@@ -209,18 +221,6 @@ class TransactionClient extends PgClient {
     const answer = super.query(config, values, callback);
     this.#busy = true;
     return answer;
-  }
-
-  /** Nothing: the connection goes back when the transaction has ended. */
-  release() {
-    if (!warned) {
-      warned = true;
-      process.emitWarning(
-        'release() has no effect on the client of executeTransaction: it is given back when the callback ' +
-          'has ended',
-        { code: 'CENOTE_TRANSACTION_CLIENT' }
-      );
-    }
   }
 
   end(callback) {
