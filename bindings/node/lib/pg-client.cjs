@@ -144,6 +144,12 @@ class PgClient {
     if (lease === undefined) {
       this.#released = true;
     }
+    /**
+     * Gives the connection back when what was asked of it is done; an open transaction is rolled back. Truthy: the
+     * connection is closed. It may be passed on alone, as in `.finally(client.release)`.
+     * @param {Error|boolean} [error]
+     */
+    this.release = (error) => this.#release(error);
   }
 
   // ---------------------------------------------------------------- what the pool alone uses
@@ -286,11 +292,7 @@ class PgClient {
 
   // ---------------------------------------------------------------- given back
 
-  /**
-   * Gives the connection back when what was asked of it is done; an open transaction is rolled back.
-   * @param {Error|boolean} [error] truthy: the connection is closed
-   */
-  release(error) {
+  #release(error) {
     if (this.#released) {
       throw failed('Release called on client which has already been released to the pool.', { status: 'CENOTE_STALE' });
     }

@@ -207,6 +207,15 @@ both('an ended pool refuses, in the same words', async (open) => {
   assert.deepEqual(refused, ['Cannot use a pool after calling end on the pool', undefined]);
 });
 
+both('release may be passed on alone', async (open) => {
+  const pool = open(one);
+  const client = await pool.connect();
+  await client.query('SELECT 1').finally(client.release);
+  assert.throws(() => client.release(), /already been released/);
+  (await pool.connect()).release();
+  await pool.end();
+});
+
 both('a client may be wrapped, as the guide of pg does', async (open) => {
   const pool = open(one);
   const client = await pool.connect();
