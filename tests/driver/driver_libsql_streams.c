@@ -472,6 +472,32 @@ static void cursors_are_read_with_all_that_servers_put_in(void **state)
   }
 }
 
+static void a_cursor_too_opens_a_stream_again_that_held_nothing(void **state)
+{
+  static const struct turn turns[] = {
+      LOGIN,
+      {"/v3/pipeline", "\"baton\":null", 200, KEPT("b1", ""), NULL, 0},
+      {"/v3/cursor", "\"baton\":\"b1\"", 400, EXPIRED, NULL, 0},
+      {"/v3/cursor", "\"baton\":null", 200, LINE_BATON LINE_BEGIN LINE_ROW LINE_END LINE_STATE,
+       "text/plain", 0},
+      {"/v3/pipeline", "TEMP", 200, KEPT("b2", "," STATE("true")), NULL, 0},
+      {"/v3/cursor", "\"baton\":\"b2\"", 400, EXPIRED, NULL, 0},
+      {NULL, NULL, 0, NULL, NULL, 0},
+  };
+  struct place place;
+  struct rows rows = {0, 0, 0};
+  (void)state;
+  place_open(&place, turns);
+  cen_driver_libsql.taint(place.connection);
+  assert_int_equal(run(&place, "SELECT 7"), CENOTE_OK);
+  assert_int_equal(stream(&place, "SELECT n FROM t", &rows), CENOTE_OK);
+  assert_int_equal(rows.count, 1);
+  assert_int_equal(run(&place, "CREATE TEMP TABLE x (a)"), CENOTE_OK);
+  assert_int_equal(stream(&place, "SELECT n FROM t", &rows), CENOTE_CONNECTION_LOST);
+  assert_non_null(strstr(place.error.message, "temporary tables"));
+  place_close(&place);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -488,6 +514,7 @@ int main(void)
       cmocka_unit_test(a_transaction_that_the_server_rolled_back_can_only_be_rolled_back),
       cmocka_unit_test(a_cancelled_write_is_unknown_and_a_cancelled_read_is_not),
       cmocka_unit_test(cursors_are_read_with_all_that_servers_put_in),
+      cmocka_unit_test(a_cursor_too_opens_a_stream_again_that_held_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -270,8 +270,7 @@ static void every_allocation_of_a_batch_may_fail(void **state)
   struct place place;
   (void)state;
   cenote_lease lease = open_whole(&place);
-  assert_true(alloc_torture(one_batch, &lease, ALLOC_TORTURE_THIS_THREAD | ALLOC_TORTURE_BALANCED) >
-              3);
+  assert_true(alloc_torture(one_batch, &lease, ALLOC_TORTURE_THIS_THREAD) > 3);
   must_release(lease);
   place_close(&place);
 }
