@@ -15,83 +15,83 @@
  * Numeric settings, X(id, name, type, unit, serverless, local, server, min, max, reloadable, help).
  * type: INT or BOOL. All fit int64_t. Text settings are in CEN_TEXT_SETTINGS.
  */
-#define CEN_POOL_SETTINGS(X)                                                                            \
-  X(MAX_CONNECTIONS, "max_connections", INT, "", 2, 5, 20, 1, 10000, true,                              \
-    "most connections open at once")                                                                    \
-  X(MIN_CONNECTIONS, "min_connections", INT, "", 1, 1, 2, 0, 10000, true,                               \
-    "connections kept open while idle, filled in the background")                                       \
-  X(MAX_OPENING, "max_opening", INT, "", 2, 4, 4, 1, 1000, true,                                        \
-    "connections being opened at the same time, at most")                                               \
-  X(MAX_WAITERS, "max_waiters", INT, "", 1000, 1000, 10000, 0, 1000000, true,                           \
-    "callers that may wait for a connection; one more is refused at once")                              \
-  X(ACQUIRE_TIMEOUT, "acquire_timeout_ms", INT, "ms", 5000, 10000, 5000, 0, 86400000, true,             \
-    "how long an acquire waits for a connection")                                                       \
-  X(LEASE_TIMEOUT, "lease_timeout_ms", INT, "ms", 30000, 30000, 30000, 1, 86400000, true,               \
-    "a lease's longest life; then it is taken back")                                                    \
-  X(LEASE_EXTEND_MAX, "lease_extend_max_ms", INT, "ms", 300000, 600000, 600000, 1, 86400000, true,      \
-    "how far after its acquire a lease's deadline can be extended")                                     \
-  X(SHUTDOWN_TIMEOUT, "shutdown_timeout_ms", INT, "ms", 15000, 15000, 15000, 0, 86400000, true,         \
-    "how long a graceful shutdown waits for leases")                                                    \
-  X(HEALTH_CHECK_INTERVAL, "health_check_interval_ms", INT, "ms", 60000, 60000, 60000, 0,               \
-    86400000, true, "how often idle connections are checked in the background; 0: never")               \
-  X(IDLE_TIMEOUT, "idle_timeout_ms", INT, "ms", 30000, 300000, 30000, 0, 86400000, true,                \
-    "an idle connection above the minimum is closed after this long; 0: never")                         \
-  X(MAX_AGE, "max_connection_age_ms", INT, "ms", 3600000, 3600000, 3600000, 0, 86400000, true,          \
-    "a connection is replaced after this long (less up to a tenth, by chance); 0: never")               \
-  X(CONNECT_TIMEOUT, "connect_timeout_ms", INT, "ms", 5000, 5000, 5000, 1, 600000, true,                \
-    "how long one attempt to connect may take")                                                         \
-  X(STATEMENT_TIMEOUT, "statement_timeout_ms", INT, "ms", 30000, 30000, 30000, 0, 86400000, true,       \
-    "a statement is cancelled after this long; 0: never")                                               \
-  X(CANCEL_TIMEOUT, "cancel_timeout_ms", INT, "ms", 2000, 2000, 2000, 1, 60000, true,                   \
-    "how long a cancelled statement may take to end before its connection is dropped")                  \
-  X(CHECK_AFTER, "check_after_ms", INT, "ms", 500, 500, 500, 0, 86400000, true,                         \
-    "a connection idle for longer is checked before it is handed out")                                  \
-  X(RETRIES, "retries", INT, "", 3, 3, 3, 0, 100, true,                                                 \
-    "tries after the first, of what cannot have run or only reads")                                     \
-  X(RETRY_DELAY, "retry_delay_ms", INT, "ms", 1000, 1000, 1000, 0, 60000, true,                         \
-    "first delay between tries; doubles each time, with jitter")                                        \
-  X(SIMPLE_CONNECTIONS, "simple_connections", INT, "", 2, 4, 4, 0, 64, true,                            \
-    "connections shared by single statements of many callers, at most; 0: every statement has its own") \
-  X(SIMPLE_DEPTH, "simple_depth", INT, "", 32, 32, 32, 1, 256, true,                                    \
-    "statements in flight on one shared connection, at most")                                           \
-  X(SIMPLE_BATCH, "simple_batch", INT, "", 1, 1, 1, 1, 64, false,                                       \
-    "reads on one shared connection that may share a sync point; 1: each has its own")                  \
-  X(SIMPLE_SLOW, "simple_slow_ms", INT, "ms", 10, 10, 10, 1, 60000, true,                               \
-    "a shared connection whose oldest statement takes longer gets no new ones")                         \
-  X(SIMPLE_WIRE, "simple_wire", BOOL, "", 1, 1, 1, 0, 1, false,                                         \
-    "speak PostgreSQL's protocol ourselves on shared plaintext connections; 0: libpq does")             \
-  X(BREAKER_FAILURES, "breaker_failures", INT, "", 5, 5, 5, 0, 100000, true,                            \
-    "the circuit breaker opens at so many failures within its window, if half of all fail, but not "    \
-    "for one burst (what fails within a tenth of the window weighs one less than this); 0: never")      \
-  X(BREAKER_WINDOW, "breaker_window_ms", INT, "ms", 10000, 10000, 10000, 100, 3600000, true,            \
-    "how far back the circuit breaker looks")                                                           \
-  X(BREAKER_OPEN, "breaker_open_ms", INT, "ms", 1000, 1000, 1000, 1, 3600000, true,                     \
-    "how long it stays open before a probe; doubles with each that fails, with jitter")                 \
-  X(BREAKER_OPEN_MAX, "breaker_open_max_ms", INT, "ms", 30000, 30000, 30000, 1, 3600000, true,          \
-    "longest time between two probes")                                                                  \
-  X(LOGIN_FAILURES, "login_breaker_failures", INT, "", 3, 3, 3, 0, 100000, true,                        \
-    "the login's own breaker opens at so many refused logins within the window; 0: never")              \
-  X(CONNECT_BACKOFF, "connect_backoff_ms", INT, "ms", 50, 50, 50, 0, 60000, true,                       \
-    "pause after a failed connect; doubles up to connect_backoff_max_ms, with jitter")                  \
-  X(CONNECT_BACKOFF_MAX, "connect_backoff_max_ms", INT, "ms", 2000, 2000, 5000, 0, 600000, true,        \
-    "longest pause between attempts to connect")                                                        \
-  X(SLOW_STATEMENT, "slow_statement_ms", INT, "ms", 1000, 1000, 1000, 0, 86400000, true,                \
-    "statements slower than this are logged, without their parameters; 0: never")                       \
-  X(MAX_RESULT_BYTES, "max_result_bytes", INT, "bytes", 67108864, 268435456, 268435456, 0,              \
-    INT64_C(1099511627776), true, "ceiling of one result's memory; 0: none")                            \
-  X(MAX_RESULT_ROWS, "max_result_rows", INT, "rows", 1000000, 10000000, 10000000, 0,                    \
-    INT64_C(1000000000000), true, "ceiling of one result's rows; 0: none")                              \
-  X(MEMORY_PRESSURE, "memory_pressure", BOOL, "", 1, 1, 1, 0, 1, true,                                  \
-    "give idle connections and caches back when memory runs short")                                     \
-  X(TLS_VERIFY, "tls_verify", BOOL, "", 1, 1, 1, 0, 1, false,                                           \
-    "verify the server's certificate and name; off only for tests, logged as a warning")                \
-  X(HTTP_CONNECTIONS, "http_connections", INT, "", 8, 8, 8, 1, 1000, false,                             \
-    "connections of SQL over HTTP, at most, but for what runs in libSQL transactions; HTTP/2 shares each")           \
-  X(HTTP_INSECURE, "http_insecure", BOOL, "", 0, 0, 0, 0, 1, false,                                     \
-    "send credentials over plain http to other machines, too")                                          \
-  X(SQLITE_CONFINED, "sqlite_confined", BOOL, "", 0, 0, 0, 0, 1, false,                                 \
-    "SQLite takes SQL of strangers: it stays inside its file, and keeps the file as it is kept")        \
-  X(POOLER, "transaction_pooler", BOOL, "", 0, 0, 0, 0, 1, false,                                       \
+#define CEN_POOL_SETTINGS(X)                                                                               \
+  X(MAX_CONNECTIONS, "max_connections", INT, "", 2, 5, 20, 1, 10000, true,                                 \
+    "most connections open at once")                                                                       \
+  X(MIN_CONNECTIONS, "min_connections", INT, "", 1, 1, 2, 0, 10000, true,                                  \
+    "connections kept open while idle, filled in the background")                                          \
+  X(MAX_OPENING, "max_opening", INT, "", 2, 4, 4, 1, 1000, true,                                           \
+    "connections being opened at the same time, at most")                                                  \
+  X(MAX_WAITERS, "max_waiters", INT, "", 1000, 1000, 10000, 0, 1000000, true,                              \
+    "callers that may wait for a connection; one more is refused at once")                                 \
+  X(ACQUIRE_TIMEOUT, "acquire_timeout_ms", INT, "ms", 5000, 10000, 5000, 0, 86400000, true,                \
+    "how long an acquire waits for a connection")                                                          \
+  X(LEASE_TIMEOUT, "lease_timeout_ms", INT, "ms", 30000, 30000, 30000, 1, 86400000, true,                  \
+    "a lease's longest life; then it is taken back")                                                       \
+  X(LEASE_EXTEND_MAX, "lease_extend_max_ms", INT, "ms", 300000, 600000, 600000, 1, 86400000, true,         \
+    "how far after its acquire a lease's deadline can be extended")                                        \
+  X(SHUTDOWN_TIMEOUT, "shutdown_timeout_ms", INT, "ms", 15000, 15000, 15000, 0, 86400000, true,            \
+    "how long a graceful shutdown waits for leases")                                                       \
+  X(HEALTH_CHECK_INTERVAL, "health_check_interval_ms", INT, "ms", 60000, 60000, 60000, 0,                  \
+    86400000, true, "how often idle connections are checked in the background; 0: never")                  \
+  X(IDLE_TIMEOUT, "idle_timeout_ms", INT, "ms", 30000, 300000, 30000, 0, 86400000, true,                   \
+    "an idle connection above the minimum is closed after this long; 0: never")                            \
+  X(MAX_AGE, "max_connection_age_ms", INT, "ms", 3600000, 3600000, 3600000, 0, 86400000, true,             \
+    "a connection is replaced after this long (less up to a tenth, by chance); 0: never")                  \
+  X(CONNECT_TIMEOUT, "connect_timeout_ms", INT, "ms", 5000, 5000, 5000, 1, 600000, true,                   \
+    "how long one attempt to connect may take")                                                            \
+  X(STATEMENT_TIMEOUT, "statement_timeout_ms", INT, "ms", 30000, 30000, 30000, 0, 86400000, true,          \
+    "a statement is cancelled after this long; 0: never")                                                  \
+  X(CANCEL_TIMEOUT, "cancel_timeout_ms", INT, "ms", 2000, 2000, 2000, 1, 60000, true,                      \
+    "how long a cancelled statement may take to end before its connection is dropped")                     \
+  X(CHECK_AFTER, "check_after_ms", INT, "ms", 500, 500, 500, 0, 86400000, true,                            \
+    "a connection idle for longer is checked before it is handed out")                                     \
+  X(RETRIES, "retries", INT, "", 3, 3, 3, 0, 100, true,                                                    \
+    "tries after the first, of what cannot have run or only reads")                                        \
+  X(RETRY_DELAY, "retry_delay_ms", INT, "ms", 1000, 1000, 1000, 0, 60000, true,                            \
+    "first delay between tries; doubles each time, with jitter")                                           \
+  X(SIMPLE_CONNECTIONS, "simple_connections", INT, "", 2, 4, 4, 0, 64, true,                               \
+    "connections shared by single statements of many callers, at most; 0: every statement has its own")    \
+  X(SIMPLE_DEPTH, "simple_depth", INT, "", 32, 32, 32, 1, 256, true,                                       \
+    "statements in flight on one shared connection, at most")                                              \
+  X(SIMPLE_BATCH, "simple_batch", INT, "", 1, 1, 1, 1, 64, false,                                          \
+    "reads on one shared connection that may share a sync point; 1: each has its own")                     \
+  X(SIMPLE_SLOW, "simple_slow_ms", INT, "ms", 10, 10, 10, 1, 60000, true,                                  \
+    "a shared connection whose oldest statement takes longer gets no new ones")                            \
+  X(SIMPLE_WIRE, "simple_wire", BOOL, "", 1, 1, 1, 0, 1, false,                                            \
+    "speak PostgreSQL's protocol ourselves on shared plaintext connections; 0: libpq does")                \
+  X(BREAKER_FAILURES, "breaker_failures", INT, "", 5, 5, 5, 0, 100000, true,                               \
+    "the circuit breaker opens at so many failures within its window, if half of all fail, but not "       \
+    "for one burst (what fails within a tenth of the window weighs one less than this); 0: never")         \
+  X(BREAKER_WINDOW, "breaker_window_ms", INT, "ms", 10000, 10000, 10000, 100, 3600000, true,               \
+    "how far back the circuit breaker looks")                                                              \
+  X(BREAKER_OPEN, "breaker_open_ms", INT, "ms", 1000, 1000, 1000, 1, 3600000, true,                        \
+    "how long it stays open before a probe; doubles with each that fails, with jitter")                    \
+  X(BREAKER_OPEN_MAX, "breaker_open_max_ms", INT, "ms", 30000, 30000, 30000, 1, 3600000, true,             \
+    "longest time between two probes")                                                                     \
+  X(LOGIN_FAILURES, "login_breaker_failures", INT, "", 3, 3, 3, 0, 100000, true,                           \
+    "the login's own breaker opens at so many refused logins within the window; 0: never")                 \
+  X(CONNECT_BACKOFF, "connect_backoff_ms", INT, "ms", 50, 50, 50, 0, 60000, true,                          \
+    "pause after a failed connect; doubles up to connect_backoff_max_ms, with jitter")                     \
+  X(CONNECT_BACKOFF_MAX, "connect_backoff_max_ms", INT, "ms", 2000, 2000, 5000, 0, 600000, true,           \
+    "longest pause between attempts to connect")                                                           \
+  X(SLOW_STATEMENT, "slow_statement_ms", INT, "ms", 1000, 1000, 1000, 0, 86400000, true,                   \
+    "statements slower than this are logged, without their parameters; 0: never")                          \
+  X(MAX_RESULT_BYTES, "max_result_bytes", INT, "bytes", 67108864, 268435456, 268435456, 0,                 \
+    INT64_C(1099511627776), true, "ceiling of one result's memory; 0: none")                               \
+  X(MAX_RESULT_ROWS, "max_result_rows", INT, "rows", 1000000, 10000000, 10000000, 0,                       \
+    INT64_C(1000000000000), true, "ceiling of one result's rows; 0: none")                                 \
+  X(MEMORY_PRESSURE, "memory_pressure", BOOL, "", 1, 1, 1, 0, 1, true,                                     \
+    "give idle connections and caches back when memory runs short")                                        \
+  X(TLS_VERIFY, "tls_verify", BOOL, "", 1, 1, 1, 0, 1, false,                                              \
+    "verify the server's certificate and name; off only for tests, logged as a warning")                   \
+  X(HTTP_CONNECTIONS, "http_connections", INT, "", 8, 8, 8, 1, 1000, false,                                \
+    "connections of SQL over HTTP, at most, but for what runs in libSQL transactions; HTTP/2 shares each") \
+  X(HTTP_INSECURE, "http_insecure", BOOL, "", 0, 0, 0, 0, 1, false,                                        \
+    "send credentials over plain http to other machines, too")                                             \
+  X(SQLITE_CONFINED, "sqlite_confined", BOOL, "", 0, 0, 0, 0, 1, false,                                    \
+    "SQLite takes SQL of strangers: it stays inside its file, and keeps the file as it is kept")           \
+  X(POOLER, "transaction_pooler", BOOL, "", 0, 0, 0, 0, 1, false,                                          \
     "the database is behind a pooler in transaction mode (PgBouncer); hosts named -pooler are recognised")
 
 /* X(id, name, secret, help) */
