@@ -45,12 +45,7 @@ cenote_status cenote_describe(cenote_lease lease, const char *sql, unsigned flag
   if (status == CENOTE_OK) {
     status = describe_entered(&entry, sql, flags != 0 ? CENOTE_REQUEST_NATIVE : 0, &sink, error);
   }
-  status = lease_leave(&entry, status, error);
-  if (status == CENOTE_OK && result != NULL) {
-    *result = cen_sink_take(&sink);
-  }
-  cen_sink_deinit(&sink);
-  return status;
+  return statement_leave(&entry, &sink, status, result, error);
 }
 
 cenote_status cenote_in_transaction(cenote_lease lease, bool *open)

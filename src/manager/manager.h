@@ -268,6 +268,9 @@ cenote_status statement_collect(struct entry *entry, const cenote_statement *sta
 /* And out of the call: the last thing that happens in it. `result` may be NULL. */
 cenote_status statement_finish(struct entry *entry, const cenote_statement *statement,
                                cenote_result **result, cenote_error *error);
+/* Out of the call, with what its sink has; the sink's end too. `result` may be NULL. */
+cenote_status statement_leave(struct entry *entry, cenote_sink *sink, cenote_status status,
+                              cenote_result **result, cenote_error *error);
 /* A statement has ended, on whichever path: feeds the breaker (manager_note), the figures of its
  * path, the count and the log of slow statements. Once for each try that was sent, by whoever ran
  * it; never with its parameters. */

@@ -251,6 +251,17 @@ cenote_status statement_finish(struct entry *entry, const cenote_statement *stat
   return status;
 }
 
+cenote_status statement_leave(struct entry *entry, cenote_sink *sink, cenote_status status,
+                              cenote_result **result, cenote_error *error)
+{
+  status = lease_leave(entry, status, error);
+  if (status == CENOTE_OK && result != NULL) {
+    *result = cen_sink_take(sink);
+  }
+  cen_sink_deinit(sink);
+  return status;
+}
+
 cenote_status cenote_execute_with(cenote_lease lease, const char *sql, const cenote_value *args,
                                   size_t count, const cenote_execute_options *options,
                                   cenote_result **result, cenote_error *error)
@@ -277,12 +288,7 @@ cenote_status cenote_execute_with(cenote_lease lease, const char *sql, const cen
   if (status == CENOTE_OK) {
     status = statement_run(&entry, sql, args, count, &sink, statement_flags_for(options), error);
   }
-  status = lease_leave(&entry, status, error);
-  if (status == CENOTE_OK && result != NULL) {
-    *result = cen_sink_take(&sink);
-  }
-  cen_sink_deinit(&sink);
-  return status;
+  return statement_leave(&entry, &sink, status, result, error);
 }
 
 cenote_status cenote_execute(cenote_lease lease, const char *sql, const cenote_value *args,
