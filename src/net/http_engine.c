@@ -212,7 +212,7 @@ static void multi_set(struct cen_http_client *client)
   const long most = (long)client->options.connections;
   (void)curl_multi_setopt(client->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
   (void)curl_multi_setopt(client->multi, CURLMOPT_MAX_HOST_CONNECTIONS, most);
-  (void)curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, most > 0 ? most : (long)KEPT);
+  (void)curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, most > KEPT ? most : (long)KEPT);
 }
 
 cenote_status cen_http_engine_begin(struct cen_http_client *client, cenote_error *error)

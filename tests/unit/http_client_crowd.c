@@ -253,6 +253,33 @@ static void who_waits_can_be_cancelled_left_and_late_and_the_urgent_do_not_wait(
   http_script_stop(script);
 }
 
+static void urgent_calls_keep_their_connections(void **state)
+{
+  enum { CALLS = 6, ROUNDS = 5 };
+  struct http_script *script = http_script_start(echo, NULL, SCRIPT_PLAIN);
+  struct cen_http_client *client = client_of(script, 1, 20000);
+  struct cen_http_call *calls[CALLS];
+  (void)state;
+  for (int i = 0; i < CALLS; i++) {
+    assert_int_equal(cen_http_call_new(client, &calls[i], NULL), CENOTE_OK);
+  }
+  for (int round = 0; round < ROUNDS; round++) {
+    for (int i = 0; i < CALLS; i++) {
+      start_so(calls[i], script, true, 60000);
+    }
+    for (int i = 0; i < CALLS; i++) {
+      wait_done(calls[i]);
+      assert_int_equal(cen_http_call_reply(calls[i])->failure, CEN_HTTP_FINE);
+    }
+  }
+  assert_true(http_script_connections(script) <= CALLS);
+  for (int i = 0; i < CALLS; i++) {
+    cen_http_call_free(calls[i]);
+  }
+  cen_http_client_free(client);
+  http_script_stop(script);
+}
+
 /* ---------------------------------------------------------------- streams */
 
 static void much(void *context, const struct script_request *request, struct script_answer *answer)
@@ -469,6 +496,7 @@ int main(void)
       cmocka_unit_test(connections_have_a_bound_where_one_is_set),
       cmocka_unit_test(who_waits_for_a_connection_does_not_use_up_its_time_to_connect),
       cmocka_unit_test(who_waits_can_be_cancelled_left_and_late_and_the_urgent_do_not_wait),
+      cmocka_unit_test(urgent_calls_keep_their_connections),
       cmocka_unit_test(a_stream_comes_in_pieces_and_waits_for_its_reader),
       cmocka_unit_test(a_stream_may_be_left_in_the_middle),
       cmocka_unit_test(a_cancel_hangs_up_and_the_call_is_good_again),
