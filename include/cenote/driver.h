@@ -102,7 +102,10 @@ enum {
 
 enum {
   CENOTE_DRIVER_BLOCKING = 1u << 0, /* steps block: a loop runs them on worker threads */
-  CENOTE_DRIVER_BATCHES = 1u << 1   /* a batch outside a transaction is one CENOTE_REQUEST_BATCH */
+  CENOTE_DRIVER_BATCHES = 1u << 1,  /* a batch outside a transaction is one CENOTE_REQUEST_BATCH */
+  /* Until a connection is broken, a request that nobody cancels waits for one descriptor, the same
+   * for all requests behind OPEN: a loop need not forget it in between. */
+  CENOTE_DRIVER_STEADY = 1u << 2
 };
 
 typedef struct cenote_driver_params {

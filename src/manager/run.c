@@ -163,6 +163,31 @@ static cenote_step drive_out(struct run *run, cenote_error *error)
 
 /* ------------------------------------------------------------ a driver that does not block */
 
+/* A statement's descriptor is mostly that of the one before. */
+static bool is_steady(const struct run *run)
+{
+  return (driver_of(run)->flags & CENOTE_DRIVER_STEADY) != 0 && run->pressure == RUN_PATIENT;
+}
+
+static cenote_status watch(struct run *run, const cenote_wants *wants)
+{
+  struct cen_loop *loop = run->entry.manager->loop;
+  if (is_steady(run)) {
+    return cen_watch_resume(loop, &run->watch, wants->fd, wants->events,
+                            run->entry.session->number);
+  }
+  return cen_watch_set(loop, &run->watch, wants->fd, wants->events);
+}
+
+static void unwatch(struct run *run)
+{
+  if (is_steady(run)) {
+    cen_watch_park(&run->watch, run->entry.session->number);
+  } else {
+    cen_watch_stop(&run->watch);
+  }
+}
+
 static void arrange(struct run *run, cenote_step step, cenote_error *error)
 {
   struct cen_loop *loop = run->entry.manager->loop;
@@ -170,8 +195,7 @@ static void arrange(struct run *run, cenote_step step, cenote_error *error)
     cenote_wants wants = {.fd = -1, .deadline_ns = CEN_NEVER};
     driver_of(run)->wants(connection_of(run), &wants);
     const int64_t until = wants.deadline_ns < run->limit_ns ? wants.deadline_ns : run->limit_ns;
-    if (cen_watch_set(loop, &run->watch, wants.fd, wants.events) == CENOTE_OK &&
-        cen_timer_set(loop, &run->timer, until) == CENOTE_OK) {
+    if (watch(run, &wants) == CENOTE_OK && cen_timer_set(loop, &run->timer, until) == CENOTE_OK) {
       return;
     }
     step = drive_out(run, error);
@@ -185,7 +209,7 @@ static void advance(struct run *run, short revents)
   cen_error_begin(&error);
   /* The driver may close the descriptor, or hand it to a worker who does: the number is then free
    * for anybody. */
-  cen_watch_stop(&run->watch);
+  unwatch(run);
   const cenote_step step = driver_of(run)->advance(connection_of(run), revents, &error);
   arrange(run, step, &error);
 }

@@ -28,17 +28,26 @@
 
 enum { EVENTS_A_ROUND = 64 };
 
+/* Who has a descriptor; or who parked it, and how epoll knows it. */
+struct place {
+  struct cen_watch *watch;
+  uint64_t owner; /* 0: nobody */
+  uint32_t serial;
+  short events;
+};
+
 struct cen_loop {
   int epoll_fd, wake_fd;
   uint32_t fork_count; /* the process it was made in */
   uint32_t next_serial;
-  struct cen_watch **watches; /* by descriptor */
+  struct place *watches; /* by descriptor */
   size_t watches_size;
   struct cen_heap timers;
   _Atomic(void *) runner;      /* the thread inside the callbacks, by the address of its own byte */
   _Atomic(void *) host;        /* the thread that promised to run the loop soon, likewise */
   void (*soon)(void *context); /* the host's alone, as is its context */
   void *soon_context;
+  bool unpolled; /* whoever runs it: the last round did not ask for events */
   atomic_bool has_tasks;
   pthread_mutex_t lock;
   struct cen_link tasks; /* guarded by lock */
@@ -109,9 +118,9 @@ static void descriptors_close(struct cen_loop *loop)
 static void watches_and_timers_forget(struct cen_loop *loop)
 {
   for (size_t fd = 0; fd < loop->watches_size; fd++) {
-    if (loop->watches[fd] != NULL) {
-      loop->watches[fd]->loop = NULL;
-      loop->watches[fd]->fd = -1;
+    if (loop->watches[fd].watch != NULL) {
+      loop->watches[fd].watch->loop = NULL;
+      loop->watches[fd].watch->fd = -1;
     }
   }
   free(loop->watches);
@@ -193,11 +202,11 @@ static bool watches_reserve(struct cen_loop *loop, size_t fd)
   while (size <= fd) {
     size *= 2;
   }
-  struct cen_watch **watches = realloc(loop->watches, size * sizeof(struct cen_watch *));
+  struct place *watches = realloc(loop->watches, size * sizeof(struct place));
   if (watches == NULL) {
     return false;
   }
-  memset(watches + loop->watches_size, 0, (size - loop->watches_size) * sizeof(struct cen_watch *));
+  memset(watches + loop->watches_size, 0, (size - loop->watches_size) * sizeof(struct place));
   loop->watches = watches;
   loop->watches_size = size;
   return true;
@@ -206,14 +215,14 @@ static bool watches_reserve(struct cen_loop *loop, size_t fd)
 static bool has_descriptor(const struct cen_loop *loop, const struct cen_watch *watch)
 {
   return watch->fd >= 0 && (size_t)watch->fd < loop->watches_size &&
-         loop->watches[watch->fd] == watch;
+         loop->watches[watch->fd].watch == watch;
 }
 
 void cen_watch_stop(struct cen_watch *watch)
 {
   struct cen_loop *loop = watch->loop;
   if (loop != NULL && has_descriptor(loop, watch)) {
-    loop->watches[watch->fd] = NULL;
+    loop->watches[watch->fd].watch = NULL;
     if (!is_foreign(loop)) {
       /* Fails where the descriptor was closed already: then epoll has forgotten it. */
       struct epoll_event none = {0};
@@ -254,7 +263,7 @@ cenote_status cen_watch_set(struct cen_loop *loop, struct cen_watch *watch, int 
     cen_watch_stop(watch);
     return CENOTE_NO_MEMORY;
   }
-  bool known = loop->watches[fd] != NULL;
+  bool known = loop->watches[fd].watch != NULL || loop->watches[fd].owner != 0;
   uint32_t serial = ++loop->next_serial;
   struct epoll_event event = {.data.u64 = (uint64_t)serial << 32 | (uint32_t)fd};
   event.events = ((events & POLLIN) != 0 ? (uint32_t)EPOLLIN : 0) |
@@ -265,7 +274,7 @@ cenote_status cen_watch_set(struct cen_loop *loop, struct cen_watch *watch, int 
     cen_watch_stop(watch);
     return status_of(failure);
   }
-  loop->watches[fd] = watch;
+  loop->watches[fd] = (struct place){.watch = watch};
   watch->loop = loop;
   watch->fd = fd;
   watch->events = events;
@@ -273,10 +282,53 @@ cenote_status cen_watch_set(struct cen_loop *loop, struct cen_watch *watch, int 
   return CENOTE_OK;
 }
 
+void cen_watch_park(struct cen_watch *watch, uint64_t owner)
+{
+  struct cen_loop *loop = watch->loop;
+  if (loop == NULL || owner == 0 || !has_descriptor(loop, watch) || is_foreign(loop)) {
+    cen_watch_stop(watch);
+    return;
+  }
+  loop->watches[watch->fd] =
+      (struct place){.owner = owner, .serial = (uint32_t)watch->serial, .events = watch->events};
+  watch->loop = NULL;
+  watch->fd = -1;
+  watch->serial = 0;
+}
+
+cenote_status cen_watch_resume(struct cen_loop *loop, struct cen_watch *watch, int fd, short events,
+                               uint64_t owner)
+{
+  struct place *place = fd >= 0 && (size_t)fd < loop->watches_size ? &loop->watches[fd] : NULL;
+  if (place == NULL || place->owner != owner || place->events != events || watch->loop != NULL ||
+      is_foreign(loop)) {
+    return cen_watch_set(loop, watch, fd, events);
+  }
+  watch->loop = loop;
+  watch->fd = fd;
+  watch->events = events;
+  watch->serial = place->serial;
+  *place = (struct place){.watch = watch};
+  return CENOTE_OK;
+}
+
+/* Nobody looks at it now: whoever comes back registers it anew. */
+static void parked_forget(struct cen_loop *loop, struct place *place, int fd)
+{
+  struct epoll_event none = {0};
+  place->owner = 0;
+  epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, &none);
+}
+
 static void event_deliver(struct cen_loop *loop, const struct epoll_event *event)
 {
   size_t fd = (uint32_t)event->data.u64;
-  struct cen_watch *watch = fd < loop->watches_size ? loop->watches[fd] : NULL;
+  struct place *place = fd < loop->watches_size ? &loop->watches[fd] : NULL;
+  struct cen_watch *watch = place != NULL ? place->watch : NULL;
+  if (place != NULL && place->owner != 0 && place->serial == event->data.u64 >> 32) {
+    parked_forget(loop, place, (int)fd);
+    return;
+  }
   if (watch == NULL || watch->serial != event->data.u64 >> 32) {
     return;
   }
@@ -429,6 +481,15 @@ static void tasks_run(struct cen_loop *loop)
   pthread_mutex_unlock(&loop->lock);
 }
 
+/* A host that runs what it has just posted comes back where a descriptor is ready: that is not asked
+ * for then, but not twice in a row. */
+static bool only_tasks(struct cen_loop *loop, int64_t deadline_ns)
+{
+  loop->unpolled = !loop->unpolled && deadline_ns == 0 && is_host(loop, false) &&
+                   atomic_load_explicit(&loop->has_tasks, memory_order_acquire);
+  return loop->unpolled;
+}
+
 void cen_loop_run(struct cen_loop *loop, int64_t deadline_ns)
 {
   if (is_foreign(loop) || cen_loop_inside(loop)) {
@@ -441,7 +502,10 @@ void cen_loop_run(struct cen_loop *loop, int64_t deadline_ns)
     timeout = until == CEN_NEVER ? -1 : cen_poll_timeout_ms(cen_now_ns(), until);
   }
   struct epoll_event events[EVENTS_A_ROUND];
-  int count = epoll_wait(loop->epoll_fd, events, EVENTS_A_ROUND, timeout);
+  int count = 0;
+  if (!only_tasks(loop, deadline_ns)) {
+    count = epoll_wait(loop->epoll_fd, events, EVENTS_A_ROUND, timeout);
+  }
   atomic_store_explicit(&loop->runner, &this_thread, memory_order_relaxed);
   for (int i = 0; i < count; i++) {
     if (events[i].data.u64 == (uint32_t)loop->wake_fd) {

@@ -48,6 +48,14 @@ struct cen_watch {
 cenote_status cen_watch_set(struct cen_loop *loop, struct cen_watch *watch, int fd, short events);
 void cen_watch_stop(struct cen_watch *watch);
 
+/* Stops it, but epoll goes on knowing the descriptor, for `owner` (not 0), who mostly comes back and
+ * then needs no system call: an event that comes meanwhile ends that. Only for a descriptor that is
+ * not closed before the last time that `owner` comes back. */
+void cen_watch_park(struct cen_watch *watch, uint64_t owner);
+/* cen_watch_set, but takes up what the same owner has parked. */
+cenote_status cen_watch_resume(struct cen_loop *loop, struct cen_watch *watch, int fd, short events,
+                               uint64_t owner);
+
 /* A timer: embedded, zero-initialised; in a binary heap. */
 struct cen_timer {
   struct cen_loop *loop;

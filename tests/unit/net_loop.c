@@ -321,6 +321,67 @@ static void a_descriptor_closed_and_reopened_is_watched_after_set(void **state)
   pair_close(again);
 }
 
+static void a_parked_descriptor_is_taken_up_by_its_owner_alone(void **state)
+{
+  (void)state;
+  struct probe first = {.watch.ready = probe_ready}, second = {.watch.ready = probe_ready};
+  int ends[2];
+  pair_open(ends);
+  assert_int_equal(cen_watch_resume(loop, &first.watch, ends[0], POLLIN, 7), CENOTE_OK);
+  cen_watch_park(&first.watch, 7);
+  assert_int_equal(first.watch.fd, -1);
+  assert_int_equal(cen_watch_resume(loop, &second.watch, ends[0], POLLIN, 7), CENOTE_OK);
+  byte_send(ends[1]);
+  run_now();
+  assert_int_equal(first.calls, 0);
+  assert_int_equal(second.calls, 1);
+  cen_watch_park(&second.watch, 7);
+  assert_int_equal(cen_watch_resume(loop, &first.watch, ends[0], POLLIN, 8), CENOTE_OK);
+  run_now();
+  assert_int_equal(first.calls, 1);
+  cen_watch_park(&first.watch, 8);
+  assert_int_equal(cen_watch_resume(loop, &first.watch, ends[0], POLLIN | POLLOUT, 8), CENOTE_OK);
+  run_now();
+  assert_int_equal(first.revents, POLLIN | POLLOUT);
+  cen_watch_stop(&first.watch);
+  pair_close(ends);
+}
+
+static bool loop_is_readable(void)
+{
+  struct pollfd slot = {.fd = cen_loop_fd(loop), .events = POLLIN};
+  return poll(&slot, 1, 0) == 1;
+}
+
+static void what_comes_while_nobody_looks_ends_the_parking(void **state)
+{
+  (void)state;
+  struct probe probe = {.watch.ready = probe_ready};
+  int ends[2], again[2];
+  pair_open(ends);
+  assert_int_equal(cen_watch_set(loop, &probe.watch, ends[0], POLLIN), CENOTE_OK);
+  cen_watch_park(&probe.watch, 7);
+  byte_send(ends[1]);
+  assert_true(loop_is_readable());
+  run_now();
+  assert_int_equal(probe.calls, 0);
+  assert_false(loop_is_readable()); /* else a host's loop would spin */
+  assert_int_equal(cen_watch_resume(loop, &probe.watch, ends[0], POLLIN, 7), CENOTE_OK);
+  run_now();
+  assert_int_equal(probe.calls, 1);
+  /* Closed while it was parked, and the number is another's by now. */
+  cen_watch_park(&probe.watch, 7);
+  pair_close(ends);
+  pair_open(again);
+  assert_int_equal(again[0], ends[0]);
+  assert_int_equal(cen_watch_set(loop, &probe.watch, again[0], POLLIN), CENOTE_OK);
+  byte_send(again[1]);
+  run_now();
+  assert_int_equal(probe.calls, 2);
+  cen_watch_stop(&probe.watch);
+  pair_close(again);
+}
+
 static void more_descriptors_than_one_round_takes_are_all_served(void **state)
 {
   (void)state;
@@ -451,6 +512,8 @@ int main(void)
       WITH_LOOP(a_watch_may_free_itself),
       WITH_LOOP(an_event_of_a_closed_descriptor_does_not_reach_its_successor),
       WITH_LOOP(a_descriptor_closed_and_reopened_is_watched_after_set),
+      WITH_LOOP(a_parked_descriptor_is_taken_up_by_its_owner_alone),
+      WITH_LOOP(what_comes_while_nobody_looks_ends_the_parking),
       WITH_LOOP(more_descriptors_than_one_round_takes_are_all_served),
       WITH_LOOP(a_forked_child_leaves_the_parents_loop_alone),
       WITH_LOOP(freeing_a_loop_stops_its_watches_and_timers),

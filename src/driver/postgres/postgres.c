@@ -266,6 +266,7 @@ static void *pg_resource(cenote_connection *c)
 const cenote_driver cen_driver_postgres = {
     .size = sizeof(cenote_driver),
     .name = "postgres",
+    .flags = CENOTE_DRIVER_STEADY,
     .shared_new = pg_shared_new,
     .shared_free = pg_shared_free,
     .create = pg_create,
