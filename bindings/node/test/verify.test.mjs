@@ -1,11 +1,9 @@
 /**
- * cenote-verify against a stub that is well, or wrong in one way; and against a real database where DATABASE_URL and
- * npm's pg are there.
+ * cenote-verify against a stub that is well, or wrong in one way. Against real databases: tests/package.
  */
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -77,18 +75,4 @@ test('verify: usage', () => {
   const missing = run('', '--module', file('./nothing-here.mjs'));
   assert.equal(missing.status, 1);
   assert.match(missing.err, /cannot load the pool/);
-});
-
-const hasPg = () => {
-  try {
-    return Boolean(createRequire(import.meta.url).resolve('pg'));
-  } catch {
-    return false;
-  }
-};
-
-test('verify: npm\'s pg against a real database', { skip: !process.env.DATABASE_URL || !hasPg() }, () => {
-  const { status, out, err } = run('', '--module', file('./verify-pg.mjs'));
-  assert.equal(status, 0, out + err);
-  assert.match(out, /6 of 6 steps passed; 220 queries, 0 failed/);
 });
