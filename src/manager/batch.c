@@ -89,10 +89,10 @@ static cenote_status send_whole(struct entry *entry, const struct batch *batch, 
                             .statement_count = batch->count,
                             .sinks = list};
   const int64_t start = cen_now_ns();
-  const cenote_why why = statement_why(entry);
   const cenote_status status = call_run(entry->session, &request, statement_deadline(entry), error);
   entry->asked = true;
-  statement_note_call(entry, why, batch->statements[0].sql, status, error, cen_now_ns() - start);
+  statement_note_call(entry, CENOTE_WHY_TRANSACTION, batch->statements[0].sql, status, error,
+                      cen_now_ns() - start);
   return status;
 }
 
