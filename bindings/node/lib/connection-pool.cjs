@@ -14,6 +14,7 @@ const { PgPool, types } = require('./pg-pool.cjs');
 const { DatabaseError, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
 const { toArguments } = require('./pg-types.cjs');
 const { cleanupOnExit, forgetCleanup, remainingTime } = require('./serverless.cjs');
+const { isBegin } = require('./text.cjs');
 
 /** Where a hint of the documents leads: Neon's client, or the pool. */
 const WAYS = {
@@ -255,6 +256,11 @@ class Database {
     if (way >= HINTS.transaction && isScript({ text: sql, values: params })) {
       const answer = await this.pgPool.query(sql);
       return (Array.isArray(answer) ? answer[answer.length - 1] : answer).rows;
+    }
+    if (isBegin(sql)) {
+      throw new CenoteError(
+        'executeQuery cannot begin a transaction: the next executeQuery would not be part of it; use executeTransaction'
+      );
     }
     const how = { types: this.options.types };
     try {

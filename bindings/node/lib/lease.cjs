@@ -4,12 +4,13 @@
 const { FLAGS } = require('./core.cjs');
 const { CenoteError } = require('./errors.cjs');
 const { timeLeft } = require('./serverless.cjs');
+const { beginsWith } = require('./text.cjs');
 const { ResultSet, SQLITE, toArguments, toStatement } = require('./values.cjs');
 
 const OVER = new Set(['CENOTE_LEASE_EXPIRED', 'CENOTE_STALE', 'CENOTE_SHUTTING_DOWN', 'CENOTE_CLOSED']);
 /** What a batch may not hold: it is one transaction. */
-const CONTROL = /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/|;)*(begin|start\s+transaction|commit|end|rollback|abort)\b/i;
-const READS = /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*select\b/i;
+const CONTROL = beginsWith('begin|start\\s+transaction|commit|end|rollback|abort');
+const READS = beginsWith('select');
 
 /** As cenote.h has them. */
 const BATCH_MODES = { deferred: 0, write: 1, read: 2 };

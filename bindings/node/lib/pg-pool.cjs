@@ -7,10 +7,7 @@ const { CenoteError } = require('./errors.cjs');
 const { types: defaultTypes, toArguments } = require('./pg-types.cjs');
 const { finishFor, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
 const { PgClient, answer, call, fault, isScript, queryError, toQuery } = require('./pg-client.cjs');
-
-const BLANK = String.raw`(?:\s|--[^\n]*\n|/\*[\s\S]*?\*/|;)*`;
-const WORDS = 'begin|start\\s+transaction|commit|end|rollback|abort|savepoint|release';
-const CONTROL = new RegExp(`^${BLANK}(?:${WORDS})\\b`, 'i');
+const { isBegin } = require('./text.cjs');
 
 /** A copy in which secrets are not enumerable, so that nobody prints them by accident. */
 function optionsOf(given) {
@@ -70,7 +67,6 @@ class PgPool extends EventEmitter {
   #setsUp;
   /** Whether anybody wants to know which connection a client has. */
   #watched;
-  #warned = false;
   #end;
 
   /**
@@ -324,11 +320,12 @@ class PgPool extends EventEmitter {
     if (this.ending) {
       throw ended();
     }
+    if (query.text !== undefined && !isScript(query) && isBegin(query.text)) {
+      throw new CenoteError(`pool.query(${JSON.stringify(query.text.trim().slice(0, 20))}) cannot begin a transaction: the ` +
+        'next pool.query would not be part of it; use a client of pool.connect(), or executeTransaction');
+    }
     if (query.text === undefined || isScript(query) || this.#needsClient()) {
       return this.#onClient(query);
-    }
-    if (CONTROL.test(query.text)) {
-      this.#warn(query.text);
     }
     const how = { rowMode: query.rowMode, types: query.types ?? this.types };
     this.#asking++;
@@ -363,15 +360,6 @@ class PgPool extends EventEmitter {
       throw error;
     } finally {
       client.release(failure?.status !== undefined && failure.status !== 'CENOTE_DATABASE' ? failure : undefined);
-    }
-  }
-
-  #warn(text) {
-    if (!this.#warned) {
-      this.#warned = true;
-      process.emitWarning(`pool.query('${text.trim().slice(0, 20)}') has no effect: each pool.query has a connection ` +
-        'for itself alone, which is given back clean; use pool.connect() and the client for a transaction',
-      { code: 'CENOTE_POOL_TRANSACTION' });
     }
   }
 

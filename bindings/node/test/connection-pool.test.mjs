@@ -422,6 +422,12 @@ test('an error rolls back and is thrown as it is', { skip }, async () => {
   assert.equal(pool.core.statistics().pool.activeLeases, 0);
 });
 
+test('executeQuery begins no transaction, since no later one would be part of it', { skip }, async () => {
+  for (const way of ['query', 'transaction']) {
+    await assert.rejects(pool.executeQuery('/* so */ begin', [], way), /cannot begin a transaction.*executeTransaction/);
+  }
+});
+
 test("a BEGIN of the callback's own does nothing but set its level, before the first statement", { skip }, async () => {
   await cleared();
   logged.length = 0;

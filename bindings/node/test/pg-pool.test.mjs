@@ -400,18 +400,14 @@ test('a client that is closed while it works stops', async () => {
   next.release();
 });
 
-test('pool.query of BEGIN has no effect, and says so once', async () => {
-  const warnings = [];
-  process.on('warning', (warning) => warnings.push(warning));
+test('pool.query begins no transaction, since no later one would be part of it', async () => {
   const pool = ourPool({}, { max_connections: 1 });
-  assert.equal((await pool.query('BEGIN')).command, 'BEGIN');
-  assert.equal((await pool.query('  /* really */ START TRANSACTION')).command, 'START');
-  assert.equal((await pool.query('COMMIT')).command, 'COMMIT');
-  await until(() => warnings.length > 0);
-  const [warning] = warnings;
-  assert.equal(warnings.length, 1);
-  assert.equal(warning.code, 'CENOTE_POOL_TRANSACTION');
-  assert.match(warning.message, /pool\.connect\(\)/);
+  for (const text of ['BEGIN', '  /* really **/ -- so\n START TRANSACTION READ ONLY', 'begin;']) {
+    await assert.rejects(pool.query(text), /cannot begin a transaction.*pool\.connect\(\)/);
+  }
+  assert.equal((await pool.query('ROLLBACK')).command, 'ROLLBACK'); // what an error handler says next
+  assert.equal((await pool.query('BEGIN; SELECT 1 AS one; COMMIT'))[1].rows[0].one, 1);
+  assert.equal((await pool.query(`${'/**/ '.repeat(5000)} SELECT 2 AS two`)).rows[0].two, 2);
   assert.equal(admin("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"), '0');
 });
 

@@ -1,0 +1,15 @@
+/** text.cjs - what a statement begins with, where JavaScript has to know. In each text there is one way to read it. */
+'use strict';
+
+const COMMENT = String.raw`/\*[^*]*\*+(?:[^/*][^*]*\*+)*/`;
+const BLANK = String.raw`(?:\s|--[^\n]*\n|${COMMENT}|;)*`;
+
+/** @param {string} words alternatives of a regular expression @returns {RegExp} */
+const beginsWith = (words) => new RegExp(`^${BLANK}(?:${words})\\b`, 'i');
+
+const BEGINS = beginsWith('begin|start\\s+transaction');
+
+/** @returns {boolean} whether it is BEGIN or START TRANSACTION, however it is commented */
+const isBegin = (sql) => BEGINS.test(sql);
+
+module.exports = { beginsWith, isBegin };
