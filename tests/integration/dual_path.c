@@ -472,7 +472,7 @@ static void a_batch_over_http_is_all_or_nothing(void **state)
   assert_int_equal(cenote_release(lease), CENOTE_OK);
   assert_int_equal(number(manager, "select count(*) from whole"), 1);
   assert_int_equal(look(manager).http.statements, 0); /* its leases are HTTP already */
-  assert_int_equal(look(manager).exclusive_why[CENOTE_WHY_TRANSACTION], 3);
+  assert_int_equal(look(manager).exclusive_why[CENOTE_WHY_TRANSACTION], 4);
   cenote_close(manager);
 }
 
