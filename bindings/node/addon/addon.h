@@ -28,6 +28,8 @@ struct encoder;
 struct layouts;
 struct node_manager;
 
+enum { OPERATIONS = 32, OPERATION_ROOM = 136 };
+
 /* One for each environment (the main thread, each worker thread). */
 struct node_home {
   napi_env env;
@@ -41,6 +43,8 @@ struct node_home {
   size_t arena_size, arena_used;
   cenote_value *values; /* its arguments */
   size_t values_size;
+  char operations[OPERATIONS][OPERATION_ROOM]; /* those that JavaScript calls by number */
+  uint32_t operation_count;
   double *lease; /* where take tells of it, see calls.c; NULL: nowhere */
 };
 

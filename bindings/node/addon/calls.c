@@ -127,7 +127,24 @@ static napi_value js_acquire(napi_env env, napi_callback_info info)
   return undefined_of(env);
 }
 
-/* take(handle, operation | undefined): true when a connection was free; its lease is in exports.lease */
+/* intern(operation): a number for it that take knows; undefined where it has to be the text */
+static napi_value js_intern(napi_env env, napi_callback_info info)
+{
+  napi_value args[1], number;
+  struct node_home *home = home_of(env);
+  size_t size = 0;
+  char *room = home->operations[home->operation_count % OPERATIONS];
+  if (home->operation_count == OPERATIONS || !argument(env, info, 1, args) ||
+      napi_get_value_string_utf8(env, args[0], room, OPERATION_ROOM, &size) != napi_ok ||
+      size >= OPERATION_ROOM - 4 || /* it may be cut */
+      napi_create_uint32(env, home->operation_count, &number) != napi_ok) {
+    return undefined_of(env);
+  }
+  home->operation_count++;
+  return number;
+}
+
+/* take(handle, operation, its number, or undefined): true when a connection was free; its lease is in exports.lease */
 static napi_value js_take(napi_env env, napi_callback_info info)
 {
   napi_value args[2], answer;
@@ -135,8 +152,15 @@ static napi_value js_take(napi_env env, napi_callback_info info)
   cenote_lease lease;
   bool taken = false;
   if (owner != NULL && owner->home->lease != NULL) {
-    arena_reset(owner->home);
-    taken = cenote_acquire_now(owner->manager, operation_of(owner->home, args[1]), &lease);
+    uint32_t number;
+    const char *operation;
+    if (napi_get_value_uint32(env, args[1], &number) == napi_ok && number < OPERATIONS) {
+      operation = owner->home->operations[number];
+    } else {
+      arena_reset(owner->home);
+      operation = operation_of(owner->home, args[1]);
+    }
+    taken = cenote_acquire_now(owner->manager, operation, &lease);
   }
   if (taken) {
     double *numbers = owner->home->lease;
@@ -394,6 +418,7 @@ void calls_exports(napi_env env, napi_value exports)
 {
   export_lease(env, exports);
   export_function(env, exports, "acquire", js_acquire);
+  export_function(env, exports, "intern", js_intern);
   export_function(env, exports, "take", js_take);
   export_function(env, exports, "release", js_release);
   export_function(env, exports, "revoke", js_revoke);

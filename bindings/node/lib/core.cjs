@@ -29,6 +29,19 @@ const SOON = Promise.resolve();
 /** Where the addon tells of a lease that was taken. */
 const TAKEN = addon.lease;
 
+/** The first operations by a number of the addon's, which costs less than their text. */
+const NUMBERS = new Map();
+const NUMBERED = 32;
+
+function numberOf(operation) {
+  let number = NUMBERS.get(operation);
+  if (number === undefined && NUMBERS.size < NUMBERED && typeof operation === 'string') {
+    number = addon.intern(operation);
+    NUMBERS.set(operation, number);
+  }
+  return number ?? operation;
+}
+
 /** Stands in for `finish` where a lease is waited for. */
 const LEASE = () => {};
 
@@ -295,7 +308,7 @@ class Core {
   /** A connection that is free and known to be good, now; else undefined. */
   take(operation) {
     const left = timeLeft();
-    if (left === 0 || !addon.take(this.handle, operation)) {
+    if (left === 0 || !addon.take(this.handle, numberOf(operation))) {
       return undefined;
     }
     const lease = { manager: TAKEN[0], place: TAKEN[1], generation: TAKEN[2] };
