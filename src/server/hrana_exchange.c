@@ -179,7 +179,7 @@ static void pipeline_answer(struct hrana_exchange *x)
     memcpy(begin, head.data, head.size);
     cen_http_respond(request, &answer, begin, x->out.size - (HRANA_HEAD - head.size));
   } else if (request != NULL) {
-    hrana_respond_error(request, 503, "out of memory");
+    hrana_respond_error(request, 500, "out of memory"); /* not 503: it has run */
   }
   cen_buf_deinit(&head);
   hrana_exchange_free(x);

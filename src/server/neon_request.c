@@ -129,7 +129,7 @@ void neon_answer_body(struct neon_call *call, int status, const struct cen_buf *
 {
   static const char nothing[] = "{\"msg\":\"out of memory\"}";
   if (call->request != NULL && body->failed) {
-    answer(call, 503, nothing, sizeof nothing - 1);
+    answer(call, 500, nothing, sizeof nothing - 1); /* not 503: the statement may have run */
   } else if (call->request != NULL) {
     answer(call, status, body->data, body->size);
   }

@@ -309,7 +309,13 @@ static const struct {
     {{503, NULL, "{\"msg\":\"overload\"}", SCRIPT_KEEP},
      CENOTE_CONNECTION_LOST,
      CENOTE_CONNECTION_LOST},
-    /* nobody knows */
+    /* nobody knows: proxies say it, too, when they have passed the request on */
+    {{503, "text/plain", "upstream connect error or disconnect/reset before headers", SCRIPT_KEEP},
+     CENOTE_CONNECTION_LOST,
+     CENOTE_OUTCOME_UNKNOWN},
+    {{503, NULL, "{\"message\":\"Service Unavailable\"}", SCRIPT_KEEP},
+     CENOTE_CONNECTION_LOST,
+     CENOTE_OUTCOME_UNKNOWN},
     {{502, "text/html",
       "<html>it was postgresql://us%2Fer:hunter2%40@ep-1.example and hunter2@</html>", SCRIPT_KEEP},
      CENOTE_CONNECTION_LOST,

@@ -13,6 +13,7 @@
 #include "net/clock.h"
 
 #include <string.h>
+#include <strings.h>
 
 static bool is_statement(const cenote_connection *c)
 {
@@ -97,6 +98,17 @@ static enum neon_end broken_off(cenote_connection *c, const struct cen_http_repl
 
 /* ---------------------------------------------------------------- what the server says */
 
+/* Its own "not now" (the protocol's {"msg": …}). A proxy says 503 also for a connection that died
+ * when it had passed the request on. */
+static bool refused_unread(const cenote_connection *c, int http)
+{
+  size_t size;
+  const char *type = cen_http_call_reply(c->call)->type;
+  const char *body = cen_http_call_body(c->call, &size);
+  return http == 429 || (http == 503 && strncasecmp(type, "application/json", 16) == 0 &&
+                         strstr(body, "\"msg\"") != NULL);
+}
+
 /* The endpoint's own errors: was the statement passed on? */
 static enum neon_end refused(cenote_connection *c, int http, cenote_error *error)
 {
@@ -111,7 +123,7 @@ static enum neon_end refused(cenote_connection *c, int http, cenote_error *error
     return NEON_FAILED;
   case CENOTE_CONNECT:
     atomic_store(&c->shared->proven_ns, 0);
-    return http == 429 || http == 503 ? not_run(c, error) : unknown(c, error);
+    return refused_unread(c, http) ? not_run(c, error) : unknown(c, error);
   case CENOTE_IO: /* not Neon's: below 500 the request was refused for what it is */
     return http >= 200 && http <= 299 ? unknown(c, error) : NEON_FAILED;
   case CENOTE_NO_MEMORY:
