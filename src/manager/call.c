@@ -83,6 +83,9 @@ cenote_status call_run(struct session *session, cenote_request *request, int64_t
                               "statement timeout: cancelled after %" PRId64 " ms",
                               (cen_now_ns() - start) / CEN_NS_PER_MS);
   }
+  /* A write over HTTP: the driver hung up, and nobody hears what it did. */
+  session->cut_off =
+      session->cut_off || (call.pressure != PATIENT && status == CENOTE_OUTCOME_UNKNOWN);
   if (told == &local) {
     cen_error_copy(error, &local);
   }

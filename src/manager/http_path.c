@@ -155,7 +155,7 @@ static cenote_status prepare(struct place *place, const struct simple_request *r
   };
   place->start_ns = cen_now_ns();
   place->limit_ns = limit_of(manager, request, place->start_ns);
-  place->overdue = place->starved = false;
+  place->overdue = place->starved = place->cancelled = false;
   return statement_sink(manager, &place->sink, error);
 }
 
@@ -219,6 +219,7 @@ static cenote_status conclude(struct place *place, cenote_step step, cenote_resu
   } else {
     status = error->status != CENOTE_OK ? error->status : CENOTE_INTERNAL;
     outcome->fate = fate_of(place, error);
+    outcome->cut_off = place->overdue || (place->cancelled && status == CENOTE_OUTCOME_UNKNOWN);
     if (place->starved && status == CENOTE_CANCELLED) {
       status = cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory: a statement over HTTP");
     } else if (place->overdue && status == CENOTE_CANCELLED) {

@@ -42,6 +42,13 @@ cenote_statement *run_copy(const char *sql, const cenote_value *args, size_t cou
   return copy;
 }
 
+/* By us: the connection; or, over HTTP, a write that nobody hears of any more. */
+static bool was_cut_off(const struct run *run, cenote_status status)
+{
+  return run->pressure == RUN_ABORTED ||
+         (run->pressure == RUN_PRESSED && status == CENOTE_OUTCOME_UNKNOWN);
+}
+
 static void execution_done(struct run *run, cenote_status status, cenote_error *error)
 {
   struct execution *execution = CEN_CONTAINER(run, struct execution, run);
@@ -54,7 +61,7 @@ static void execution_done(struct run *run, cenote_status status, cenote_error *
                                                .lease = run->entry.lease,
                                                .status = status,
                                                .error = error,
-                                               .cut_off = run->pressure == RUN_ABORTED,
+                                               .cut_off = was_cut_off(run, status),
                                                .took_ns = cen_now_ns() - run->start_ns});
   }
   if (status == CENOTE_OK) {

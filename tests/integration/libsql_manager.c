@@ -3,6 +3,7 @@
 #include "driver/scratch.h"
 #include "fault/pool_rig.h"
 #include "support/fault_proxy.h"
+#include "support/http_script.h"
 #include "support/serve_fixture.h"
 
 #include <stdio.h>
@@ -148,6 +149,94 @@ static void streams_that_expire_open_no_breaker(void **state)
   rig_close(&rig);
 }
 
+/* To writes it says nothing, and so does a database that is well while somebody holds its lock. */
+static void answer_no_write(void *context, const struct script_request *request,
+                            struct script_answer *answer)
+{
+  _Atomic int *asked = context;
+  if (strstr(request->body, "INSERT") == NULL) {
+    script_say(answer, 200, "application/json",
+               "{\"baton\":null,\"results\":[{\"type\":\"ok\",\"response\":{\"type\":"
+               "\"close\"}}]}");
+    return;
+  }
+  answer->then = SCRIPT_HANG;
+  atomic_fetch_add(asked, 1);
+}
+
+struct heard {
+  _Atomic bool over;
+  cenote_status status;
+};
+
+static void on_write(void *context, cenote_status status, cenote_result *result,
+                     const cenote_error *error)
+{
+  struct heard *heard = context;
+  (void)error;
+  cenote_result_free(result);
+  heard->status = status;
+  atomic_store(&heard->over, true);
+}
+
+static void write_and_cancel(cenote_manager *manager, _Atomic int *asked)
+{
+  struct heard heard = {.over = false};
+  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_ticket ticket;
+  const int before = atomic_load(asked);
+  assert_int_equal(cenote_query_async(manager, "INSERT INTO t VALUES (1)", NULL, 0, NULL, on_write,
+                                      &heard, &ticket, &error),
+                   CENOTE_OK);
+  for (int i = 0; i < 2000 && atomic_load(asked) == before; i++) {
+    rig_nap_ms(10);
+  }
+  (void)!cenote_cancel_query(ticket);
+  for (int i = 0; i < 2000 && !atomic_load(&heard.over); i++) {
+    rig_nap_ms(10);
+  }
+  assert_true(atomic_load(&heard.over));
+  assert_int_equal(heard.status, CENOTE_OUTCOME_UNKNOWN);
+}
+
+/* A write that its caller gives up is of unknown outcome; that says nothing about the server. */
+static void writes_that_are_given_up_open_no_breaker(void **state)
+{
+  static struct rig rig;
+  _Atomic int asked = 0;
+  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_query_options options = CENOTE_QUERY_OPTIONS_INIT;
+  cenote_result *result = NULL;
+  cenote_statistics statistics = CENOTE_STATISTICS_INIT;
+  char endpoint[128];
+  (void)state;
+  struct http_script *script = http_script_start(answer_no_write, &asked, SCRIPT_PLAIN);
+  assert_non_null(script);
+  options.timeout_ms = 300;
+  snprintf(endpoint, sizeof endpoint, "%s/sql", http_script_url(script));
+  setenv("CENOTE_BREAKER_FAILURES", "1", 1);
+  rig_open(&rig, http_script_url(script), NULL);
+  assert_int_equal(
+      cenote_query(rig.manager, "INSERT INTO t VALUES (1)", NULL, 0, &options, &result, &error),
+      CENOTE_OUTCOME_UNKNOWN);
+  write_and_cancel(rig.manager, &asked);
+  assert_int_equal(cenote_pool_statistics(rig.manager, &statistics), CENOTE_OK);
+  assert_int_equal(statistics.breaker, CENOTE_BREAKER_CLOSED);
+  rig_close(&rig);
+  /* beside a pool, which it does not need */
+  rig_open(&rig, "postgres://user:secret@127.0.0.1:1/db", "http_endpoint", endpoint, NULL);
+  unsetenv("CENOTE_BREAKER_FAILURES");
+  assert_int_equal(
+      cenote_query(rig.manager, "INSERT INTO t VALUES (1)", NULL, 0, &options, &result, &error),
+      CENOTE_OUTCOME_UNKNOWN);
+  write_and_cancel(rig.manager, &asked);
+  assert_int_equal(cenote_pool_statistics(rig.manager, &statistics), CENOTE_OK);
+  assert_int_equal(statistics.http_breaker, CENOTE_BREAKER_CLOSED);
+  rig_close(&rig);
+  assert_int_equal(atomic_load(&asked), 4);
+  http_script_stop(script);
+}
+
 static void an_endpoint_that_comes_back_is_used_again(void **state)
 {
   static struct rig rig;
@@ -212,6 +301,7 @@ int main(void)
       cmocka_unit_test(batches_are_all_or_nothing_in_each_mode),
       cmocka_unit_test(a_read_batch_refuses_to_write_inside_a_transaction_too),
       cmocka_unit_test(streams_that_expire_open_no_breaker),
+      cmocka_unit_test(writes_that_are_given_up_open_no_breaker),
       cmocka_unit_test(an_endpoint_that_comes_back_is_used_again),
       cmocka_unit_test(a_flush_leaves_no_socket_in_use),
   };
