@@ -188,8 +188,6 @@ function warnOfRelease() {
 /** What the callback gets: a client of node-postgres' whose connection is not its own to give back. */
 class TransactionClient extends PgClient {
   #over = false;
-  #busy = false;
-  #idle;
 
   constructor(core, tx, types) {
     super(
@@ -202,10 +200,6 @@ class TransactionClient extends PgClient {
     );
     /** Nothing: the connection goes back when the transaction has ended. */
     this.release = warnOfRelease;
-    this.on('drain', () => {
-      this.#busy = false;
-      this.#idle?.resolve();
-    });
   }
 
   query(config, values, callback) {
@@ -218,9 +212,7 @@ class TransactionClient extends PgClient {
       }
       return Promise.reject(error);
     }
-    const answer = super.query(config, values, callback);
-    this.#busy = true;
-    return answer;
+    return super.query(config, values, callback);
   }
 
   end(callback) {
@@ -228,13 +220,13 @@ class TransactionClient extends PgClient {
     return typeof callback === 'function' ? process.nextTick(callback) : Promise.resolve();
   }
 
-  /** The callback has ended. Resolves when what it asked for without awaiting it has, too. */
-  async over() {
+  /**
+   * The callback has ended. Resolves when what it asked for without awaiting it has, too; not told by an event, for the
+   * listeners are the callback's to remove.
+   */
+  over() {
     this.#over = true;
-    if (this.#busy) {
-      this.#idle = later();
-      await this.#idle.promise;
-    }
+    return new Promise((resolve) => PgClient.whenIdle(this, resolve));
   }
 }
 

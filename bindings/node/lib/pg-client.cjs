@@ -275,9 +275,21 @@ class PgClient {
     if (item !== undefined) {
       client.#start(item.query).then(item.resolve, item.reject);
     } else if (work.settle !== undefined) {
-      work.settle();
+      const { settle } = work;
+      work.settle = undefined; // once, whatever is asked of it afterwards
+      settle();
     } else {
       client.emit('drain');
+    }
+  }
+
+  /** Calls `done` once nothing runs and nothing waits: for who gives no lease back (connection-pool-transact.cjs). */
+  static whenIdle(client, done) {
+    const work = client.#work;
+    if (work === undefined || work.query === undefined) {
+      done();
+    } else {
+      work.settle = done;
     }
   }
 

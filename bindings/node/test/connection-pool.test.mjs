@@ -365,6 +365,16 @@ const insert = 'INSERT INTO cp_numbers VALUES ($1)';
 const numbers = async () => (await pool.executeQuery('SELECT n FROM cp_numbers ORDER BY n')).map(({ n }) => n);
 const cleared = () => pool.executeQuery('DELETE FROM cp_numbers');
 
+test('a transaction waits for what was not awaited, also where the callback took all listeners away', { skip }, async () => {
+  let result;
+  await pool.executeTransaction((client) => {
+    client.removeAllListeners();
+    client.query('SELECT pg_sleep(0.05)');
+    client.query('SELECT 8 AS n').then((answer) => { result = answer.rows[0].n; });
+  });
+  assert.equal(result, 8);
+});
+
 test('executeTransaction commits what its callback did and answers what it answers', { skip }, async () => {
   await cleared();
   const answer = await pool.executeTransaction(async (client) => {

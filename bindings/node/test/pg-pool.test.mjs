@@ -484,6 +484,23 @@ test('an error that nobody listens to ends no process', async () => {
   assert.equal((await pool.query('SELECT 1 AS a')).rows[0].a, 1);
 });
 
+test('a client released while it works is given back once, whatever is asked of it afterwards', async () => {
+  const pool = ourPool({ max: 2 });
+  const [early, other] = await Promise.all([pool.connect(), pool.connect()]);
+  let released = 0;
+  pool.on('release', () => released++);
+  const answer = early.query('SELECT 1 AS n');
+  early.release();
+  assert.equal((await answer).rows[0].n, 1);
+  await assert.rejects(early.query('SELECT 2'), /given back to the pool/);
+  await assert.rejects(early.query('SELECT 3'), /given back to the pool/);
+  assert.equal(released, 1);
+  assert.equal((await other.query('SELECT 4 AS n')).rows[0].n, 4);
+  other.release();
+  assert.equal(released, 2);
+  await pool.end();
+});
+
 test('a listener that throws costs no connection', async () => {
   for (const event of ['connect', 'acquire']) {
     const pool = ourPool({}, { max_connections: 1 });
