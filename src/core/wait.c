@@ -287,6 +287,9 @@ void pool_despair_locked(struct pool *pool, struct pool_wakes *wakes)
 void pool_refuse_more(struct pool *pool, struct pool_wakes *wakes)
 {
   pool_lock_take(&pool->lock);
-  pool_refuse_locked(pool, wakes);
+  const bool open = atomic_load_explicit(&pool->phase, memory_order_relaxed) == POOL_OPEN;
+  if (!open || pool->live == 0) { /* else something is on its way again: the rest may wait for it */
+    pool_refuse_locked(pool, wakes);
+  }
   pool_lock_give(&pool->lock);
 }

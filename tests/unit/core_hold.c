@@ -184,6 +184,35 @@ static void however_many_wait_all_are_told(void **state)
   pool_deinit(&pool);
 }
 
+static void who_is_not_told_yet_when_a_connection_is_opened_again_waits_for_it(void **state)
+{
+  static struct pool_waiter waiters[MANY];
+  struct pool pool;
+  struct pool_wakes wakes = {0};
+  struct pool_wakes ignored = {0};
+  (void)state;
+  pool_begin(&pool, 1);
+  for (int i = 0; i < MANY; i++) {
+    pool_waiter_init(&waiters[i], false);
+    assert_false(pool_wait(&pool, &waiters[i], SECOND, &ignored));
+  }
+  open_fails(&pool, opening(&pool), &ignored);
+  pool_hold(&pool, true, 2 * (int64_t)SECOND, &wakes);
+  assert_true(wakes.more);
+  pool_hold(&pool, false, 3 * (int64_t)SECOND, &ignored); /* before the others are told */
+  const uint32_t slot = opening(&pool);
+  wakes = (struct pool_wakes){0};
+  pool_refuse_more(&pool, &wakes);
+  assert_false(wakes.more);
+  assert_int_equal(wakes.count, 0);
+  pool_opened(&pool, slot, 3 * (int64_t)SECOND, &wakes);
+  assert_true(is_settled(&waiters[POOL_WAKES]));
+  assert_int_equal(waiters[POOL_WAKES].status, CENOTE_OK);
+  assert_false(is_settled(&waiters[POOL_WAKES + 1]));
+  assert_null(pool_check(&pool));
+  pool_deinit(&pool);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -192,6 +221,7 @@ int main(void)
       cmocka_unit_test(a_probe_serves_who_waits_or_tells_him),
       cmocka_unit_test(who_may_get_what_is_leased_goes_on_waiting),
       cmocka_unit_test(however_many_wait_all_are_told),
+      cmocka_unit_test(who_is_not_told_yet_when_a_connection_is_opened_again_waits_for_it),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
