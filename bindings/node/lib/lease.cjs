@@ -17,19 +17,22 @@ const BATCH_MODES = { deferred: 0, write: 1, read: 2 };
 
 const refuseReleased = (what) => new CenoteError(`Cannot ${what} on released lease`, { status: 'CENOTE_STALE' });
 
+const closedError = () => new CenoteError('The transaction is closed',
+  { status: 'CENOTE_INVALID', code: 'TRANSACTION_CLOSED' });
+
 class Transaction {
   #lease;
   #savepoint;
   #timer;
   #timeout;
   #expired = false;
-  #depth;
+  #place;
 
-  constructor(lease, depth, timeout) {
+  /** @param {{depth: number, over: boolean}} place it is over, too, when one around it has ended */
+  constructor(lease, place, timeout) {
     this.#lease = lease;
-    this.#depth = depth;
-    this.#savepoint = depth > 0 ? `cenote_${depth}` : undefined;
-    this.closed = false;
+    this.#place = place;
+    this.#savepoint = place.depth > 0 ? `cenote_${place.depth}` : undefined;
     if (timeout > 0) {
       this.#timeout = timeout;
       this.#timer = setTimeout(() => this.#expire(), timeout);
@@ -37,7 +40,14 @@ class Transaction {
     }
   }
 
+  get closed() {
+    return this.#place.over;
+  }
+
   #expire() {
+    if (this.closed) {
+      return; // with one around it: what runs now is another's
+    }
     this.#expired = true;
     this.#lease.cancelRunning();
     this.#end('rollback').catch(() => {});
@@ -45,9 +55,10 @@ class Transaction {
 
   /** @param {'commit'|'rollback'} how */
   #end(how) {
-    this.closed = true;
     clearTimeout(this.#timer);
-    this.#lease.transactionEnded(this.#depth);
+    if (!this.closed) {
+      this.#lease.transactionEnded(this.#place.depth);
+    }
     if (this.#savepoint === undefined) {
       return this.#lease.control(how === 'commit' ? 'COMMIT' : 'ROLLBACK');
     }
@@ -64,7 +75,7 @@ class Transaction {
         { status: 'CENOTE_STATEMENT_TIMEOUT' });
     }
     if (this.closed) {
-      throw new CenoteError('The transaction is closed', { status: 'CENOTE_INVALID', code: 'TRANSACTION_CLOSED' });
+      throw closedError();
     }
   }
 
@@ -123,6 +134,8 @@ class DatabaseLease {
   #running = false;
   #cancel;
   #depth = 0;
+  /** The transactions that are open, those that are being begun among them. */
+  #open = new Set();
   /** FLAGS for what the caller sends: readOnly in a transaction of mode 'read'. */
   #flags = 0;
   #connection;
@@ -233,6 +246,12 @@ class DatabaseLease {
 
   transactionEnded(depth) {
     this.#depth = Math.min(this.#depth, depth);
+    for (const place of this.#open) {
+      if (place.depth >= depth) { // the database ends what is inside with it
+        place.over = true;
+        this.#open.delete(place);
+      }
+    }
     if (depth === 0) {
       this.#flags = 0;
     }
@@ -279,14 +298,20 @@ class DatabaseLease {
       this.#depth = 1;
     }
     const depth = this.#depth++;
+    const place = { depth, over: false };
+    this.#open.add(place);
     try {
       await this.control(this.#begin(typeof how === 'string' ? how : 'write', depth));
     } catch (error) {
+      this.#open.delete(place);
       this.#depth = Math.min(this.#depth, depth);
       throw error;
     }
+    if (place.over) {
+      throw closedError();
+    }
     this.#flags |= depth === 0 ? this.#readsOnly(how) : 0;
-    return new Transaction(this, depth, typeof how === 'number' ? how : 0);
+    return new Transaction(this, place, typeof how === 'number' ? how : 0);
   }
 
   /** All or nothing. @param {(string|object)[]} statements @param {string} [mode] */

@@ -223,6 +223,27 @@ for (const [database, url] of databases(folder)) {
     });
   });
 
+  test(`${database}: what is inside a transaction ends with it, and writes nothing afterwards`, async () => {
+    await table('inside', 'n INTEGER');
+    for (const end of ['commit', 'rollback']) {
+      await leased(async (lease) => {
+        const [outer, inner] = await Promise.all([lease.transaction(), lease.transaction()]);
+        const late = lease.transaction();
+        const ended = outer[end]();
+        await assert.rejects(late, { code: 'TRANSACTION_CLOSED' });
+        await ended;
+        assert.equal(inner.closed, true);
+        await assert.rejects(inner.execute('INSERT INTO inside VALUES (1)'), { code: 'TRANSACTION_CLOSED' });
+        await assert.rejects(inner.commit(), { code: 'TRANSACTION_CLOSED' });
+        const next = await lease.transaction();
+        await inner.rollback();
+        await next.execute('INSERT INTO inside VALUES (2)');
+        await next.commit();
+      });
+    }
+    assert.equal(await count('inside'), 2);
+  });
+
   test(`${database}: a transaction's time-out ends it, and its rollback resolves`, async () => {
     await table('late', 'id integer');
     await leased(async (lease) => {
