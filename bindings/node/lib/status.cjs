@@ -232,7 +232,12 @@ async function respond(asked, options) {
   if (asked.method !== 'GET' && asked.method !== 'HEAD') {
     return answer(405, { status: 'error', error: 'Method Not Allowed' }, { allow: 'GET, HEAD' });
   }
-  const token = tokenOf(options);
+  let token;
+  try {
+    token = tokenOf(options);
+  } catch { // whoever asks is not told which file
+    return answer(500, { status: 'error', error: 'The token of this endpoint could not be read' });
+  }
   const allowed =
     token === '' ? options.allowWithoutToken === true || isLocal(asked) : isToken(asked.header('authorization'), token);
   if (!allowed) {

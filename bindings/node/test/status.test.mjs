@@ -181,6 +181,13 @@ test('with a token nobody is answered without it, on any path', async () => {
   assert.equal((await ask(createVercelHandler({ token: 'other' }), bearer('other'))).code, 200);
 });
 
+test('a token that cannot be read is answered, tells no path and ends no process', async () => {
+  const fail = () => { throw new Error('ENOENT: /etc/cenote/token'); };
+  const { code, text } = await ask(createVercelHandler({ token: fail }), bearer(TOKEN));
+  assert.equal(code, 500);
+  assert.doesNotMatch(text, /etc/);
+});
+
 test('without a token only a caller on the same machine is answered', async () => {
   const handler = createVercelHandler();
   assert.equal((await ask(handler)).code, 200);
