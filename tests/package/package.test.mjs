@@ -143,6 +143,13 @@ test('a missing system library is named, with its Debian package', () => {
   }
 });
 
+test('an old Node.js is refused by name, the oldest that package.json takes is not', () => {
+  const { refuseOld } = createRequire(import.meta.url)(path.join(installed, 'lib', 'missing.cjs'));
+  const oldest = Number(/\d+/.exec(manifest.engines.node)[0]);
+  assert.throws(() => refuseOld(`${oldest - 1}.9.1`), { code: 'CENOTE_NODE_VERSION', message: /Node\.js 17\.9\.1 is too old.* 18 or later/ });
+  refuseOld(`${oldest}.0.0`);
+});
+
 // ------------------------------------------------------------------ TypeScript
 
 const STRICT = { strict: true, noUncheckedIndexedAccess: true, exactOptionalPropertyTypes: true, noEmit: true, skipLibCheck: false, target: 'es2022' };

@@ -8,7 +8,7 @@
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { explain } = require('./missing.cjs');
+const { explain, refuseOld } = require('./missing.cjs');
 
 /** Where it may be: named, packed with us, or built in the source tree. */
 function places() {
@@ -21,6 +21,7 @@ function places() {
 }
 
 function load() {
+  refuseOld();
   const file = places().find((place) => fs.existsSync(place));
   if (file === undefined) {
     throw new Error(`cenote: the addon is not built (looked for ${places().join(', ')})`);

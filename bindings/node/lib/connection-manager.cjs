@@ -1,6 +1,8 @@
 /** connection-manager.cjs - the documented module: leases over a pool. docs/node.md. */
 'use strict';
 
+const { inspect } = require('node:util');
+
 const { Core, CenoteError, HINTS, isDebugging } = require('./core.cjs');
 const { DatabaseLease } = require('./lease.cjs');
 const { Leases } = require('./leases.cjs');
@@ -35,6 +37,14 @@ function reportAtExit() {
         `${Date.now() - lease.createdAt} ms old${acquiredAt(manager, lease)}\n`);
     }
   }
+}
+
+/** @returns {number|undefined} how long to wait */
+function patience(timeout) {
+  if (timeout === undefined || timeout === null || (typeof timeout === 'number' && timeout >= 0)) {
+    return timeout ?? undefined;
+  }
+  throw new CenoteError(`timeout = ${inspect(timeout)}: allowed are 0 and more, in ms`, { status: 'CENOTE_INVALID' });
 }
 
 /** What acquireLease is asked for beside the operation. */
@@ -154,11 +164,12 @@ class DatabaseConnectionManager {
     }
     const operation = String(operationId);
     const where = this.leases.sample();
-    const ask = typeof how !== 'object' || how === null ? undefined : asked(how);
-    let handle = this.#take(operation) ?? await this.#wait(operation, how, ask);
+    const ask = typeof how === 'object' && how !== null ? asked(how) : undefined;
+    const timeout = patience(ask === undefined ? how : ask.timeout);
+    let handle = this.#take(operation) ?? await this.#wait(operation, timeout, ask);
     while (this.clients?.isLost(handle)) { // the pool looks at it when it comes back, and closes it
       this.core.release(handle);
-      handle = await this.#wait(operation, how, ask);
+      handle = await this.#wait(operation, timeout, ask);
     }
     if (ask?.leaseTimeout !== undefined) {
       this.#shorten(handle, ask.leaseTimeout);
@@ -182,12 +193,12 @@ class DatabaseConnectionManager {
     return handle;
   }
 
-  async #wait(operation, how, ask) {
+  async #wait(operation, timeout, ask) {
     const signal = ask?.signal;
     let giveUp;
     this.#waiting++;
     try {
-      return await this.core.acquire(operation, ask === undefined ? how : ask.timeout, signal && ((cancel) => {
+      return await this.core.acquire(operation, timeout, signal && ((cancel) => {
         giveUp = cancel;
         signal.addEventListener('abort', cancel, { once: true });
       }));

@@ -23,6 +23,15 @@ function milliseconds(name, value) {
   return Math.round(number);
 }
 
+/** The core knows the most, and says it. */
+function count(name, value, least) {
+  const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
+  if (!Number.isSafeInteger(number) || number < least) {
+    throw wrong(`${name} = ${JSON.stringify(value)}: a whole number from ${least} on`);
+  }
+  return number;
+}
+
 /** 0 and false are "no time-out" in node-postgres. */
 const orNone = (name, value) => (value === false ? 0 : milliseconds(name, value));
 
@@ -45,10 +54,10 @@ const nothing = () => {};
 /** name → what it does to `{settings, parameters, options}`. */
 const KNOWN = {
   max: ({ settings }, name, value) => {
-    settings.maxConnections ??= value;
+    settings.maxConnections ??= count(name, value, 1);
   },
   min: ({ settings }, name, value) => {
-    settings.minConnections ??= value;
+    settings.minConnections ??= count(name, value, 0);
   },
   idleTimeoutMillis: ({ settings }, name, value) => {
     settings.idleTimeout ??= orNone(name, value);

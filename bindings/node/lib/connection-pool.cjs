@@ -278,7 +278,15 @@ class Database {
     }
   }
 
+  /** Not left to the driver, which would connect first, and names the C library's calls. */
   transact(callback, options) {
+    if (this.overHttp) {
+      throw new CenoteError(
+        'executeTransaction: over HTTP alone (a neon: URL) no transaction stays open; use a postgres: URL, which has both, ' +
+          'or getNeonClient().transaction([…])',
+        { status: 'CENOTE_UNSUPPORTED' }
+      );
+    }
     return executeTransaction(this.core, callback, options, this.options.types ?? types, remainingTime());
   }
 

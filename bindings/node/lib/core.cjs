@@ -71,6 +71,15 @@ function tell(listener, ...what) {
   }
 }
 
+/** `max_connections` as callers here write it: maxConnections. */
+const camel = (name) => name.replace(/_ms$/, '').replace(/_(.)/g, (_, letter) => letter.toUpperCase());
+
+/** The library suggests its own spelling of a setting. */
+function refusedOpen(info) {
+  const message = info.message.replace(/(did you mean )(\w+)\?$/, (_, asks, name) => `${asks}${camel(name)}?`);
+  return fromAddon({ ...info, message });
+}
+
 /** Those that a thread shuts down: an exit of the process waits for it, so what it waits for is taken back then. */
 const stopping = new Set();
 
@@ -118,7 +127,7 @@ class Core {
     const deliver = (numbers, count, pieces, others) => readAll(numbers, count, pieces, others, this);
     const handle = addon.open(url, flat, deliver, listeners.own !== undefined, listeners.password);
     if (typeof handle.status === 'string') {
-      throw fromAddon(handle);
+      throw refusedOpen(handle);
     }
     this.handle = handle;
   }

@@ -1,4 +1,4 @@
-/** missing.cjs - says which Debian package has the library that the loader did not find. */
+/** missing.cjs - says what is missing where the addon cannot be loaded: a library, and whose; a newer Node.js. */
 'use strict';
 
 /** What cenote.node is linked with, and who has it: Debian 12, and from Debian 13 and Ubuntu 24.04 on. */
@@ -31,4 +31,15 @@ function explain(error) {
   return error;
 }
 
-module.exports = { explain, PACKAGES };
+/** As package.json has it; npm only warns of another. */
+const OLDEST_NODE = 18;
+
+/** @param {string} [version] of Node.js */
+function refuseOld(version = process.versions.node) {
+  if (Number.parseInt(version, 10) < OLDEST_NODE) {
+    throw Object.assign(new Error(`cenote: Node.js ${version} is too old: it wants ${OLDEST_NODE} or later`),
+      { code: 'CENOTE_NODE_VERSION' });
+  }
+}
+
+module.exports = { explain, PACKAGES, refuseOld };

@@ -267,6 +267,9 @@ for (const [database, url] of databases(folder)) {
     assert.match(error.message, /timeout/);
     assert.match(error.details, /the-holder/);
     assert.equal(error.code, 'CENOTE_TIMEOUT');
+    for (const wrong of ['soon', -1, NaN, { timeout: '5s' }]) {
+      await assert.rejects(small.acquireLease('x', wrong), { code: 'CENOTE_INVALID', message: /^timeout = / });
+    }
     const next = small.acquireLease('next');
     holder.release();
     (await next).release();
@@ -389,7 +392,8 @@ test('SQLite: the id of an inserted row is a bigint', async () => {
 });
 
 test('an unknown option, a wrong value and a wrong URL are errors that name them', () => {
-  assert.throws(() => new DatabaseConnectionManager({ url: 'sqlite::memory:', maxConections: 2 }), /maxConections/);
+  assert.throws(() => new DatabaseConnectionManager({ url: 'sqlite::memory:', maxConections: 2 }),
+    /"maxConections": did you mean maxConnections\?$/);
   assert.throws(() => new DatabaseConnectionManager({ url: 'sqlite::memory:', maxConnections: 0 }), /max.?connections/i);
   assert.throws(() => new DatabaseConnectionManager({ url: 'gopher://x' }), { code: 'CENOTE_CONFIG' });
 });

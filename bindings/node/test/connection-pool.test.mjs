@@ -113,7 +113,10 @@ test('an option that is not known is an error that names it', { skip }, () => {
     [{ fetchOptions: { bar: 1 } }, 'bar'],
     [{ fetchOptions: { retry: { baz: 1 } } }, 'baz'],
     [{ ssl: { pfx: 'x' } }, 'pfx'],
-    [{ max: -1 }, 'max_connections'],
+    [{ maximum: 3 }, 'maximum'],
+    [{ max: -1 }, 'max = -1'],
+    [{ min: 'few' }, 'min = "few"'],
+    [{ max: 1e6 }, '1000000'],
     [{ idleTimeoutMillis: 'soon' }, 'idleTimeoutMillis'],
     [{ Client: class {} }, 'Client'],
   ]) {
@@ -123,6 +126,14 @@ test('an option that is not known is an error that names it', { skip }, () => {
       name
     );
   }
+});
+
+test('over HTTP alone executeTransaction is unsupported, before anything is asked', async () => {
+  const manager = open({ connectionString: 'neon://me:secret@nowhere.invalid/db' });
+  await assert.rejects(manager.executeTransaction(() => assert.fail('it began')), {
+    code: 'CENOTE_UNSUPPORTED',
+    message: /getNeonClient\(\)\.transaction/,
+  });
 });
 
 test('the URL is of the parts, the connection string, or the environment; without any that is an error', async () => {
