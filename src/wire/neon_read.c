@@ -73,9 +73,13 @@ static bool error_read(char *body, size_t size, size_t max_bytes, char *texts[ER
   return r.problem == NULL && texts[0] != NULL;
 }
 
-static cenote_status status_of(int http, const char *code, const char *message)
+/* A login that is refused is FATAL. A function or a trigger may raise 28000, too: as an ERROR of a
+ * session that lives on, which is an answer. */
+static cenote_status status_of(int http, const char *code, const char *severity,
+                               const char *message)
 {
-  if (strncmp(code, "28", 2) == 0 || http == 401 || http == 403 ||
+  const bool login = strncmp(code, "28", 2) == 0 && strcmp(severity, "ERROR") != 0;
+  if (login || http == 401 || http == 403 ||
       (code[0] == '\0' && strstr(message, "password authentication failed") != NULL)) {
     return CENOTE_AUTH;
   }
@@ -99,7 +103,9 @@ static cenote_status error_take(int http, char *body, size_t size, size_t max_by
     return cen_http_error(http, body, size, error);
   }
   const char *code = texts[1] == NULL ? "" : texts[1];
-  cenote_status status = cenote_error_set(error, status_of(http, code, texts[0]), "%s", texts[0]);
+  const char *severity = texts[7] == NULL ? "" : texts[7];
+  cenote_status status =
+      cenote_error_set(error, status_of(http, code, severity, texts[0]), "%s", texts[0]);
   cen_error_sqlstate(error, code);
   if (error != NULL && status == CENOTE_DATABASE) {
     error->retryable = cen_sqlstate_retryable(code);

@@ -510,6 +510,11 @@ static void a_client_survives_any_body_of_an_error(void **state)
   assert_string_equal(error.sqlstate, "");
   error_of(400, "{\"message\":\"password authentication failed for user 'x'\",\"code\":\"\"}",
            CENOTE_AUTH, &error);
+  /* a login; and a trigger that raises the same */
+  error_of(400, "{\"message\":\"no\",\"code\":\"28P01\",\"severity\":\"FATAL\"}", CENOTE_AUTH,
+           &error);
+  error_of(400, "{\"message\":\"no\",\"code\":\"28000\",\"severity\":\"ERROR\"}", CENOTE_DATABASE,
+           &error);
   error_of(500, "{\"message\":\"too many connections\",\"code\":\"53300\"}", CENOTE_DATABASE,
            &error);
   assert_true(error.retryable);
