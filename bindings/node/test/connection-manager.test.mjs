@@ -317,13 +317,26 @@ for (const [database, url] of databases(folder)) {
     await assert.rejects(lease.execute(SLOW[database]), { status: 'CENOTE_LEASE_EXPIRED' });
     assert.equal(lease.isReleased, true);
     const idle = await short.acquireLease('idle');
+    const transaction = await idle.transaction();
     await pause(400);
+    await assert.rejects(transaction.execute('SELECT 1'), /expired|released/);
+    await transaction.rollback();
     await assert.rejects(idle.execute('SELECT 1'), /expired|released/);
     const again = await short.acquireLease('again');
     assert.equal((await again.execute('SELECT 1 AS a')).rows[0].a, 1);
     again.release();
     assert.equal(short.metrics.leaseTimeouts, 2);
     assert.equal(short.leases.size, 0);
+  });
+
+  test(`${database}: the rollback of a connection that was lost resolves`, { skip: sqlite }, async () => {
+    const lease = await manager.acquireLease('lost');
+    const transaction = await lease.transaction();
+    const { rows } = await transaction.execute('SELECT pg_backend_pid()');
+    await leased((other) => other.execute('SELECT pg_terminate_backend(?)', [rows[0][0]]));
+    await assert.rejects(transaction.execute('SELECT 1'), { code: 'CENOTE_CONNECTION_LOST' });
+    await transaction.rollback();
+    lease.release();
   });
 
   test(`${database}: statistics and health have the documented shape`, () => leased(async (lease) => {
