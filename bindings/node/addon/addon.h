@@ -41,6 +41,7 @@ struct node_home {
   napi_async_cleanup_hook_handle hook;
   char *arena; /* texts of the call under way */
   size_t arena_size, arena_used;
+  uint32_t calls; /* how many texts of a call there were: a getter among arguments may call us */
   cenote_value *values; /* its arguments */
   size_t values_size;
   char operations[OPERATIONS][OPERATION_ROOM]; /* those that JavaScript calls by number */

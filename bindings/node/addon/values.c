@@ -21,6 +21,7 @@ void arena_reset(struct node_home *home)
     home->arena_size = 0;
   }
   home->arena_used = 0;
+  home->calls++;
 }
 
 static bool arena_room(struct node_home *home, size_t more)
@@ -196,6 +197,44 @@ static bool read_names(struct node_home *home, napi_value names, uint32_t count,
   return true;
 }
 
+/* The members of the array, and all that JavaScript runs for them: a getter may send statements of
+ * its own, over the texts of this one, or take the bytes of an argument away. So nothing is read
+ * before it has run, and this call is over if anything was sent. */
+static bool take_elements(struct node_home *home, napi_value args, uint32_t length,
+                          napi_value *elements)
+{
+  const uint32_t calls = home->calls;
+  for (uint32_t i = 0; i < length; i++) {
+    if (napi_get_element(home->env, args, i, &elements[i]) != napi_ok) {
+      return refuse(home->env, "unsupported type of value");
+    }
+  }
+  return calls == home->calls ||
+         refuse(home->env, "a getter among the arguments has called cenote meanwhile");
+}
+
+static bool read_all(struct node_home *home, napi_value args, uint32_t length)
+{
+  enum { FEW = 32 };
+  napi_value few[FEW];
+  napi_value *elements = length <= FEW ? few : calloc(length, sizeof *elements);
+  if (elements == NULL || !values_room(home, length)) {
+    if (elements != few) {
+      free(elements);
+    }
+    return refuse(home->env, "out of memory: arguments");
+  }
+  bool good = take_elements(home, args, length, elements);
+  for (uint32_t i = 0; good && i < length; i++) {
+    good = read_value(home, elements[i], &home->values[i]) ||
+           refuse(home->env, "unsupported type of value");
+  }
+  if (elements != few) {
+    free(elements);
+  }
+  return good;
+}
+
 bool values_read(struct node_home *home, napi_value args, napi_value names, size_t *count)
 {
   napi_env env = home->env;
@@ -205,15 +244,11 @@ bool values_read(struct node_home *home, napi_value args, napi_value names, size
   if (napi_typeof(env, args, &type) != napi_ok || type == napi_undefined) {
     return true;
   }
-  if (napi_get_array_length(env, args, &length) != napi_ok || !values_room(home, length)) {
+  if (napi_get_array_length(env, args, &length) != napi_ok) {
     return refuse(env, "the arguments are no array");
   }
-  for (uint32_t i = 0; i < length; i++) {
-    napi_value value;
-    if (napi_get_element(env, args, i, &value) != napi_ok ||
-        !read_value(home, value, &home->values[i])) {
-      return refuse(env, "unsupported type of value");
-    }
+  if (!read_all(home, args, length)) {
+    return false;
   }
   size_t at = 0;
   const bool named = napi_typeof(env, names, &type) == napi_ok && type != napi_undefined;
@@ -236,9 +271,12 @@ bool values_read(struct node_home *home, napi_value args, napi_value names, size
 
 double number_of(napi_env env, napi_value value, double otherwise)
 {
+  const double most = 9007199254740991.0; /* Infinity, too: it becomes a whole number */
   double number;
-  return napi_get_value_double(env, value, &number) == napi_ok && !isnan(number) ? number
-                                                                                 : otherwise;
+  if (napi_get_value_double(env, value, &number) != napi_ok || isnan(number)) {
+    return otherwise;
+  }
+  return fmax(-most, fmin(most, number));
 }
 
 /* What is not given is undefined. */

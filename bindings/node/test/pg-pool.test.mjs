@@ -501,6 +501,30 @@ test('a client released while it works is given back once, whatever is asked of 
   await pool.end();
 });
 
+test('a getter among the arguments may call the pool: its statement is not taken for the other', async () => {
+  const pool = ourPool({ max: 2 });
+  const args = (first, again) => {
+    let reads = 0;
+    return Object.defineProperty([first, 'b'], 1, { enumerable: true, get() {
+      if (++reads > 1) {
+        again();
+      }
+      return 'getter';
+    } });
+  };
+  const inner = [];
+  const ask = (i) => pool.query(`SELECT $1::text || 'inner' AS it, length($2) AS size`, [`${i} `, 'x'.repeat(5000)]);
+  for (const size of [1, 3 << 20]) { // the second one's text is in memory that the statements in between give back
+    await assert.rejects(pool.query('SELECT $1::text AS one, $2::text AS two', args('w'.repeat(size), () => {
+      inner.push(ask(1), ask(2));
+    })), /a getter among the arguments/);
+  }
+  const plain = await pool.query('SELECT $1::text AS one, $2::text AS two', args('w', () => {}));
+  assert.deepEqual(plain.rows, [{ one: 'w', two: 'getter' }]);
+  assert.deepEqual((await Promise.all(inner)).map(({ rows }) => rows[0].it), ['1 inner', '2 inner', '1 inner', '2 inner']);
+  await pool.end();
+});
+
 test('a listener that throws costs no connection', async () => {
   for (const event of ['connect', 'acquire']) {
     const pool = ourPool({}, { max_connections: 1 });
