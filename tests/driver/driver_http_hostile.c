@@ -258,6 +258,43 @@ static void what_never_ends_is_cut_off(void **state)
   free(bytes);
 }
 
+/* Neon's driver would know by a result that the statement was executed: these are none. */
+static void what_never_ends_and_is_no_result_says_nothing_of_the_statement(void **state)
+{
+  static const char *const pieces[] = {"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n", " "};
+  enum { MUCH = 4 << 20 };
+  char *bytes = malloc(MUCH + 64);
+  (void)state;
+  assert_non_null(bytes);
+  for (size_t i = 0; i < 2; i++) {
+    static const char page[] = "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\n\r\n";
+    const size_t piece = strlen(pieces[i]);
+    size_t size = i == 1 ? sizeof page - 1 : 0;
+    memcpy(bytes, page, size);
+    for (; size < MUCH; size += piece) {
+      memcpy(bytes + size, pieces[i], piece);
+    }
+    for (int kind = 0; kind < FRONTS; kind++) {
+      struct front front;
+      front_serve(&front, kind);
+      front.max_result_bytes = "1";
+      front_open(&front, NULL);
+      front.bytes = bytes;
+      front.size = size;
+      front.then = SCRIPT_HANG;
+      const bool neon = strcmp(front_name(&front), "neon") == 0;
+      assert_int_equal(front_run(&front, WRITE, 20000),
+                       neon ? CENOTE_OUTCOME_UNKNOWN : CENOTE_TOO_LARGE);
+      assert_null(strstr(front.error.details, "it was executed"));
+      assert_int_equal(front_run(&front, READ, 20000),
+                       neon ? CENOTE_CONNECTION_LOST : CENOTE_TOO_LARGE);
+      front_still_works(&front);
+      front_end(&front);
+    }
+  }
+  free(bytes);
+}
+
 /* ---------------------------------------------------------------- ceilings, and one past each */
 
 static void a_body_may_be_as_large_as_the_ceiling(void **state)
@@ -450,6 +487,7 @@ int main(void)
       cmocka_unit_test(bodies_that_make_no_sense_are_not_understood),
       cmocka_unit_test(answers_that_are_no_http_are_not_believed),
       cmocka_unit_test(what_never_ends_is_cut_off),
+      cmocka_unit_test(what_never_ends_and_is_no_result_says_nothing_of_the_statement),
       cmocka_unit_test(a_body_may_be_as_large_as_the_ceiling),
       cmocka_unit_test(a_body_may_be_as_deep_as_the_ceiling),
       cmocka_unit_test(a_result_may_have_as_many_rows_as_the_ceiling),

@@ -85,6 +85,9 @@ static enum neon_end broken_off(cenote_connection *c, const struct cen_http_repl
   case CEN_HTTP_CANCELLED:
     return cancelled(c, reply->sent, error);
   case CEN_HTTP_TOO_LARGE:
+    if (reply->status < 200 || reply->status > 299) {
+      break; /* no result: a proxy's endless page, or interim answers without number */
+    }
     cen_error_details(error, "it was executed; its result has more bytes than are taken\n");
     return NEON_FAILED;
   default:
