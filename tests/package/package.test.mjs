@@ -150,6 +150,15 @@ test('an old Node.js is refused by name, the oldest that package.json takes is n
   refuseOld(`${oldest}.0.0`);
 });
 
+test('the declarations name the settings that docs/settings.md names', () => {
+  const [, table] = /## The table([^]*?)\n## /.exec(fs.readFileSync(path.join(SOURCE, 'docs', 'settings.md'), 'utf8'));
+  const documented = [...table.matchAll(/^\| `\w+` \| `(\w+)` \|/gm)].map((match) => match[1]);
+  const declared = [...fs.readFileSync(path.join(installed, 'types', 'settings.d.ts'), 'utf8').matchAll(/^  (\w+)\?: /gm)].map((match) => match[1]);
+  assert.ok(documented.length > 40);
+  // `log` is beside them: it may be a function, too.
+  assert.deepEqual(declared.sort(), [...documented.filter((name) => name !== 'log'), 'profile'].sort());
+});
+
 // ------------------------------------------------------------------ TypeScript
 
 const STRICT = { strict: true, noUncheckedIndexedAccess: true, exactOptionalPropertyTypes: true, noEmit: true, skipLibCheck: false, target: 'es2022' };

@@ -18,6 +18,17 @@ const OWN = new Set(['url', 'connectionString', 'intMode', 'log', 'audit', 'crea
   'validateClient', 'cleanupOnExit']);
 const INT_MODES = new Set(['number', 'bigint', 'string']);
 
+/** A URL alone is a common slip; it may hold a password, so it is not repeated. */
+function checkOptions(options) {
+  if (typeof options !== 'object' || options === null) {
+    throw new CenoteError('the options are no object: pass { url: … } and settings', { status: 'CENOTE_CONFIG' });
+  }
+  if (options.createClient !== undefined && typeof options.createClient !== 'function') {
+    throw new CenoteError('createClient is no function: pass one that answers a client, or a promise of one',
+      { status: 'CENOTE_CONFIG' });
+  }
+}
+
 const managers = new Set();
 
 /** Where a lease was acquired, of those that are watched; see leases.cjs. */
@@ -68,6 +79,7 @@ class DatabaseConnectionManager {
    *   or its options, see serverless.cjs
    */
   constructor(options = {}) {
+    checkOptions(options);
     const intMode = options.intMode ?? 'number';
     if (!INT_MODES.has(intMode)) {
       throw new CenoteError(`intMode = ${JSON.stringify(intMode)}: allowed are number, bigint and string`,

@@ -391,6 +391,13 @@ function logger(log, unverified) {
 
 // ------------------------------------------------------------------ the manager
 
+/** A URL alone is a common slip; it may hold a password, so it is not repeated. */
+function checkOptions(options) {
+  if (typeof options !== 'object' || options === null) {
+    throw new CenoteError('the options are no object: pass { connectionString: … }', { status: 'CENOTE_CONFIG' });
+  }
+}
+
 class ConnectionPoolManager {
   #options;
   #databases = new Map();
@@ -398,6 +405,7 @@ class ConnectionPoolManager {
 
   /** @param {object} [options] docs/node.md; without any, the environment's database */
   constructor(options = {}) {
+    checkOptions(options);
     this.#options = options;
     if (options.cleanupOnExit) {
       cleanupOnExit(this, options.cleanupOnExit === true ? {} : options.cleanupOnExit);
@@ -406,6 +414,7 @@ class ConnectionPoolManager {
 
   /** One core for one database; what a later call says otherwise about it does not count. */
   #database(options) {
+    checkOptions(options ?? {});
     const all = { ...this.#options, ...options };
     const url = baseUrl(all);
     const [only] = this.#databases.size === 1 ? this.#databases.values() : [];

@@ -76,7 +76,8 @@ const camel = (name) => name.replace(/_ms$/, '').replace(/_(.)/g, (_, letter) =>
 
 /** The library suggests its own spelling of a setting. */
 function refusedOpen(info) {
-  const message = info.message.replace(/(did you mean )(\w+)\?$/, (_, asks, name) => `${asks}${camel(name)}?`);
+  const message = info.message.replace(/(did you mean )(\w+)\?$/, (_, asks, name) => `${asks}${camel(name)}?`)
+    .replace(/`cenote config` lists all of them$/, 'types/settings.d.ts of the package lists all of them');
   return fromAddon({ ...info, message });
 }
 
@@ -97,6 +98,11 @@ class Core {
    *          own?: (kind: number, serial: number) => void}} [listeners] own: the connections are JavaScript's, see own.cjs
    */
   constructor(url, settings = {}, listeners = {}) {
+    const text = typeof url?.href === 'string' ? url.href : url; // a URL, of whichever context
+    if (text !== undefined && text !== null && typeof text !== 'string') {
+      throw new CenoteError(`the URL of the database is of type ${typeof url}: a text is wanted`,
+        { status: 'CENOTE_CONFIG' });
+    }
     const flat = [];
     for (const [name, value] of Object.entries(settings)) {
       if (value !== undefined && value !== null) {
@@ -125,7 +131,7 @@ class Core {
       addon.dispatch(this.handle);
     };
     const deliver = (numbers, count, pieces, others) => readAll(numbers, count, pieces, others, this);
-    const handle = addon.open(url, flat, deliver, listeners.own !== undefined, listeners.password);
+    const handle = addon.open(text, flat, deliver, listeners.own !== undefined, listeners.password);
     if (typeof handle.status === 'string') {
       throw refusedOpen(handle);
     }

@@ -128,6 +128,13 @@ test('an option that is not known is an error that names it', { skip }, () => {
   }
 });
 
+test('a URL where options belong is an error that does not repeat it', { skip }, () => {
+  const says = (error) =>
+    error.code === 'CENOTE_CONFIG' && /no object/.test(error.message) && !error.message.includes('secret');
+  assert.throws(() => new ConnectionPoolManager('postgres://u:secret@h/db'), says);
+  assert.throws(() => open().getPgPool(42), says);
+});
+
 test('over HTTP alone executeTransaction is unsupported, before anything is asked', async () => {
   const manager = open({ connectionString: 'neon://me:secret@nowhere.invalid/db' });
   await assert.rejects(manager.executeTransaction(() => assert.fail('it began')), {

@@ -1,6 +1,7 @@
 /** cenote/connection-manager: leases over a pool of database connections. */
 
 import type { CleanupOptions } from './serverless.js';
+import type { Settings } from './settings.js';
 
 export type Value = null | string | number | bigint | boolean | ArrayBuffer;
 export type InValue = Value | ArrayBufferView | Date;
@@ -74,20 +75,10 @@ export interface LeasedConnection {
   transaction: DatabaseLease['transaction'];
 }
 
-/** The settings of docs/settings.md by their JavaScript names, and what concerns JavaScript alone. */
-export interface ManagerOptions {
+/** The settings, and what concerns JavaScript alone. */
+export interface ManagerOptions extends Settings {
   url?: string;
   connectionString?: string;
-  authToken?: string;
-  maxConnections?: number;
-  minConnections?: number;
-  acquireTimeout?: number;
-  leaseTimeout?: number;
-  shutdownTimeout?: number;
-  healthCheckInterval?: number;
-  idleTimeout?: number;
-  connectTimeout?: number;
-  statementTimeout?: number;
   /** What becomes of an integer: a number (an error where it would lose digits), a bigint, a text. */
   intMode?: 'number' | 'bigint' | 'string';
   /** A level, or where lines go. */

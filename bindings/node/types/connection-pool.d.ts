@@ -1,5 +1,6 @@
 /// <reference types="node" />
 import { EventEmitter } from 'node:events';
+import type { Settings } from './settings.js';
 
 // ------------------------------------------------------------------ options
 
@@ -35,8 +36,8 @@ export interface TypeParsers {
 
 export type Isolation = 'ReadUncommitted' | 'ReadCommitted' | 'RepeatableRead' | 'Serializable' | (string & {});
 
-/** Settings have their own names too (docs/settings.md): maxConnections, acquireTimeout, simpleConnections, … */
-export interface PoolOptions {
+/** As in node-postgres; the settings by their own names too. */
+export interface PoolOptions extends Settings {
   connectionString?: string;
   host?: string;
   port?: number | string;
