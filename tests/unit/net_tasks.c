@@ -321,6 +321,7 @@ static void a_host_that_promised_to_look_is_told_instead_of_woken(void **state)
   run_now();
   assert_int_equal(own.runs, 1);
   assert_int_equal(others.runs, 1);
+  run_now(); /* a round for a task of the host's own does not ask the kernel, but the next does */
   assert_int_equal(poll(&fd, 1, 0), 0);
   cen_loop_host(loop, NULL, NULL);
   cen_loop_post(loop, &own.task);
