@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/limits.h"
 #include "base/text.h"
+#include "net/http_client.h"
 
 #include <curl/curl.h>
 #include <inttypes.h>
@@ -25,6 +26,7 @@ struct bench_http {
   struct curl_slist *lines; /* with secrets */
   char *ca_file;            /* or NULL */
   bool verify, hrana;
+  bool loopback; /* asked without the environment's proxy, which would read passwords */
 };
 
 static bool fail(char error[BENCH_ERROR], const char *text)
@@ -258,6 +260,10 @@ bool bench_http_find(struct bench *bench)
     ok = (http->hrana ? hrana_find(bench, http) : neon_find(bench, config, http)) &&
          line_add(http, "Content-Type", "application/json");
   }
+  struct cen_http_place place;
+  if (ok && cen_http_place_read(http->url, &place)) {
+    http->loopback = place.loopback;
+  }
   json_decref(config);
   if (!ok) {
     bench_http_free(http);
@@ -365,7 +371,9 @@ static CURL *request_make(const struct bench_http *http, const char *body, struc
       curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
       curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L) == CURLE_OK &&
       curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)TIMEOUT_MS) == CURLE_OK &&
-      (!http->ca_file || curl_easy_setopt(easy, CURLOPT_CAINFO, http->ca_file) == CURLE_OK) &&
+      (!http->loopback || curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK) &&
+      (!http->ca_file || (curl_easy_setopt(easy, CURLOPT_CAINFO, http->ca_file) == CURLE_OK &&
+                          curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) == CURLE_OK)) &&
       (http->verify || (curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L) == CURLE_OK &&
                         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L) == CURLE_OK));
   if (!ok) {
