@@ -32,13 +32,21 @@ const TAKEN = addon.lease;
 /** The first operations by a number of the addon's, which costs less than their text. */
 const NUMBERS = new Map();
 const NUMBERED = 32;
+/** The last of them: most callers name one only. */
+let lastOperation;
+let lastNumber;
 
 function numberOf(operation) {
+  if (operation === lastOperation && lastNumber !== undefined) {
+    return lastNumber;
+  }
   let number = NUMBERS.get(operation);
   if (number === undefined && NUMBERS.size < NUMBERED && typeof operation === 'string') {
     number = addon.intern(operation);
     NUMBERS.set(operation, number);
   }
+  lastOperation = operation;
+  lastNumber = number;
   return number ?? operation;
 }
 
@@ -101,6 +109,10 @@ class Core {
     const text = typeof url?.href === 'string' ? url.href : url; // a URL, of whichever context
     if (text !== undefined && text !== null && typeof text !== 'string') {
       throw new CenoteError(`the URL of the database is of type ${typeof url}: a text is wanted`,
+        { status: 'CENOTE_CONFIG' });
+    }
+    if (text === '') {
+      throw new CenoteError('the URL of the database is empty: is the variable set that it is taken from?',
         { status: 'CENOTE_CONFIG' });
     }
     const flat = [];

@@ -410,7 +410,7 @@ test('an unknown option, a wrong value and a wrong URL are errors that name them
   assert.throws(() => new DatabaseConnectionManager({ url: 'sqlite::memory:', maxConnections: 0 }), /max.?connections/i);
   assert.throws(() => new DatabaseConnectionManager({ url: 'gopher://x' }), { code: 'CENOTE_CONFIG' });
   for (const [options, says] of [['postgres://u:secret@h/db', /^the options are no object/], [null, /no object/],
-    [{ url: 42 }, /type number/], [{ createClient: {} }, /^createClient is no function/]]) {
+    [{ url: 42 }, /type number/], [{ url: '' }, /is empty/], [{ createClient: {} }, /^createClient is no function/]]) {
     assert.throws(() => new DatabaseConnectionManager(options), { code: 'CENOTE_CONFIG', message: says });
   }
   assert.equal(open({ url: new URL(`file:${folder}/of-a-url.sqlite`) }).driver, 'sqlite');
