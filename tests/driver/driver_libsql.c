@@ -290,6 +290,10 @@ static void broken_answers_leave_a_write_unknown(void **state)
       {{"/v3/pipeline", NULL, 503, "{\"error\":\"no connection\"}", NULL, 0},
        CENOTE_CONNECTION_LOST,
        CENOTE_CONNECTION_LOST},
+      /* a proxy's, whose server took too long */
+      {{"/v3/pipeline", NULL, 503, "{\"message\":\"Service Unavailable\"}", NULL, 0},
+       CENOTE_CONNECTION_LOST,
+       CENOTE_OUTCOME_UNKNOWN},
       {{"/v3/pipeline", NULL, 429, "slow down", "text/plain", 0},
        CENOTE_CONNECTION_LOST,
        CENOTE_CONNECTION_LOST},

@@ -203,19 +203,28 @@ static cenote_status expired(const cenote_connection *c, cenote_error *error)
   return CENOTE_CONNECTION_LOST;
 }
 
-static bool is_json(const struct cen_http_reply *reply)
+/* The protocol's own "not now": {"error": …} in JSON. Proxies have JSON of their own, also for a
+ * server that hung up, or took too long, when they had passed the request on. */
+static bool is_not_now(const cenote_connection *c, int http)
 {
-  return strncasecmp(reply->type, "application/json", 16) == 0;
+  static const char member[] = "\"error\"";
+  size_t size;
+  const char *type = cen_http_call_reply(c->call)->type;
+  const char *body = cen_http_call_body(c->call, &size);
+  if (c->trouble.size > 0) { /* of a cursor */
+    body = c->trouble.data;
+    size = c->trouble.size;
+  }
+  return http == 503 && strncasecmp(type, "application/json", 16) == 0 &&
+         memmem(body, size, member, sizeof member - 1) != NULL;
 }
 
 cenote_status ls_take_refusal(cenote_connection *c, int http, cenote_status status,
                               cenote_error *error)
 {
-  const struct cen_http_reply *reply = cen_http_call_reply(c->call);
   const bool may_write = ls_may_write(c);
-  /* the protocol's own "not now"; any other failure of a server, or of one in front of it, may come
-   * when the work is done */
-  const bool not_run = http < 500 || (http == 503 && is_json(reply));
+  /* any other failure of a server, or of one in front of it, may come when the work is done */
+  const bool not_run = http < 500 || is_not_now(c, http);
   ls_stream_lose(c, false);
   if (may_write && !not_run) {
     return unknown(c, "the server failed", error);
