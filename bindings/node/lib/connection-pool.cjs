@@ -412,11 +412,23 @@ class ConnectionPoolManager {
     }
   }
 
+  /** The sessions of a pool are alike: who asks for others (`options: '-c search_path=…'`) gets a pool of their own. */
+  #keyOf(all, asked) {
+    const url = baseUrl(all);
+    if (asked === undefined || asked === null) {
+      return url;
+    }
+    const own = `${url}\n${asked}`;
+    const first = this.#databases.get(url);
+    const alike = first === undefined || String(asked) === String(first.options.options ?? '');
+    return alike && !this.#databases.has(own) ? url : own;
+  }
+
   /** One core for one database; what a later call says otherwise about it does not count. */
   #database(options) {
     checkOptions(options ?? {});
     const all = { ...this.#options, ...options };
-    const url = baseUrl(all);
+    const url = this.#keyOf(all, options?.options);
     const [only] = this.#databases.size === 1 ? this.#databases.values() : [];
     const known = this.#databases.get(url) ?? (url === undefined ? only : undefined);
     if (known === undefined) {

@@ -630,6 +630,20 @@ test('what the callback did not wait for is still done before the commit', { ski
 
 // ------------------------------------------------------------------ looking
 
+test('a pool whose sessions are to be other ones is another pool', { skip }, async () => {
+  const manager = open();
+  const path = async (options) => (await manager.getPgPool(options).query('SHOW search_path')).rows[0].search_path;
+  assert.equal(await path({ options: '-c search_path=one' }), 'one');
+  assert.equal(await path({ options: '-c search_path=two' }), 'two');
+  assert.equal(await path({ options: '-c search_path=one' }), 'one');
+  assert.equal(await path(), 'one');
+  const two = manager.getPgPool({ options: '-c search_path=two' });
+  assert.equal(two, manager.getPgPool({ options: '-c search_path=two' }));
+  assert.notEqual(two, manager.getPgPool());
+  await two.end();
+  assert.equal(await path({ options: '-c search_path=two' }), 'two');
+});
+
 test('getStats and healthCheck have the documented shapes', { skip }, async () => {
   const manager = open({ max: 3 });
   const stats = manager.getStats();
