@@ -236,6 +236,9 @@ class OwnTransaction {
     if (this.closed) {
       throw new CenoteError('The transaction is closed', { code: 'TRANSACTION_CLOSED' });
     }
+    if (this.#lease.isReleased) { // what is not committed by now is rolled back
+      throw new CenoteError('Cannot go on with the transaction on released lease', { status: 'CENOTE_STALE' });
+    }
   }
 
   async #end(how) {

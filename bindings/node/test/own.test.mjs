@@ -279,6 +279,8 @@ test("a transaction left open is rolled back before the next holder's", async ()
   const transaction = await lease.transaction();
   await transaction.execute('INSERT');
   lease.release();
+  await assert.rejects(transaction.execute('INSERT'), /released lease/);
+  await assert.rejects(transaction.commit(), /released lease/);
   (await manager.acquireLease()).release();
   assert.deepEqual(made[0].said, ['BEGIN', 'INSERT', 'ROLLBACK']);
   await manager.gracefulShutdown();
