@@ -59,6 +59,10 @@ test('verify: connections that are not given back are found', () => {
   assert.match(leaks.problems[0], /^\d+ connections were not given back$/);
 });
 
+test('verify: messages that differ in a time alone are one', () => {
+  assert.match(judge('breaks').problems[0], /^next attempt in \d+ ms \(CENOTE_BREAKER_OPEN\), 50 times$/);
+});
+
 test('verify: a pool that hangs does not hang the verification', () => {
   const { failed, problems } = judge('hangs', '--timeout', '0.05');
   assert.deepEqual(failed, ['50 simple queries', '20 queries on the pool', '50 mixed', '100 at once', 'statistics']);

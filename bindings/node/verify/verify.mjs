@@ -73,8 +73,14 @@ async function burst(name, count, timeoutMs, query) {
   const begin = performance.now();
   /** @type {number[]} */
   const times = [];
-  /** @type {Map<string, number>} */
+  /** @type {Map<string, { text: string, times: number }>} */
   const errors = new Map();
+  /** Messages that differ in a time alone (until the circuit breaker's next attempt) are one: the first is shown. */
+  const note = (/** @type {string} */ text, times = 1) => {
+    const kind = text.replace(/\d+ ms/g, 'ms');
+    const known = errors.get(kind);
+    errors.set(kind, { text: known?.text ?? text, times: (known?.times ?? 0) + times });
+  };
   let failed = 0;
   let closed = false;
   const one = async (/** @type {number} */ n) => {
@@ -86,8 +92,7 @@ async function burst(name, count, timeoutMs, query) {
       if (closed) return;
       failed++;
       const { message, code } = /** @type {any} */ (error ?? {});
-      const text = `${message ?? error}${code ? ` (${code})` : ''}`;
-      errors.set(text, (errors.get(text) ?? 0) + 1);
+      note(`${message ?? error}${code ? ` (${code})` : ''}`);
     }
   };
   try {
@@ -96,10 +101,11 @@ async function burst(name, count, timeoutMs, query) {
     closed = true;
     const missing = count - times.length - failed;
     failed += missing;
-    errors.set(/** @type {Error} */ (error).message, missing);
+    note(/** @type {Error} */ (error).message, missing);
   }
   times.sort((a, b) => a - b);
-  const problems = [...errors].slice(0, MAX_PROBLEMS).map(([text, times]) => (times > 1 ? `${text}, ${times} times` : text));
+  const problems = [...errors.values()].slice(0, MAX_PROBLEMS)
+    .map(({ text, times }) => (times > 1 ? `${text}, ${times} times` : text));
   return {
     name,
     ok: failed === 0,
