@@ -287,7 +287,6 @@ static void owner_close(struct node_manager *owner)
   uv_poll_stop(&owner->poll);
   uv_timer_stop(&owner->timer);
   own_end(owner);
-  home->calls++; /* should it be a getter that closes it */
   if (owner->away) {
     take_leases_back(owner);
   }
