@@ -17,6 +17,9 @@ const BATCH_MODES = { deferred: 0, write: 1, read: 2 };
 
 const refuseReleased = (what) => new CenoteError(`Cannot ${what} on released lease`, { status: 'CENOTE_STALE' });
 
+/** Ms that setTimeout takes: with more, Infinity too, it would end at once. A lease ends before. */
+const LONGEST = 2 ** 31 - 1;
+
 const closedError = () => new CenoteError('The transaction is closed',
   { status: 'CENOTE_INVALID', code: 'TRANSACTION_CLOSED' });
 
@@ -33,7 +36,7 @@ class Transaction {
     this.#lease = lease;
     this.#place = place;
     this.#savepoint = place.depth > 0 ? `cenote_${place.depth}` : undefined;
-    if (timeout > 0) {
+    if (timeout > 0 && timeout <= LONGEST) {
       this.#timeout = timeout;
       this.#timer = setTimeout(() => this.#expire(), timeout);
       this.#timer.unref();

@@ -201,6 +201,9 @@ class OwnClients {
   }
 }
 
+/** Ms that setTimeout takes: with more, Infinity too, it would end at once. A lease ends before. */
+const LONGEST = 2 ** 31 - 1;
+
 /** A transaction of the client's own, or of BEGIN and COMMIT where it has none. */
 class OwnTransaction {
   #lease;
@@ -218,7 +221,7 @@ class OwnTransaction {
     own.rollback = () => this.rollback();
     own.mark();
     lease.touch();
-    if (timeout > 0) {
+    if (timeout > 0 && timeout <= LONGEST) {
       this.#timeout = timeout;
       this.#timer = setTimeout(() => {
         this.#expired = true;

@@ -223,6 +223,13 @@ for (const [database, url] of databases(folder)) {
     });
   });
 
+  test(`${database}: a transaction's time-out may be as long as one likes`, () => leased(async (lease) => {
+    const transaction = await lease.transaction(Infinity);
+    await pause(20);
+    await transaction.execute('SELECT 1');
+    await transaction.commit();
+  }));
+
   test(`${database}: what is inside a transaction ends with it, and writes nothing afterwards`, async () => {
     await table('inside', 'n INTEGER');
     for (const end of ['commit', 'rollback']) {
