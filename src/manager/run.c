@@ -163,10 +163,12 @@ static cenote_step drive_out(struct run *run, cenote_error *error)
 
 /* ------------------------------------------------------------ a driver that does not block */
 
-/* A statement's descriptor is mostly that of the one before. */
+/* A statement's descriptor is mostly that of the one before. Not where the housekeeper has the loop:
+ * a holder that blocks may close it on a thread of its own. */
 static bool is_steady(const struct run *run)
 {
-  return (driver_of(run)->flags & CENOTE_DRIVER_STEADY) != 0 && run->pressure == RUN_PATIENT;
+  return run->entry.manager->external && run->pressure == RUN_PATIENT &&
+         (driver_of(run)->flags & CENOTE_DRIVER_STEADY) != 0;
 }
 
 static cenote_status watch(struct run *run, const cenote_wants *wants)
