@@ -99,6 +99,8 @@ struct node_manager {
   char *password;                /* the same: of the next connection, or NULL; see password.c */
   napi_ref numbers;              /* a Float64Array, see encode.c */
   size_t numbers_size;
+  napi_ref spare; /* another, for what is delivered meanwhile */
+  size_t spare_size;
   struct encoder *encoder; /* its buffers; NULL until something is delivered */
   struct layouts *layouts; /* see rows.c; NULL until a result has columns */
 };
@@ -205,6 +207,8 @@ enum text_fit {
 };
 
 bool numbers_open(struct encoder *to);
+/* At the end: those that are kept. */
+void numbers_forget(struct node_manager *owner);
 bool numbers_room(struct encoder *to, size_t more);
 static inline void put(struct encoder *to, double number)
 {

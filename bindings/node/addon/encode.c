@@ -173,6 +173,20 @@ static void call_with(struct encoder *to, napi_value numbers)
   }
 }
 
+static void numbers_back(struct encoder *to, napi_ref ref, size_t size)
+{
+  struct node_manager *owner = to->owner;
+  if (!owner->gone && owner->numbers == NULL) {
+    owner->numbers = ref;
+    owner->numbers_size = size;
+  } else if (!owner->gone && owner->spare == NULL) {
+    owner->spare = ref;
+    owner->spare_size = size;
+  } else {
+    napi_delete_reference(to->env, ref);
+  }
+}
+
 /* What is delivered may call back, and deliver more: the numbers are nobody else's meanwhile. */
 static void call_deliver(struct encoder *to)
 {
@@ -183,14 +197,11 @@ static void call_deliver(struct encoder *to)
   if (napi_get_reference_value(to->env, ref, &numbers) != napi_ok) {
     return;
   }
-  owner->numbers = NULL;
+  owner->numbers = owner->spare;
+  owner->numbers_size = owner->spare_size;
+  owner->spare = NULL;
   call_with(to, numbers);
-  if (owner->numbers != NULL || owner->gone) {
-    napi_delete_reference(to->env, ref);
-    return;
-  }
-  owner->numbers = ref;
-  owner->numbers_size = size;
+  numbers_back(to, ref, size);
 }
 
 static bool encoder_open(struct encoder *to, struct node_manager *owner)

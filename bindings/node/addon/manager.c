@@ -301,9 +301,7 @@ static void owner_close(struct node_manager *owner)
   deliver(owner);
   forget(owner);
   napi_delete_reference(home->env, owner->deliver);
-  if (owner->numbers != NULL) {
-    napi_delete_reference(home->env, owner->numbers);
-  }
+  numbers_forget(owner);
   napi_async_destroy(home->env, owner->context);
   home->closing += 3;
   uv_close((uv_handle_t *)&owner->poll, on_closed);

@@ -45,6 +45,16 @@ bool numbers_open(struct encoder *to)
   return true;
 }
 
+void numbers_forget(struct node_manager *owner)
+{
+  if (owner->numbers != NULL) {
+    napi_delete_reference(owner->home->env, owner->numbers);
+  }
+  if (owner->spare != NULL) {
+    napi_delete_reference(owner->home->env, owner->spare);
+  }
+}
+
 bool numbers_room(struct encoder *to, size_t more)
 {
   if (to->owner->numbers_size - to->used >= more) {

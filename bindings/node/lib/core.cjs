@@ -353,6 +353,7 @@ class Core {
    * @param {(result: object) => any} [how.finish] what the promise resolves with, made of the result as it arrives: spares a
    *   `then`. What it throws rejects the promise.
    * @param {number} [how.flags] @param {number} [how.timeout] @param {(cancel: () => void) => void} [how.onStart]
+   * @param {{slot: number, resolve: Function|undefined}} [how.running] instead of onStart: is told what `cancel` wants
    */
   execute(lease, sql, args, names, how) {
     const slot = this.open(shapeOf(how.shape), how.finish);
@@ -365,7 +366,19 @@ class Core {
       this.fault(slot, error);
       return promise;
     }
+    if (how.running !== undefined) {
+      how.running.slot = slot;
+      how.running.resolve = this.resolves[slot];
+    }
     return this.begun(slot, failure, promise, how.onStart);
+  }
+
+  /** What execute has told of in `running`, if it still runs. */
+  cancel({ slot, resolve }) {
+    if (resolve !== undefined && this.resolves[slot] === resolve) {
+      addon.cancel(this.handle, slot);
+      this.kick();
+    }
   }
 
   /** A statement without a lease; the path is chosen from its text. `how` as above; operation, hint, retries, remaining. */

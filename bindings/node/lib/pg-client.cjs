@@ -94,11 +94,12 @@ class Work {
     this.query = undefined;
     /** How many statements were asked for. */
     this.asked = 0;
-    this.cancel = undefined;
+    /** What core.cancel wants. */
+    this.slot = 0;
+    this.resolve = undefined;
     /** Gives the connection back, once nothing runs. */
     this.settle = undefined;
     this.names = undefined;
-    this.onStart = (cancel) => { this.cancel = cancel; };
     this.onResult = (result) => {
       const { query } = this;
       if (query.name !== undefined) {
@@ -107,10 +108,6 @@ class Work {
       }
       PgClient.next(client);
       return result;
-    };
-    this.onRefused = (error) => {
-      PgClient.next(client);
-      throw error;
     };
     this.onError = (error) => {
       const told = PgClient.failed(client, error, this.query);
@@ -223,7 +220,10 @@ class PgClient {
       }
       return this.#execute(query).then(work.onResult, work.onError);
     } catch (error) {
-      return Promise.reject(error).catch(work.onRefused);
+      return Promise.reject(error).catch((refused) => {
+        PgClient.next(this);
+        throw refused;
+      });
     }
   }
 
@@ -238,7 +238,7 @@ class PgClient {
       finish: finishFor(how),
       flags: pgFlags(how) | (isScript(query) ? FLAGS.script : 0),
       timeout: query.timeout,
-      onStart: this.#work.onStart,
+      running: this.#work,
     });
   }
 
@@ -270,7 +270,7 @@ class PgClient {
   static next(client) {
     const work = client.#work;
     work.query = undefined;
-    work.cancel = undefined;
+    work.resolve = undefined;
     const item = work.queue.shift();
     if (item !== undefined) {
       client.#start(item.query).then(item.resolve, item.reject);
@@ -317,7 +317,7 @@ class PgClient {
     work.settle = () => this.#give(error);
     if (error) {
       this.#broken = true; // what waits behind is refused
-      work.cancel?.();
+      this.#pool.core.cancel?.(work);
     }
   }
 
@@ -388,5 +388,8 @@ class PgClient {
 }
 
 Object.setPrototypeOf(PgClient.prototype, EventEmitter.prototype);
+
+/** Each promise of a client asks whether it is a promise itself: said here, it need not look through all of its classes. */
+Object.defineProperty(PgClient.prototype, 'then', { value: undefined, writable: true, configurable: true });
 
 module.exports = { PgClient, answer, call, fault, isScript, queryError, toQuery };

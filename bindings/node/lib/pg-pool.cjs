@@ -62,6 +62,15 @@ class PgPool extends EventEmitter {
   /** Who was last seen on a connection, by its number, and how often it was used. */
   #seen = new Map();
   #acquiring = 0;
+  /** Made once, not for each that waits. */
+  #onLease = (lease) => {
+    this.#waited();
+    return this.#watched ? this.#welcome(lease) : this.#hold(lease);
+  };
+  #onNoLease = (error) => {
+    this.#waited();
+    throw pgError(error);
+  };
   #asking = 0;
   /** Whether listeners of 'connect' ask something of the client: then each session is theirs to set up. */
   #setsUp;
@@ -129,18 +138,20 @@ class PgPool extends EventEmitter {
     }
   }
 
-  async #wait(operation) {
-    this.#acquiring++;
-    let lease;
+  #wait(operation) {
+    let waiting;
     try {
-      lease = await this.#core.acquire(operation);
+      waiting = this.#core.acquire(operation);
     } catch (error) {
-      throw pgError(error);
-    } finally {
-      this.#acquiring--;
-      this.#checkEnd();
+      return Promise.reject(error);
     }
-    return this.#watched ? this.#welcome(lease) : this.#hold(lease);
+    this.#acquiring++;
+    return waiting.then(this.#onLease, this.#onNoLease);
+  }
+
+  #waited() {
+    this.#acquiring--;
+    this.#checkEnd();
   }
 
   #hold(lease) {
@@ -153,6 +164,9 @@ class PgPool extends EventEmitter {
 
   /** What a listener throws is the caller's, who does not get the client then. */
   #tell(event, client) {
+    if (this.listenerCount(event) === 0 && this.emit === EventEmitter.prototype.emit) {
+      return;
+    }
     try {
       this.emit(event, client);
     } catch (error) {
