@@ -64,6 +64,14 @@ static cenote_status place_new(struct http_path *path, struct place **place, cen
   return status;
 }
 
+static cenote_status refused(cenote_status status, cenote_error *error)
+{
+  return cenote_error_set(error, status,
+                          status == CENOTE_QUEUE_FULL ? "%d statements run over HTTP already"
+                                                      : "the manager is shutting down",
+                          (int)PLACES);
+}
+
 cenote_status http_place_take(struct http_path *path, struct place **out, cenote_error *error)
 {
   cenote_status status = CENOTE_OK;
@@ -84,21 +92,27 @@ cenote_status http_place_take(struct http_path *path, struct place **out, cenote
   }
   pthread_mutex_unlock(&path->lock);
   if (status != CENOTE_OK) {
-    (void)cenote_error_set(error, status,
-                           status == CENOTE_QUEUE_FULL ? "%d statements run over HTTP already"
-                                                       : "the manager is shutting down",
-                           (int)PLACES);
-    return status;
+    return refused(status, error);
   }
   if (place == NULL) {
     status = place_new(path, &place, error);
     pthread_mutex_lock(&path->lock);
-    if (status == CENOTE_OK) {
+    const bool late = status == CENOTE_OK && path->draining; /* http_path_stop may have passed */
+    if (status == CENOTE_OK && !late) {
       cen_list_push_back(&path->running, &place->link);
     } else {
       path->runs--;
     }
+    const bool last = path->draining && path->runs == 0;
     pthread_mutex_unlock(&path->lock);
+    if (late) {
+      http_place_free(place);
+      place = NULL;
+      status = refused(CENOTE_SHUTTING_DOWN, error);
+    }
+    if (last) {
+      housekeeper_kick(path->manager); /* the shutdown waits for it */
+    }
   }
   *out = place;
   return status;
