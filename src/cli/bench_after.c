@@ -93,8 +93,11 @@ static bool batch_run(cenote_lease lease, const struct bench_target *target, int
   const cenote_statement statements[] = {{.sql = target->update, .args = &value, .count = 1},
                                          {.sql = target->read, .args = &value, .count = 1}};
   cause.status = cenote_batch(lease, statements, 2, CENOTE_BATCH_WRITE, &results, &cause);
-  bool ok = cause.status == CENOTE_OK ? row_is_ours(results[1], key, error) : fail(error, &cause);
-  cenote_results_free(results, results ? 2 : 0);
+  if (cause.status != CENOTE_OK) {
+    return fail(error, &cause);
+  }
+  const bool ok = row_is_ours(results[1], key, error);
+  cenote_results_free(results, 2);
   return ok;
 }
 

@@ -69,6 +69,7 @@ tests('the test sample runs under jest, which finds no open handle', async () =>
     fs.writeFileSync(path.join(folder, 'jest', name), text);
   }
   fs.writeFileSync(path.join(folder, 'jest.config.json'), JSON.stringify({ roots: ['<rootDir>/jest'], transform: {},
+    cacheDirectory: '<rootDir>/jest-cache',
     testMatch: ['**/*.test.mjs', '**/*.test.cjs'], moduleFileExtensions: ['mjs', 'cjs', 'js', 'json'] }));
   const jest = path.join(runners, 'node_modules', 'jest', 'bin', 'jest.js');
   const done = await runIn(['--experimental-vm-modules', '--no-warnings', jest, '--detectOpenHandles', '--config',
