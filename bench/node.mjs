@@ -44,6 +44,7 @@ const { DatabaseConnectionManager } = ours('../bindings/node/lib/connection-mana
 
 const url = server;
 const ROW = ['SELECT * FROM bench_users WHERE id = $1', [7]];
+const SMALL = ['SELECT id, name, age FROM bench_users WHERE id = $1', [7]];
 const HUNDRED = ['SELECT * FROM bench_users WHERE id <= $1', [100]];
 const TABLE = `DROP TABLE IF EXISTS bench_users;
   CREATE TABLE bench_users AS SELECT i AS id, 'user ' || i AS name, 'user' || i || '@example.com' AS email, i % 90 AS age,
@@ -240,6 +241,7 @@ await cold();
 await serial(pair);
 await crowd(pair, 'simple', 'query', ROW, smoke ? 100 : 10000);
 await crowd(pair, 'exclusive leases', 'lease', ROW, smoke ? 100 : 5000);
+await crowd(pair, '3 columns by key, exclusive leases', 'lease', SMALL, smoke ? 100 : 5000);
 await crowd(pair, '100 rows of 10 columns', 'query', HUNDRED, smoke ? 20 : 1000);
 await pair[1].query(['DROP TABLE bench_users']);
 await Promise.all(pair.map(({ end }) => end()));
