@@ -455,7 +455,8 @@ def who_never_reads_is_dropped_and_grows_no_memory():
             with open(f"/proc/{gateway.process.pid}/status", encoding="ascii") as file:
                 peak = int(re.search(r"VmHWM:\s+(\d+) kB", file.read())[1]) << 10
             event = len(json.dumps(status(gateway)))  # four or five of them were due to each
-            true(SANITIZED or peak - before < 1.8 * 60 * event, f"it kept what nobody read: {before}, {peak} bytes")
+            room = 1 << event.bit_length()  # libevent's buffers are powers of two: still far from four events
+            true(SANITIZED or peak - before < 1.3 * 60 * room, f"it kept what nobody read: {before}, {peak} of {event} bytes")
             for one in deaf:
                 one.close()
 
