@@ -28,18 +28,29 @@ static struct sockaddr_in address_of(int port)
                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
-/* nghttpx takes no port 0. What is free now may be taken a moment later: the caller tries again. */
-static int free_port(void)
+static bool is_free(int port)
 {
-  struct sockaddr_in address = address_of(0);
-  socklen_t size = sizeof address;
+  const struct sockaddr_in address = address_of(port);
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const bool fine = fd >= 0 && bind(fd, (struct sockaddr *)&address, size) == 0 &&
-                    getsockname(fd, (struct sockaddr *)&address, &size) == 0;
+  const bool fine = fd >= 0 && bind(fd, (const struct sockaddr *)&address, sizeof address) == 0;
   if (fd >= 0) {
     close(fd);
   }
-  return fine ? ntohs(address.sin_port) : 0;
+  return fine;
+}
+
+/* nghttpx takes no port 0. One below those that the system hands out by itself, or a connection of
+ * anybody's takes it while the proxy is down; what is free now may still be taken a moment later:
+ * the caller tries again. */
+static int free_port(void)
+{
+  enum { LOWEST = 20000, COUNT = 12000, PRIME = 7919 };
+  static unsigned tries;
+  int port = 0;
+  do {
+    port = LOWEST + (int)(((unsigned)getpid() * PRIME + tries++) % COUNT);
+  } while (!is_free(port) && tries < COUNT);
+  return port;
 }
 
 static bool listens(int port)
@@ -78,6 +89,21 @@ static void run(const struct h2_proxy *proxy)
   _exit(NOT_THERE);
 }
 
+/* Its worker listens before it catches SIGQUIT itself: the signal would kill it in between. */
+static bool catches_quit(pid_t pid)
+{
+  char path[64], line[128];
+  unsigned long long caught = 0;
+  snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+  FILE *file = fopen(path, "re");
+  while (file && fgets(line, sizeof line, file) && sscanf(line, "SigCgt: %llx", &caught) != 1) {
+  }
+  if (file) {
+    fclose(file);
+  }
+  return (caught >> (SIGQUIT - 1)) & 1;
+}
+
 /* false: it has ended already. */
 static bool started(struct h2_proxy *proxy)
 {
@@ -87,7 +113,7 @@ static bool started(struct h2_proxy *proxy)
   if (proxy->pid == 0) {
     run(proxy);
   }
-  while (proxy->pid > 0 && !listens(proxy->port)) {
+  while (proxy->pid > 0 && !(listens(proxy->port) && catches_quit(proxy->pid))) {
     if (waitpid(proxy->pid, &status, WNOHANG) == proxy->pid) {
       proxy->missing = WIFEXITED(status) && WEXITSTATUS(status) == NOT_THERE;
       proxy->pid = -1;
@@ -146,7 +172,10 @@ bool h2_proxy_end(struct h2_proxy *proxy, bool gently)
 
 bool h2_proxy_again(struct h2_proxy *proxy)
 {
-  return started(proxy);
+  for (int i = 0; i < TRIES && !started(proxy); i++) {
+    nap(); /* the worker of the one before may hold the port yet */
+  }
+  return proxy->pid > 0;
 }
 
 void h2_proxy_stop(struct h2_proxy *proxy)
