@@ -144,8 +144,6 @@ void op_free(struct node_op *op);
 void op_fail(struct node_op *op, cenote_status status, const cenote_error *error);
 /* The flags of JavaScript's call: those of the library; those of the delivery go to the op. */
 unsigned flags_of(napi_env env, napi_value value, struct node_op *op);
-void on_result(void *context, cenote_status status, cenote_result *result,
-               const cenote_error *error);
 napi_value refusal(napi_env env, cenote_status status, const char *message);
 napi_value refusal_closed(napi_env env);
 /* The text, or NULL where there is none; in the arena. */
@@ -158,6 +156,11 @@ struct spoken {
 /* The statement's text and arguments into the arena; an answer only when something is wrong. */
 napi_value read_statement(struct node_home *home, napi_value sql, napi_value args, napi_value names,
                           struct spoken *to);
+/* Begins a statement on the lease, or in the transaction where there is one. `told`: text, arguments,
+ * names, flags, ms, as JavaScript gave them. */
+enum { EXECUTE_TOLD = 5 };
+napi_value execute_start(struct node_manager *owner, napi_value slot, const napi_value *told,
+                         cenote_transaction *transaction, cenote_lease lease);
 
 /* ------------------------------------------------------------------- batch.c */
 

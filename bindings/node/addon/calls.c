@@ -47,8 +47,8 @@ static void on_lease(void *context, cenote_status status, cenote_lease lease,
   manager_done(op);
 }
 
-void on_result(void *context, cenote_status status, cenote_result *result,
-               const cenote_error *error)
+static void on_result(void *context, cenote_status status, cenote_result *result,
+                      const cenote_error *error)
 {
   struct node_op *op = context;
   op_fail(op, status, error);
@@ -280,15 +280,43 @@ napi_value read_statement(struct node_home *home, napi_value sql, napi_value arg
   return NULL;
 }
 
+napi_value execute_start(struct node_manager *owner, napi_value slot, const napi_value *told,
+                         cenote_transaction *transaction, cenote_lease lease)
+{
+  napi_env env = owner->home->env;
+  struct spoken spoken;
+  napi_value wrong = read_statement(owner->home, told[0], told[1], told[2], &spoken);
+  if (wrong != NULL) {
+    return wrong;
+  }
+  struct node_op *op = op_new(owner, OP_RESULT, (uint32_t)number_of(env, slot, 0));
+  if (op == NULL) {
+    return refusal(env, CENOTE_NO_MEMORY, "out of memory: statement");
+  }
+  cenote_execute_options options = CENOTE_EXECUTE_OPTIONS_INIT;
+  options.flags = flags_of(env, told[3], op);
+  options.timeout_ms = (int64_t)number_of(env, told[4], 0);
+  const cenote_value *values = owner->home->values;
+  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_status status =
+      transaction != NULL
+          ? cenote_tx_execute_async_with(transaction, spoken.sql, values, spoken.count, &options,
+                                         on_result, op, &op->ticket, &error)
+          : cenote_execute_async_with(lease, spoken.sql, values, spoken.count, &options, on_result,
+                                      op, &op->ticket, &error);
+  if (status != CENOTE_OK) {
+    op_free(op);
+    return encode_error(env, &error);
+  }
+  manager_pending(owner, op);
+  return undefined_of(env);
+}
+
 enum {
   EXECUTE_HANDLE,
   EXECUTE_SLOT,
   EXECUTE_SQL,
-  EXECUTE_ARGS,
-  EXECUTE_NAMES,
-  EXECUTE_FLAGS,
-  EXECUTE_TIMEOUT,
-  EXECUTE_LEASE,
+  EXECUTE_LEASE = EXECUTE_SQL + EXECUTE_TOLD,
   EXECUTE_COUNT = EXECUTE_LEASE + 3
 };
 
@@ -296,33 +324,13 @@ enum {
 static napi_value js_execute(napi_env env, napi_callback_info info)
 {
   napi_value args[EXECUTE_COUNT];
-  struct spoken spoken;
   struct node_manager *owner =
       argument(env, info, EXECUTE_COUNT, args) ? manager_of(env, args[EXECUTE_HANDLE]) : NULL;
   if (owner == NULL) {
     return refusal_closed(env);
   }
-  napi_value wrong = read_statement(owner->home, args[EXECUTE_SQL], args[EXECUTE_ARGS],
-                                    args[EXECUTE_NAMES], &spoken);
-  if (wrong != NULL) {
-    return wrong;
-  }
-  struct node_op *op = op_new(owner, OP_RESULT, (uint32_t)number_of(env, args[EXECUTE_SLOT], 0));
-  if (op == NULL) {
-    return refusal(env, CENOTE_NO_MEMORY, "out of memory: statement");
-  }
-  cenote_execute_options options = CENOTE_EXECUTE_OPTIONS_INIT;
-  options.flags = flags_of(env, args[EXECUTE_FLAGS], op);
-  options.timeout_ms = (int64_t)number_of(env, args[EXECUTE_TIMEOUT], 0);
-  cenote_error error = CENOTE_ERROR_INIT;
-  if (cenote_execute_async_with(lease_at(env, args + EXECUTE_LEASE), spoken.sql,
-                                owner->home->values, spoken.count, &options, on_result, op,
-                                &op->ticket, &error) != CENOTE_OK) {
-    op_free(op);
-    return encode_error(env, &error);
-  }
-  manager_pending(owner, op);
-  return undefined_of(env);
+  return execute_start(owner, args[EXECUTE_SLOT], args + EXECUTE_SQL, NULL,
+                       lease_at(env, args + EXECUTE_LEASE));
 }
 
 enum {

@@ -107,11 +107,7 @@ enum {
   EXECUTE_SLOT,
   EXECUTE_TRANSACTION,
   EXECUTE_SQL,
-  EXECUTE_ARGS,
-  EXECUTE_NAMES,
-  EXECUTE_FLAGS,
-  EXECUTE_TIMEOUT,
-  EXECUTE_COUNT
+  EXECUTE_COUNT = EXECUTE_SQL + EXECUTE_TOLD
 };
 
 static napi_value refuse_over(napi_env env)
@@ -123,7 +119,6 @@ static napi_value refuse_over(napi_env env)
 static napi_value js_execute(napi_env env, napi_callback_info info)
 {
   napi_value args[EXECUTE_COUNT];
-  struct spoken spoken;
   struct node_manager *owner =
       argument(env, info, EXECUTE_COUNT, args) ? manager_of(env, args[EXECUTE_HANDLE]) : NULL;
   if (owner == NULL) {
@@ -133,27 +128,8 @@ static napi_value js_execute(napi_env env, napi_callback_info info)
   if (transact == NULL || !transact->resting) {
     return refuse_over(env);
   }
-  napi_value wrong = read_statement(owner->home, args[EXECUTE_SQL], args[EXECUTE_ARGS],
-                                    args[EXECUTE_NAMES], &spoken);
-  if (wrong != NULL) {
-    return wrong;
-  }
-  struct node_op *op = op_new(owner, OP_RESULT, (uint32_t)number_of(env, args[EXECUTE_SLOT], 0));
-  if (op == NULL) {
-    return refusal(env, CENOTE_NO_MEMORY, "out of memory: statement");
-  }
-  cenote_execute_options options = CENOTE_EXECUTE_OPTIONS_INIT;
-  options.flags = flags_of(env, args[EXECUTE_FLAGS], op);
-  options.timeout_ms = (int64_t)number_of(env, args[EXECUTE_TIMEOUT], 0);
-  cenote_error error = CENOTE_ERROR_INIT;
-  if (cenote_tx_execute_async_with(transact->transaction, spoken.sql, owner->home->values,
-                                   spoken.count, &options, on_result, op, &op->ticket,
-                                   &error) != CENOTE_OK) {
-    op_free(op);
-    return encode_error(env, &error);
-  }
-  manager_pending(owner, op);
-  return undefined_of(env);
+  return execute_start(owner, args[EXECUTE_SLOT], args + EXECUTE_SQL, transact->transaction,
+                       (cenote_lease){0});
 }
 
 /* txFinish(handle, the transaction's slot, good, SQLSTATE): commit; else roll back, and again where the
