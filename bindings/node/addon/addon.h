@@ -110,15 +110,31 @@ struct node_manager {
 void manager_exports(napi_env env, napi_value exports);
 void manager_end_all(struct node_home *home);
 struct node_manager *manager_of(napi_env env, napi_value value);
+/* The loop lets go of it, and takes it up again. */
+void manager_leave(struct node_manager *owner);
+void manager_resume(struct node_manager *owner);
+
+/* ----------------------------------------------------------------- deliver.c */
+
 /* Queues what is done; any thread. */
 void manager_done(struct node_op *op);
 void manager_pending(struct node_manager *owner, struct node_op *op);
 void manager_settled(struct node_manager *owner, struct node_op *op);
-
 /* One more, or one less, that JavaScript waits for. */
 void manager_hold(struct node_manager *owner, bool hold);
-/* Any thread. */
+/* All that is queued, to JavaScript; or to nobody. */
+void manager_deliver(struct node_manager *owner);
+void manager_drop(struct node_manager *owner);
+/* Any thread; the context of the latter two is the manager. */
 void manager_ask_own(struct node_manager *owner, enum own_ask ask, double serial);
+void manager_tell_log(void *context, cenote_log_level level, const char *line);
+void manager_tell_audit(void *context, const cenote_audit_event *event);
+
+/* ---------------------------------------------------------------- shutdown.c */
+
+void shutdown_exports(napi_env env, napi_value exports);
+/* Takes back every lease: the end of the process would wait as long as a thread that drains does. */
+void manager_take_back(struct node_manager *owner);
 
 /* ---------------------------------------------------------------- password.c */
 

@@ -7,85 +7,6 @@
 
 #include <cenote/observe.h>
 #include <stdlib.h>
-#include <string.h>
-
-/* ------------------------------------------------------------------- the queue */
-
-void manager_done(struct node_op *op)
-{
-  struct node_manager *owner = op->owner;
-  op->next = NULL;
-  pthread_mutex_lock(&owner->lock);
-  if (owner->last != NULL) {
-    owner->last->next = op;
-  } else {
-    owner->first = op;
-  }
-  owner->last = op;
-  pthread_mutex_unlock(&owner->lock);
-  if (!pthread_equal(pthread_self(), owner->home->thread) || !owner->dispatching) {
-    uv_async_send(&owner->wake);
-  }
-}
-
-static struct node_op *take_done(struct node_manager *owner)
-{
-  pthread_mutex_lock(&owner->lock);
-  struct node_op *list = owner->first;
-  owner->first = NULL;
-  owner->last = NULL;
-  pthread_mutex_unlock(&owner->lock);
-  return list;
-}
-
-void manager_hold(struct node_manager *owner, bool hold)
-{
-  owner->pending += hold ? 1u : UINT32_MAX;
-  if (owner->home->ending || owner->gone) {
-    return;
-  }
-  if (hold && owner->pending == 1) {
-    uv_ref((uv_handle_t *)&owner->poll);
-    uv_ref((uv_handle_t *)&owner->wake);
-  } else if (owner->pending == 0) {
-    uv_unref((uv_handle_t *)&owner->poll);
-    uv_unref((uv_handle_t *)&owner->wake);
-  }
-}
-
-void manager_pending(struct node_manager *owner, struct node_op *op)
-{
-  if (op->slot >= owner->ops_size) {
-    const uint32_t size = op->slot < 32 ? 64 : op->slot * 2;
-    struct node_op **larger = realloc(owner->ops, size * sizeof(struct node_op *));
-    if (larger != NULL) { /* else it cannot be cancelled */
-      memset(larger + owner->ops_size, 0, (size - owner->ops_size) * sizeof(struct node_op *));
-      owner->ops = larger;
-      owner->ops_size = size;
-    }
-  }
-  if (op->slot < owner->ops_size) {
-    owner->ops[op->slot] = op;
-  }
-  manager_hold(owner, true);
-}
-
-void manager_settled(struct node_manager *owner, struct node_op *op)
-{
-  if (op->kind == OP_BEGIN) {
-    transact_rest(owner, op);
-    return;
-  }
-  if (op->kind != OP_ACQUIRE && op->kind != OP_RESULT && op->kind != OP_TRANSACT) {
-    return;
-  }
-  if (op->slot < owner->ops_size) {
-    owner->ops[op->slot] = NULL;
-  }
-  if (!op->resting) {
-    manager_hold(owner, false);
-  }
-}
 
 /* ------------------------------------------------------------------ the driving */
 
@@ -105,24 +26,6 @@ static void arm(struct node_manager *owner)
   uv_timer_start(&owner->timer, on_timer, (uint64_t)wait, 0);
 }
 
-static void deliver(struct node_manager *owner)
-{
-  struct node_op *list = take_done(owner);
-  if (list == NULL) {
-    return;
-  }
-  if (owner->home->ending) {
-    while (list != NULL) {
-      struct node_op *op = list;
-      list = op->next;
-      manager_settled(owner, op);
-      op_free(op);
-    }
-    return;
-  }
-  encode_deliver(owner, list);
-}
-
 static void drive(struct node_manager *owner, bool scripted)
 {
   if (owner->gone || owner->dispatching) {
@@ -135,7 +38,7 @@ static void drive(struct node_manager *owner, bool scripted)
     owner->dispatching = false;
   }
   owner->scripted = scripted;
-  deliver(owner);
+  manager_deliver(owner);
   owner->scripted = false;
   arm(owner);
 }
@@ -165,56 +68,21 @@ static void on_wake(uv_async_t *wake)
 {
   struct node_manager *owner = wake->data;
   owner->scripted = false;
-  deliver(owner);
+  manager_deliver(owner);
 }
 
-/* --------------------------------------------------------------- what it tells */
-
-static struct node_op *told_new(struct node_manager *owner, enum op_kind kind, const char *first,
-                                const char *second)
+void manager_leave(struct node_manager *owner)
 {
-  const size_t one = strlen(first) + 1;
-  const size_t two = strlen(second) + 1;
-  struct node_op *op = calloc(1, sizeof *op + one + two);
-  if (op != NULL) {
-    op->owner = owner;
-    op->kind = kind;
-    memcpy(op->text, first, one);
-    memcpy(op->text + one, second, two);
-  }
-  return op;
+  cenote_loop_host(owner->manager, NULL, NULL);
+  uv_poll_stop(&owner->poll);
+  uv_timer_stop(&owner->timer);
 }
 
-void manager_ask_own(struct node_manager *owner, enum own_ask ask, double serial)
+void manager_resume(struct node_manager *owner)
 {
-  struct node_op *op = told_new(owner, OP_OWN, "", "");
-  if (op != NULL) { /* else it runs into its time-out */
-    op->number = (int64_t)ask;
-    op->when = (int64_t)serial;
-    manager_done(op);
-  }
-}
-
-/* Any thread. */
-static void on_log(void *context, cenote_log_level level, const char *line)
-{
-  struct node_op *op = told_new(context, OP_LOG, line, "");
-  if (op != NULL) {
-    op->number = level;
-    manager_done(op);
-  }
-}
-
-/* Any thread. */
-static void on_audit(void *context, const cenote_audit_event *event)
-{
-  struct node_op *op = told_new(context, OP_AUDIT, event->reason, event->operation_id);
-  if (op != NULL) {
-    op->status = (cenote_status)event->kind;
-    op->number = (int64_t)event->connection;
-    op->when = event->unix_ms;
-    manager_done(op);
-  }
+  uv_poll_start(&owner->poll, UV_READABLE, on_poll);
+  cenote_loop_host(owner->manager, on_soon, owner);
+  drive(owner, false);
 }
 
 /* --------------------------------------------------------- opened and closed */
@@ -257,26 +125,6 @@ static void forget(struct node_manager *owner)
   }
 }
 
-/* A thread of the pool drains it, and the end of the process would wait as long as that one does:
- * what it waits for is taken back. */
-static void take_leases_back(struct node_manager *owner)
-{
-  enum { AT_ONCE = 64 };
-  cenote_lease_info leases[AT_ONCE];
-  size_t count, taken;
-  do {
-    const cenote_lease_info fresh = CENOTE_LEASE_INFO_INIT;
-    leases[0] = fresh;
-    taken = 0;
-    if (cenote_pool_leases(owner->manager, leases, AT_ONCE, &count) != CENOTE_OK) {
-      return;
-    }
-    for (size_t i = 0; i < count && i < AT_ONCE; i++) {
-      taken += cenote_revoke(leases[i].lease) == CENOTE_OK;
-    }
-  } while (count > AT_ONCE && taken > 0);
-}
-
 /* Everything of it but its memory. What is still queued has been delivered or is dropped. */
 static void owner_close(struct node_manager *owner)
 {
@@ -288,7 +136,7 @@ static void owner_close(struct node_manager *owner)
   uv_timer_stop(&owner->timer);
   own_end(owner);
   if (owner->away) {
-    take_leases_back(owner);
+    manager_take_back(owner);
   }
   cenote_loop_host(owner->manager, NULL, NULL);
   if (cenote_pollfd(owner->manager) >= 0) {
@@ -298,7 +146,7 @@ static void owner_close(struct node_manager *owner)
   cenote_close(owner->manager);
   owner->manager = NULL;
   owner->gone = true;
-  deliver(owner);
+  manager_deliver(owner);
   forget(owner);
   napi_delete_reference(home->env, owner->deliver);
   numbers_forget(owner);
@@ -393,9 +241,9 @@ static cenote_status owner_open(struct node_manager *owner, napi_value *args, ce
   options.settings = settings;
   options.settings_count = count;
   options.external_loop = true;
-  options.log = on_log;
+  options.log = manager_tell_log;
   options.log_context = owner;
-  options.audit = on_audit;
+  options.audit = manager_tell_audit;
   options.audit_context = owner;
   bool own = false;
   if (napi_get_value_bool(home->env, args[3], &own) == napi_ok && own) {
@@ -411,16 +259,6 @@ static cenote_status owner_open(struct node_manager *owner, napi_value *args, ce
   owner->dispatching = false;
   free(settings);
   return status;
-}
-
-static void drop_queue(struct node_manager *owner)
-{
-  struct node_op *list = take_done(owner);
-  while (list != NULL) {
-    struct node_op *op = list;
-    list = op->next;
-    op_free(op);
-  }
 }
 
 /* open(url | undefined, [setting, value, …], deliver, own, password): a handle, or what went wrong.
@@ -440,7 +278,7 @@ static napi_value js_open(napi_env env, napi_callback_info info)
   pthread_mutex_init(&owner->lock, NULL);
   pthread_mutex_init(&owner->own_lock, NULL);
   if (owner_open(owner, args, &error) != CENOTE_OK) {
-    drop_queue(owner);
+    manager_drop(owner);
     owner_free(owner);
     return encode_error(env, &error);
   }
@@ -487,89 +325,6 @@ static napi_value js_close(napi_env env, napi_callback_info info)
   if (owner != NULL && !owner->away && !owner->dispatching) {
     owner->scripted = true;
     owner_close(owner);
-  }
-  return undefined_of(env);
-}
-
-/* ------------------------------------------------------------------- shutdown */
-
-struct ending {
-  struct node_manager *owner;
-  napi_async_work work;
-  napi_deferred deferred;
-  napi_ref handle;
-  int64_t timeout_ms;
-  cenote_status status;
-  cenote_error error;
-};
-
-/* On a thread of the pool: it drives the manager until its leases are back, and JavaScript gives
- * them back meanwhile. */
-static void shutdown_work(napi_env env, void *data)
-{
-  struct ending *ending = data;
-  (void)env;
-  ending->status = cenote_shutdown(ending->owner->manager, ending->timeout_ms, &ending->error);
-}
-
-static void shutdown_done(napi_env env, napi_status status, void *data)
-{
-  struct ending *ending = data;
-  struct node_manager *owner = ending->owner;
-  napi_value outcome;
-  (void)status;
-  owner->away = false;
-  if (!owner->gone && !owner->home->ending) {
-    uv_poll_start(&owner->poll, UV_READABLE, on_poll);
-    cenote_loop_host(owner->manager, on_soon, owner);
-    drive(owner, false);
-    if (ending->status == CENOTE_OK) {
-      napi_get_boolean(env, true, &outcome);
-    } else {
-      outcome = encode_error(env, &ending->error);
-    }
-    napi_resolve_deferred(env, ending->deferred, outcome);
-  }
-  napi_delete_reference(env, ending->handle);
-  napi_delete_async_work(env, ending->work);
-  free(ending);
-}
-
-/* shutdown(handle, ms): a promise of true, or of what was forced */
-static napi_value js_shutdown(napi_env env, napi_callback_info info)
-{
-  napi_value args[2], promise, name = text_of(env, "cenote shutdown");
-  struct node_manager *owner = argument(env, info, 2, args) ? manager_of(env, args[0]) : NULL;
-  struct ending *ending = owner != NULL && !owner->away ? calloc(1, sizeof *ending) : NULL;
-  if (ending == NULL) {
-    return undefined_of(env);
-  }
-  const cenote_error fresh = CENOTE_ERROR_INIT;
-  ending->error = fresh;
-  ending->owner = owner;
-  ending->timeout_ms = (int64_t)number_of(env, args[1], -1);
-  if (napi_create_promise(env, &ending->deferred, &promise) != napi_ok ||
-      napi_create_reference(env, args[0], 1, &ending->handle) != napi_ok ||
-      napi_create_async_work(env, NULL, name, shutdown_work, shutdown_done, ending,
-                             &ending->work) != napi_ok) {
-    free(ending);
-    return undefined_of(env);
-  }
-  owner->away = true;
-  cenote_loop_host(owner->manager, NULL, NULL);
-  uv_poll_stop(&owner->poll);
-  uv_timer_stop(&owner->timer);
-  napi_queue_async_work(env, ending->work);
-  return promise;
-}
-
-/* hurry(handle): the process exits, and would wait for the thread that shuts it down */
-static napi_value js_hurry(napi_env env, napi_callback_info info)
-{
-  napi_value args[1];
-  struct node_manager *owner = argument(env, info, 1, args) ? manager_of(env, args[0]) : NULL;
-  if (owner != NULL && owner->away) {
-    take_leases_back(owner);
   }
   return undefined_of(env);
 }
@@ -638,8 +393,6 @@ void manager_exports(napi_env env, napi_value exports)
   export_function(env, exports, "open", js_open);
   export_function(env, exports, "dispatch", js_dispatch);
   export_function(env, exports, "close", js_close);
-  export_function(env, exports, "shutdown", js_shutdown);
-  export_function(env, exports, "hurry", js_hurry);
   export_function(env, exports, "statistics", js_statistics);
   export_function(env, exports, "health", js_health);
   export_function(env, exports, "config", js_config);

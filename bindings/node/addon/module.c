@@ -45,6 +45,7 @@ NAPI_MODULE_INIT()
   napi_value version = text_of(env, cenote_version());
   napi_set_named_property(env, exports, "version", version);
   manager_exports(env, exports);
+  shutdown_exports(env, exports);
   calls_exports(env, exports);
   own_exports(env, exports);
   transact_exports(env, exports);
