@@ -28,6 +28,10 @@ struct encoder;
 struct layouts;
 struct node_manager;
 
+/* What crosses between the addon and JavaScript, counted up with each change of it: lib/missing.cjs
+ * has it, too, and refuses an addon of another one. */
+enum { ADDON_INTERFACE = 1 };
+
 enum { OPERATIONS = 32, OPERATION_ROOM = 136 };
 
 /* One for each environment (the main thread, each worker thread). */

@@ -42,8 +42,11 @@ NAPI_MODULE_INIT()
     napi_throw_error(env, NULL, "cenote: the environment ends");
     return NULL;
   }
-  napi_value version = text_of(env, cenote_version());
+  napi_value version = text_of(env, cenote_version()), number;
   napi_set_named_property(env, exports, "version", version);
+  if (napi_create_uint32(env, ADDON_INTERFACE, &number) == napi_ok) {
+    napi_set_named_property(env, exports, "interface", number);
+  }
   manager_exports(env, exports);
   shutdown_exports(env, exports);
   calls_exports(env, exports);
