@@ -4,6 +4,7 @@
  * over TLS. No row may be there twice, and none may be another caller's. SECONDS= for longer.
  */
 #include "base/text.h"
+#include "integration/http_watch.h"
 #include "net/clock.h"
 #include "support/fault_proxy.h"
 #include "support/pg_fixture.h"
@@ -21,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -80,40 +80,12 @@ static cenote_manager *open_behind(bool tls, const char *patience_ms)
   return open_with(endpoint, tls ? ca_file : "", patience_ms);
 }
 
-static cenote_statistics look(cenote_manager *manager)
-{
-  cenote_statistics now = CENOTE_STATISTICS_INIT;
-  assert_int_equal(cenote_pool_statistics(manager, &now), CENOTE_OK);
-  return now;
-}
-
-static void must(cenote_manager *manager, const char *sql)
-{
-  cenote_error error = CENOTE_ERROR_INIT;
-  if (cenote_query(manager, sql, NULL, 0, NULL, NULL, &error)) {
-    fail_msg("%s: %s (%s) %s", sql, error.message, error.sqlstate, error.details);
-  }
-}
-
 /* On a connection of its own: what HTTP does is not asked of HTTP. */
 static int64_t count_rows(cenote_manager *manager, const char *sql)
 {
   cenote_query_options options = CENOTE_QUERY_OPTIONS_INIT;
-  cenote_result *result = NULL;
-  cenote_error error = CENOTE_ERROR_INIT;
   options.hint = CENOTE_HINT_POOL;
-  if (cenote_query(manager, sql, NULL, 0, &options, &result, &error)) {
-    fail_msg("%s: %s (%s) %s", sql, error.message, error.sqlstate, error.details);
-  }
-  const int64_t value = cenote_result_integer(result, 0, 0);
-  cenote_result_free(result);
-  return value;
-}
-
-static void nap_ms(int ms)
-{
-  const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000L};
-  (void)nanosleep(&time, NULL);
+  return number_with(manager, sql, &options);
 }
 
 /* HTTP serves again, and has a connection. */

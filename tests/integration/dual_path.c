@@ -1,6 +1,7 @@
 /* One manager, two ways to one PostgreSQL: simple statements over HTTP (our own gateway), the rest
  * over the pool; either may fail. */
 #include "base/error.h"
+#include "integration/http_watch.h"
 #include "manager/manager.h"
 #include "net/clock.h"
 #include "support/fault_proxy.h"
@@ -20,7 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -66,39 +66,6 @@ static cenote_manager *open_both(struct logged *logged)
   char endpoint[128];
   (void)snprintf(endpoint, sizeof endpoint, "%s/sql", gateway.url);
   return open_at(pg_fixture_get(&pg, "POSTGRES_TCP_URL"), endpoint, false, logged);
-}
-
-static cenote_statistics look(cenote_manager *manager)
-{
-  cenote_statistics now = CENOTE_STATISTICS_INIT;
-  assert_int_equal(cenote_pool_statistics(manager, &now), CENOTE_OK);
-  return now;
-}
-
-static void must(cenote_manager *manager, const char *sql)
-{
-  cenote_error error = CENOTE_ERROR_INIT;
-  if (cenote_query(manager, sql, NULL, 0, NULL, NULL, &error)) {
-    fail_msg("%s: %s (%s) %s", sql, error.message, error.sqlstate, error.details);
-  }
-}
-
-static int64_t number(cenote_manager *manager, const char *sql)
-{
-  cenote_result *result = NULL;
-  cenote_error error = CENOTE_ERROR_INIT;
-  if (cenote_query(manager, sql, NULL, 0, NULL, &result, &error)) {
-    fail_msg("%s: %s (%s) %s", sql, error.message, error.sqlstate, error.details);
-  }
-  const int64_t value = cenote_result_integer(result, 0, 0);
-  cenote_result_free(result);
-  return value;
-}
-
-static void nap_ms(int ms)
-{
-  const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000L};
-  (void)nanosleep(&time, NULL);
 }
 
 static bool soon(int64_t *until_ns)
@@ -315,37 +282,6 @@ static void a_flush_drops_the_connections_that_http_keeps(void **state)
 
 /* ---------------------------------------------------------------- what is said of it */
 
-struct told_all {
-  pthread_mutex_t lock;
-  char log[1 << 15], audit[1 << 13];
-};
-
-static void put(char *to, size_t size, const char *text)
-{
-  const size_t used = strlen(to);
-  (void)snprintf(to + used, size - used, "%s\n", text);
-}
-
-static void hear_line(void *context, cenote_log_level level, const char *line)
-{
-  struct told_all *told = context;
-  (void)level;
-  pthread_mutex_lock(&told->lock);
-  put(told->log, sizeof told->log, line);
-  pthread_mutex_unlock(&told->lock);
-}
-
-static void hear_event(void *context, const cenote_audit_event *event)
-{
-  struct told_all *told = context;
-  if (event->kind == CENOTE_AUDIT_BREAKER_MOVED) {
-    pthread_mutex_lock(&told->lock);
-    put(told->audit, sizeof told->audit, event->reason);
-    put(told->audit, sizeof told->audit, event->database);
-    pthread_mutex_unlock(&told->lock);
-  }
-}
-
 static void hide_names(void *context, const char *operation, char *out, size_t size)
 {
   (void)context;
@@ -354,7 +290,7 @@ static void hide_names(void *context, const char *operation, char *out, size_t s
 
 static void log_audit_and_errors_speak_of_http_without_secrets(void **state)
 {
-  static struct told_all told = {.lock = PTHREAD_MUTEX_INITIALIZER};
+  static struct told told = {.lock = PTHREAD_MUTEX_INITIALIZER};
   const char *const secrets[] = {pg_fixture_get(&pg, "POSTGRES_PASSWORD"), "wr0ng-s3cret",
                                  "jane@example.com", "a-secret-literal", "a-secret-argument"};
   char endpoint[128], url[256], *json = NULL;
@@ -365,9 +301,9 @@ static void log_audit_and_errors_speak_of_http_without_secrets(void **state)
   cenote_options options = {.size = sizeof options,
                             .settings = settings,
                             .settings_count = sizeof settings / sizeof settings[0],
-                            .log = hear_line,
+                            .log = told_line,
                             .log_context = &told,
-                            .audit = hear_event,
+                            .audit = told_event,
                             .audit_context = &told,
                             .redact = hide_names};
   cenote_query_options how = CENOTE_QUERY_OPTIONS_INIT;
@@ -502,7 +438,7 @@ static void a_host_of_neons_has_both_and_a_short_url_the_pool_alone(void **state
 
 /* ---------------------------------------------------------------- nobody waits */
 
-struct told {
+struct answer {
   _Atomic int calls;
   cenote_status status;
   int64_t value;
@@ -511,17 +447,17 @@ struct told {
 static void tell(void *context, cenote_status status, cenote_result *result,
                  const cenote_error *error)
 {
-  struct told *told = context;
+  struct answer *answer = context;
   (void)error;
-  told->status = status;
-  told->value = result ? cenote_result_integer(result, 0, 0) : 0;
+  answer->status = status;
+  answer->value = result ? cenote_result_integer(result, 0, 0) : 0;
   cenote_result_free(result);
-  atomic_fetch_add(&told->calls, 1);
+  atomic_fetch_add(&answer->calls, 1);
 }
 
 static void asynchronous_statements_go_over_http_and_can_be_cancelled(void **state)
 {
-  struct told told[20] = {0}, slow = {0};
+  struct answer answers[20] = {0}, slow = {0};
   cenote_ticket ticket;
   int64_t until = 0;
   (void)state;
@@ -530,13 +466,13 @@ static void asynchronous_statements_go_over_http_and_can_be_cancelled(void **sta
     (void)snprintf(endpoint, sizeof endpoint, "%s/sql", gateway.url);
     cenote_manager *manager =
         open_at(pg_fixture_get(&pg, "POSTGRES_TCP_URL"), endpoint, external, NULL);
-    memset(told, 0, sizeof told);
+    memset(answers, 0, sizeof answers);
     memset(&slow, 0, sizeof slow);
     until = 0;
     for (int i = 0; i < 20; i++) {
       const cenote_value arg = cenote_integer(i);
       assert_int_equal(cenote_query_async(manager, "select ?::bigint", &arg, 1, NULL, tell,
-                                          &told[i], NULL, NULL),
+                                          &answers[i], NULL, NULL),
                        CENOTE_OK);
     }
     assert_int_equal(cenote_query_async(manager, "select pg_sleep(30)", NULL, 0, NULL, tell, &slow,
@@ -550,7 +486,7 @@ static void asynchronous_statements_go_over_http_and_can_be_cancelled(void **sta
       all = atomic_load(&slow.calls) == 1;
       int done = 0;
       for (int i = 0; i < 20; i++) {
-        done += atomic_load(&told[i].calls);
+        done += atomic_load(&answers[i].calls);
       }
       if (done == 20 && !asked) {
         asked = true;
@@ -559,9 +495,9 @@ static void asynchronous_statements_go_over_http_and_can_be_cancelled(void **sta
       all = all && done == 20;
     }
     for (int i = 0; i < 20; i++) {
-      assert_int_equal(atomic_load(&told[i].calls), 1);
-      assert_int_equal(told[i].status, CENOTE_OK);
-      assert_int_equal(told[i].value, i);
+      assert_int_equal(atomic_load(&answers[i].calls), 1);
+      assert_int_equal(answers[i].status, CENOTE_OK);
+      assert_int_equal(answers[i].value, i);
     }
     assert_int_equal(slow.status, CENOTE_CANCELLED);
     assert_int_equal(look(manager).http.statements, 21);

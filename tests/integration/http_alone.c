@@ -3,6 +3,7 @@
  * other: breaker, health, log, audit and statistics when the endpoint goes away and comes back, and
  * what is tried again when a network in between loses an answer. Writes are counted at the server.
  */
+#include "integration/http_watch.h"
 #include "net/clock.h"
 #include "support/fault_proxy.h"
 #include "support/pg_fixture.h"
@@ -18,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -47,36 +47,6 @@ static void url_of(const struct endpoint *endpoint, int port, char url[512])
   }
 }
 
-struct told {
-  pthread_mutex_t lock;
-  char log[1 << 15], audit[1 << 13];
-};
-
-static void put(char *to, size_t size, const char *text)
-{
-  const size_t used = strlen(to);
-  (void)snprintf(to + used, size - used, "%s\n", text);
-}
-
-static void hear_line(void *context, cenote_log_level level, const char *line)
-{
-  struct told *told = context;
-  (void)level;
-  pthread_mutex_lock(&told->lock);
-  put(told->log, sizeof told->log, line);
-  pthread_mutex_unlock(&told->lock);
-}
-
-static void hear_event(void *context, const cenote_audit_event *event)
-{
-  struct told *told = context;
-  if (event->kind == CENOTE_AUDIT_BREAKER_MOVED) {
-    pthread_mutex_lock(&told->lock);
-    put(told->audit, sizeof told->audit, event->reason);
-    pthread_mutex_unlock(&told->lock);
-  }
-}
-
 static cenote_manager *open_at(const struct endpoint *endpoint, int port, struct told *told)
 {
   const cenote_setting settings[] = {
@@ -87,9 +57,9 @@ static cenote_manager *open_at(const struct endpoint *endpoint, int port, struct
   cenote_options options = {.size = sizeof options,
                             .settings = settings,
                             .settings_count = sizeof settings / sizeof settings[0],
-                            .log = told != NULL ? hear_line : NULL,
+                            .log = told != NULL ? told_line : NULL,
                             .log_context = told,
-                            .audit = told != NULL ? hear_event : NULL,
+                            .audit = told != NULL ? told_event : NULL,
                             .audit_context = told};
   cenote_manager *manager = NULL;
   cenote_error error = CENOTE_ERROR_INIT;
@@ -100,36 +70,16 @@ static cenote_manager *open_at(const struct endpoint *endpoint, int port, struct
   return manager;
 }
 
-static cenote_statistics look(cenote_manager *manager)
-{
-  cenote_statistics now = CENOTE_STATISTICS_INIT;
-  assert_int_equal(cenote_pool_statistics(manager, &now), CENOTE_OK);
-  return now;
-}
-
-static int64_t number(cenote_manager *manager, const char *sql)
-{
-  cenote_result *result = NULL;
-  cenote_error error = CENOTE_ERROR_INIT;
-  if (cenote_query(manager, sql, NULL, 0, NULL, &result, &error) != CENOTE_OK) {
-    fail_msg("%s: %s (%s) %s", sql, error.message, error.sqlstate, error.details);
-  }
-  const int64_t value = cenote_result_integer(result, 0, 0);
-  cenote_result_free(result);
-  return value;
-}
-
 static void wait_breaker(cenote_manager *manager, bool closed, bool asking)
 {
   const int64_t end = cen_deadline_ns(cen_now_ns(), 30000);
   while ((look(manager).breaker == CENOTE_BREAKER_CLOSED) != closed) {
-    const struct timespec nap = {.tv_nsec = 5000000};
     assert_true(cen_now_ns() < end);
     if (asking) {
       const cenote_status status = cenote_query(manager, "select 1", NULL, 0, NULL, NULL, NULL);
       assert_int_not_equal(status, CENOTE_OK);
     }
-    (void)nanosleep(&nap, NULL);
+    nap_ms(5);
   }
 }
 
