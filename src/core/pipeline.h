@@ -396,6 +396,7 @@ static inline struct pipeline_flight *pipeline_flight_at(const struct pipeline *
 
 struct pipeline_picture {
   uint32_t live, in_flight, queued, ghosts;
+  uint32_t resting; /* of those that live: with nothing to do */
   uint32_t waiting; /* for connections that the pool still owes */
   struct pipeline_counters counters;
 };

@@ -86,15 +86,21 @@ bool pipeline_yield(struct pipeline_set *set, struct pipeline_wakes *wakes)
   return any;
 }
 
-uint32_t pipeline_resting(struct pipeline_set *set)
+static uint32_t count_resting(const struct pipeline_set *set)
 {
   uint32_t count = 0;
-  pool_lock_take(&set->lock);
   for (unsigned i = 0; i < set->top; i++) {
     const struct pipeline *pipeline = set->pipeline[i];
     count += pipeline != NULL && pipeline->count == 0 && pipeline->inside == NULL &&
              set->queued[pipeline->role] == 0;
   }
+  return count;
+}
+
+uint32_t pipeline_resting(struct pipeline_set *set)
+{
+  pool_lock_take(&set->lock);
+  const uint32_t count = count_resting(set);
   pool_lock_give(&set->lock);
   return count;
 }
@@ -146,6 +152,7 @@ void pipeline_look(struct pipeline_set *set, struct pipeline_picture *picture)
   memset(picture, 0, sizeof *picture);
   pool_lock_take(&set->lock);
   picture->live = set->live;
+  picture->resting = count_resting(set);
   for (unsigned role = 0; role < PIPELINE_ROLES; role++) {
     picture->queued += set->queued[role];
     picture->waiting += set->asking[role] == PIPELINE_ASK_WAITING;

@@ -71,6 +71,7 @@
   X(min_connections)   \
   X(max_connections)   \
   X(pipelines)         \
+  X(pipelines_idle)    \
   X(in_flight)         \
   X(http_in_flight)
 

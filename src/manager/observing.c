@@ -74,6 +74,7 @@ static void set_shared_aside(struct cenote_manager *manager, cenote_statistics *
   struct simple_figures shared;
   simple_look(manager, &shared);
   out->pipelines = shared.pipelines;
+  out->pipelines_idle = shared.resting;
   out->in_flight = shared.in_flight;
   out->reruns += shared.reruns;
   out->waiters = (int64_t)less((uint64_t)out->waiters, shared.waiters);

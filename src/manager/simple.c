@@ -177,6 +177,7 @@ void simple_look(struct cenote_manager *manager, struct simple_figures *figures)
   figures->grants = atomic_load_explicit(&simple->grants, memory_order_relaxed);
   figures->waiters = picture.waiting;
   figures->pipelines = picture.live;
+  figures->resting = picture.resting;
   figures->in_flight = picture.in_flight;
   figures->reruns = picture.counters.reruns;
 }

@@ -78,7 +78,7 @@ bool simple_holds(const struct cenote_manager *manager, uint32_t slot, uint64_t 
 void simple_drain(struct cenote_manager *manager);
 
 struct simple_figures {
-  int64_t pipelines, in_flight;
+  int64_t pipelines, resting, in_flight;
   uint32_t waiters;          /* of the pool's: ours */
   uint64_t grants, releases; /* of the pool's leases, ours: to be set aside in its figures */
   uint64_t reruns;

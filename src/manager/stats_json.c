@@ -245,6 +245,7 @@ static void write_paths(struct cen_json *json, const struct cen_figures *figures
   put_bool(json, "available", figures->simple_path);
   put_path(json, &all->simple, all->simple_why);
   put_int(json, "connections", all->pipelines);
+  put_int(json, "idle", all->pipelines_idle);
   put_int(json, "inFlight", all->in_flight);
   put_spread(json, "depth", &all->depth);
   put_spread(json, "batch", &all->batch);

@@ -91,6 +91,7 @@ static void check_statistics(json_t *root)
   assert_number(root, "paths.simple.errors", 3);
   assert_number(root, "paths.simple.wait.count", 30);
   assert_number(root, "paths.simple.connections", 2);
+  assert_number(root, "paths.simple.idle", 1);
   assert_number(root, "paths.simple.inFlight", 9);
   assert_number(root, "paths.simple.depth.p95", 16);
   assert_number(root, "paths.simple.batch.max", 12);
@@ -135,6 +136,7 @@ static struct cen_figures sample_figures(const cenote_lease_info *lease)
       (cenote_path_statistics){.statements = 31, .errors = 3, .wait.count = 30};
   figures.statistics.exclusive.statements = 32;
   figures.statistics.pipelines = 2;
+  figures.statistics.pipelines_idle = 1;
   figures.statistics.in_flight = 9;
   figures.statistics.depth.p95_us = 16;
   figures.statistics.batch.max_us = 12;

@@ -135,6 +135,7 @@ static void shared_connections_are_nobody_s_leases(void **state)
   assert_int_equal(now.active_leases, 0);
   assert_int_equal(now.leases_granted, 0);
   assert_int_equal(now.pipelines, 1);
+  assert_int_equal(now.pipelines_idle, 1);
   assert_int_equal(now.in_flight, 0);
   assert_int_equal(now.depth.count, 5);
   assert_int_equal(now.depth.max_us, 1);

@@ -3,7 +3,7 @@
 
 const { inspect } = require('node:util');
 
-const { Core, CenoteError, HINTS, isDebugging } = require('./core.cjs');
+const { Core, CenoteError, HINTS, idleOf, isDebugging } = require('./core.cjs');
 const { DatabaseLease } = require('./lease.cjs');
 const { Leases } = require('./leases.cjs');
 const { OwnClients, runOn } = require('./own.cjs');
@@ -254,6 +254,7 @@ class DatabaseConnectionManager {
 
   getPoolStatistics() {
     const statistics = this.#seen(this.core.statistics());
+    statistics.pool.availableConnections = idleOf(statistics); // a health check leaves one shared for a moment
     if (this.clients !== undefined) {
       statistics.sharedClient = this.clients.shared;
     }

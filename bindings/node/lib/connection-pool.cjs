@@ -4,7 +4,7 @@
  */
 'use strict';
 
-const { Core, CenoteError, FLAGS, HINTS, isDebugging, writeLog } = require('./core.cjs');
+const { Core, CenoteError, FLAGS, HINTS, idleOf, isDebugging, writeLog } = require('./core.cjs');
 const { baseUrl, closeFiles, readOptions } = require('./connection-pool-options.cjs');
 const { Password, holdBack } = require('./connection-pool-password.cjs');
 const { executeTransaction, howOf, transact } = require('./connection-pool-transact.cjs');
@@ -348,11 +348,12 @@ class Database {
 
   figures() {
     const statistics = this.core.statistics();
-    const { totalConnections, availableConnections, waitingClients } = statistics.pool;
+    const { totalConnections, waitingClients } = statistics.pool;
+    const idleConnections = idleOf(statistics);
     return {
       totalConnections,
-      activeConnections: totalConnections - availableConnections,
-      idleConnections: availableConnections,
+      activeConnections: Math.max(0, totalConnections - idleConnections), // the two were not counted at one moment
+      idleConnections,
       waitingClients,
       statistics,
     };

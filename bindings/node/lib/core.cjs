@@ -98,6 +98,9 @@ function hurryAll() {
   }
 }
 
+/** How many connections nobody uses: those of the pool's, and shared ones with nothing to do (docs/observe.md). */
+const idleOf = ({ pool, paths }) => pool.availableConnections + (paths?.simple?.idle ?? 0);
+
 class Core {
   /**
    * @param {string|undefined} url
@@ -581,4 +584,4 @@ class Core {
 
 Core.numbers = new Float64Array(4);
 
-module.exports = { Core, CenoteError, writeLog, RowShape, isDebugging, FLAGS, HINTS, version: addon.version };
+module.exports = { Core, CenoteError, writeLog, RowShape, idleOf, isDebugging, FLAGS, HINTS, version: addon.version };

@@ -2,7 +2,7 @@
 'use strict';
 
 const { EventEmitter } = require('node:events');
-const { HINTS } = require('./core.cjs');
+const { HINTS, idleOf } = require('./core.cjs');
 const { CenoteError } = require('./errors.cjs');
 const { types: defaultTypes, toArguments } = require('./pg-types.cjs');
 const { finishFor, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
@@ -407,7 +407,7 @@ class PgPool extends EventEmitter {
   }
 
   get idleCount() {
-    return this.ended ? 0 : this.#core.statistics().pool.availableConnections;
+    return this.ended ? 0 : idleOf(this.#core.statistics());
   }
 
   /** Who waits for a connection; not whom one is being opened for. */

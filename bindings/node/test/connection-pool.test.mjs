@@ -677,6 +677,23 @@ test('getStats and healthCheck have the documented shapes', { skip }, async () =
   (await waiting).release();
 });
 
+test('a connection is active while statements run on it and idle afterwards, a shared one too', { skip }, async () => {
+  const manager = open({ max: 3, min: 1 });
+  const pgPool = manager.getPgPool();
+  await manager.executeQuery('SELECT 1');
+  const after = manager.getStats();
+  assert.ok(manager.core.statistics().paths.simple.connections > 0, 'it is still shared');
+  assert.deepEqual([after.activeConnections, after.idleConnections], [0, after.totalConnections]);
+  assert.equal(pgPool.idleCount, pgPool.totalCount);
+  const slow = manager.executeQuery('SELECT pg_sleep(0.3)');
+  while (manager.getStats().activeConnections !== 1) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assert.equal(pgPool.idleCount, pgPool.totalCount - 1);
+  await slow;
+  assert.equal(manager.getStats().activeConnections, 0);
+});
+
 test('a database that is not there is unhealthy, with what it said', { skip }, async () => {
   const manager = open({ connectionString: 'postgres://nobody@127.0.0.1:1/none', connectionTimeoutMillis: 300 });
   const health = await manager.healthCheck();
