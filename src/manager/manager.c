@@ -374,7 +374,6 @@ static int64_t begin_shutdown(struct cenote_manager *manager, int64_t timeout_ms
     manager->life = LIFE_DRAINING;
     manager->drain_ms = timeout_ms;
     manager->drain_until_ns = cen_deadline_ns(cen_now_ns(), timeout_ms);
-    pthread_cond_broadcast(&manager->life_changed); /* whoever pauses before he tries again */
   }
   const int64_t until = manager->drain_until_ns;
   pthread_mutex_unlock(&manager->life_lock);
@@ -387,6 +386,10 @@ static int64_t begin_shutdown(struct cenote_manager *manager, int64_t timeout_ms
     pool_drain(&manager->pool, cen_now_ns(), &wakes);
     manager_wake(manager, &wakes);
     query_drain(manager);
+    pthread_mutex_lock(&manager->life_lock);
+    manager->turned_away = true;
+    pthread_cond_broadcast(&manager->life_changed); /* whoever pauses before he tries again */
+    pthread_mutex_unlock(&manager->life_lock);
   }
   return until;
 }

@@ -107,6 +107,7 @@ struct cenote_manager {
 
   int64_t drain_ms; /* what the first shutdown allowed, and until when */
   int64_t drain_until_ns;
+  bool turned_away; /* a shutdown has reached the pool: whoever asks now is refused */
 
   /* figures, any thread */
   _Atomic uint64_t slow_statements;

@@ -121,13 +121,13 @@ static struct outcome try_once(const struct query_plan *plan, cenote_result **re
   return outcome;
 }
 
-/* Until then, or until a shutdown begins: the next try is told so. */
+/* Until then, or until a shutdown has told the pool: the next try is refused by it. */
 static void pause_until(struct cenote_manager *manager, int64_t until_ns)
 {
   const struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
   manager_visit(manager);
   pthread_mutex_lock(&manager->life_lock);
-  while (manager->life == LIFE_OPEN && cen_now_ns() < until_ns) {
+  while (!manager->turned_away && cen_now_ns() < until_ns) {
     pthread_cond_timedwait(&manager->life_changed, &manager->life_lock, &until);
   }
   pthread_mutex_unlock(&manager->life_lock);

@@ -292,12 +292,20 @@ static void *query_in_vain(void *context)
   return (void *)(intptr_t)query(place, "SELECT 1", &options);
 }
 
+/* A shutdown says that it begins before it has told the pool. */
+static void begin_slowly(void *context, const cenote_audit_event *event)
+{
+  note_audit(context, event);
+  pause_ms(event->kind == CENOTE_AUDIT_SHUTDOWN ? 200 : 0);
+}
+
 static void a_shutdown_ends_a_pause(void **state)
 {
   (void)state;
   struct place place;
   void *status;
   routed_place(&place, "1");
+  place.options.audit = begin_slowly;
   place.settings[0].value = "60000"; /* retry_delay_ms */
   place_open(&place);
   fake_fail(&place.script, CENOTE_REQUEST_EXECUTE, CENOTE_CONNECTION_LOST, -1);
