@@ -166,6 +166,9 @@ bool hrana_autocommit(struct hrana_exchange *x);
 /* x->problem from x->error; x->lost where the lease is no more. */
 void hrana_problem(struct hrana_exchange *x, const char *sql);
 void hrana_problem_is(struct hrana_exchange *x, const char *code, const char *message);
+/* A statement has run, and its result finds no memory. No error of the statement's may say so, for it
+ * would read as if nothing had happened: the whole request fails, and its stream ends. */
+void hrana_no_memory(struct hrana_exchange *x);
 /* The arguments as Cenote takes them: the one kind or the other. */
 void hrana_args(struct hrana_exchange *x, const struct cen_hrana_stmt *stmt,
                 const cenote_value **args, size_t *count);

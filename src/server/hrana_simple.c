@@ -53,13 +53,15 @@ static bool result_put(struct hrana_exchange *x, const struct cen_hrana_stmt *st
     return true;
   }
   const bool full = x->out.full;
+  if (x->out.failed && !full) {
+    hrana_no_memory(x);
+    return false;
+  }
   x->out.failed = x->out.full = false;
   cen_put_undo(&x->out, begin);
   x->out.ceiling = x->limit + HRANA_SMALL;
   if (full) {
     hrana_problem_is(x, "RESPONSE_TOO_LARGE", "Response is too large");
-  } else if (fine) {
-    hrana_problem_is(x, "PROXY_ERROR", "out of memory");
   } else {
     hrana_problem_is(x, "INVALID_UTF8", "The result has text that is not UTF-8");
   }

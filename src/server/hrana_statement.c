@@ -16,6 +16,12 @@ void hrana_problem_is(struct hrana_exchange *x, const char *code, const char *me
   (void)snprintf(x->problem.message, sizeof x->problem.message, "%s", message);
 }
 
+void hrana_no_memory(struct hrana_exchange *x)
+{
+  hrana_problem_is(x, "PROXY_ERROR", "out of memory");
+  x->out.failed = x->lost = true;
+}
+
 /* SQLite's position counts characters from 1, Hrana's offset bytes from 0. */
 static size_t offset_of(const char *sql, const char *position)
 {
@@ -217,7 +223,7 @@ bool hrana_execute(struct hrana_exchange *x, const struct cen_hrana_stmt *stmt,
   const bool fine = run.announced || announce(&run, summary);
   cenote_result_free(summary);
   if (!fine) {
-    problem_of_target(x, &run);
+    hrana_no_memory(x); /* or the client has gone */
   }
   return fine;
 }

@@ -156,7 +156,8 @@ const char *cen_hrana_code(const cenote_error *error);
 void cen_hrana_stmt_begin(struct cen_hrana_writer *w, const cenote_column *columns, size_t count);
 bool cen_hrana_stmt_row(struct cen_hrana_writer *w, const cenote_value *values, size_t count);
 void cen_hrana_stmt_end(struct cen_hrana_writer *w, int64_t affected, const int64_t *last_rowid);
-/* A whole one, of the last_insert_id 0 as null; false as a row's, or no memory. */
+/* A whole one, of the last_insert_id 0 as null; false as a row's, or no memory: then the buffer has
+ * failed. */
 bool cen_hrana_stmt_put(struct cen_hrana_writer *w, const cenote_result *result, bool want_rows);
 
 /* BatchResult: begin, then each step in order as a result, an error or skipped, then end. */

@@ -211,6 +211,8 @@ bool cen_hrana_stmt_put(struct cen_hrana_writer *w, const cenote_result *result,
   }
   if (fine) {
     cen_hrana_stmt_begin(w, columns, count);
+  } else {
+    w->buf->failed = true;
   }
   for (size_t i = 0; fine && i < rows && !w->buf->failed; i++) {
     for (size_t j = 0; j < count; j++) {

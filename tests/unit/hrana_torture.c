@@ -116,6 +116,87 @@ static void every_allocation_may_fail_while_it_serves(void **state)
   assert_non_null(strstr(answer, "\"value\":\"7\""));
 }
 
+/* ---------------------------------------------------------------- what is told of writes */
+
+enum { WRITES = 2048, WRITE_WAYS = 5 };
+enum told { TOLD_NOTHING, TOLD_DONE, TOLD_FAILED };
+
+struct writes {
+  const struct served *served;
+  size_t count;
+  enum told told[WRITES];
+};
+
+/* The answer to one write, the first of its pipeline: done, an error of the statement's, or neither. */
+static enum told told_by(const char *answer, int status)
+{
+  if (status != 200) {
+    return TOLD_NOTHING;
+  }
+  if (strstr(answer, "\"results\":[{\"type\":\"error\"") != NULL ||
+      strstr(answer, "\"step_results\":[null") != NULL) {
+    return TOLD_FAILED;
+  }
+  return strstr(answer, "\"affected_row_count\":1") != NULL ? TOLD_DONE : TOLD_NOTHING;
+}
+
+/* A statement of its own; one with rows; on a stream; in a batch; in a script. */
+static void write_one(struct writes *writes, size_t way)
+{
+  static char answer[ANSWER];
+  static const char *const forms[WRITE_WAYS][2] = {
+      {"execute\",\"stmt\":{\"sql\":\"INSERT INTO log VALUES (", ")\"}}"},
+      {"execute\",\"stmt\":{\"sql\":\"INSERT INTO log VALUES (",
+       ") RETURNING *, hex(zeroblob(3000))\"}}"},
+      {"execute\",\"stmt\":{\"sql\":\"INSERT INTO log VALUES (",
+       ")\"}},{\"type\":\"execute\",\"stmt\":{\"sql\":\"SELECT 1\"}}"},
+      {"batch\",\"batch\":{\"steps\":[{\"stmt\":{\"sql\":\"INSERT INTO log VALUES (",
+       ")\"}},{\"stmt\":{\"sql\":\"SELECT 1\"}}]}}"},
+      {"sequence\",\"sql\":\"BEGIN; INSERT INTO log VALUES (", "); COMMIT\"}"}};
+  char body[512];
+  assert_true(writes->count < WRITES);
+  (void)snprintf(body, sizeof body, "{\"requests\":[{\"type\":\"%s%zu%s,{\"type\":\"close\"}]}",
+                 forms[way][0], writes->count, forms[way][1]);
+  const int status = ask(writes->served, "/v3/pipeline", body, answer);
+  writes->told[writes->count++] = told_by(answer, status);
+}
+
+static void write_all(void *context)
+{
+  for (size_t way = 0; way < WRITE_WAYS; way++) {
+    write_one(context, way);
+  }
+}
+
+static void a_write_that_is_told_as_failed_was_not_done(void **state)
+{
+  static char answer[ANSWER];
+  static struct writes writes;
+  size_t failed = 0;
+  writes = (struct writes){.served = *state};
+  assert_int_equal(
+      ask(*state, "/v3/pipeline",
+          "{\"requests\":[{\"type\":\"sequence\",\"sql\":\"CREATE TABLE log (n INTEGER "
+          "PRIMARY KEY)\"},{\"type\":\"close\"}]}",
+          answer),
+      200);
+  assert_true(alloc_torture_sample(write_all, &writes, 0, SAMPLES, 5) > 0);
+  for (size_t i = 0; i < writes.count; i++) {
+    char body[256];
+    (void)snprintf(body, sizeof body,
+                   "{\"requests\":[{\"type\":\"execute\",\"stmt\":{\"sql\":\"SELECT 1 FROM log "
+                   "WHERE n = %zu\"}},{\"type\":\"close\"}]}",
+                   i);
+    assert_int_equal(ask(*state, "/v3/pipeline", body, answer), 200);
+    const bool there = strstr(answer, "\"value\":\"1\"") != NULL;
+    if (writes.told[i] != TOLD_NOTHING && there != (writes.told[i] == TOLD_DONE)) {
+      fail_msg("way %zu was told as %s", i % WRITE_WAYS, there ? "failed, and done" : "done");
+    }
+    failed += writes.told[i] == TOLD_FAILED;
+  }
+  assert_true(failed > 0); /* else nothing was tried */
+}
+
 static int setup(void **state)
 {
   static struct served served;
@@ -164,6 +245,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(every_allocation_may_fail_while_it_serves, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_write_that_is_told_as_failed_was_not_done, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
