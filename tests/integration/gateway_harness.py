@@ -149,6 +149,11 @@ class Gateway:
                     return got
                 got += piece
 
+    def wait_busy(self, count=1):
+        """Until that many leases are out: what was sent has begun. Figures may be a moment old."""
+        path = "/api/admin/connection-pool-status"
+        wait_for(lambda: len(self.ask("GET", path).json()["connectionPool"]["statistics"]["activeLeases"]) == count)
+
     def send(self, number):
         self.process.send_signal(number)
 

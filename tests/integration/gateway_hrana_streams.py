@@ -119,28 +119,28 @@ def a_stream_that_rests_too_long_is_rolled_back_and_says_so():
 
 
 def requests_keep_a_stream_alive():
-    with Database("stream_timeout_ms=1500") as db:
+    with Database("stream_timeout_ms=3000") as db:
         db.once("CREATE TABLE t (a)")
         baton = db.pipe(execute("BEGIN"), execute("INSERT INTO t VALUES (1)"))["baton"]
         for _ in range(5):
-            time.sleep(0.5)
+            time.sleep(0.7)
             baton = db.pipe(baton=baton)["baton"]
         db.pipe(execute("COMMIT"), CLOSE, baton=baton)
         same(db.once("SELECT a FROM t"), [[1]])
 
 
 def a_stream_outlives_its_lease_outside_a_transaction_alone():
-    with Database("lease_extend_max_ms=600", "lease_timeout_ms=500", "stream_timeout_ms=5000") as db:
+    with Database("lease_extend_max_ms=1200", "lease_timeout_ms=1000", "stream_timeout_ms=60000") as db:
         baton = db.pipe(execute("SELECT 1"))["baton"]
         for _ in range(5):
-            time.sleep(0.2)
+            time.sleep(0.3)
             got = db.pipe(execute("SELECT 1"), baton=baton)
             same(rows(got["results"][0]), [[1]])
             baton = got["baton"]
             true(baton)
-        time.sleep(0.7)
+        time.sleep(1.4)
         got = db.pipe(execute("BEGIN"), baton=baton)  # with another lease
-        time.sleep(0.7)
+        db.wait_leases()
         answer = db.post("/v3/pipeline", {"baton": got["baton"], "requests": [execute("COMMIT"), CLOSE]})
         same((answer.status, answer.json()["code"]), (400, "STREAM_EXPIRED"))
 
@@ -205,7 +205,7 @@ def a_cursors_baton_is_busy_until_its_body_has_ended():
 
 
 def rows_of_a_slow_statement_come_while_it_runs():
-    slow = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c WHERE n % 200000 = 0"
+    slow = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c WHERE n % 20000 = 0"
     with Database() as db, db.socket() as client:
         db.send(client, "/v3/cursor", {"batch": {"steps": [step(slow)]}})
         data = b""
@@ -229,10 +229,10 @@ def a_client_that_does_not_read_its_cursor_costs_little_and_loses_its_stream():
             before = memory(db)
             db.send(client, "/v3/cursor", {"batch": {"steps": [step("BEGIN IMMEDIATE"), step("INSERT INTO t VALUES (1)"),
                                                                step(MANY % (100000000, "x" * 1000))]}})
+            db.wait_leases("hrana cursor")
             time.sleep(1)
             if not SANITIZED:
                 true(memory(db) - before < 32 << 20, (before, memory(db)))
-            db.wait_leases("hrana cursor")
             db.wait_leases()
             same(db.once("INSERT INTO t VALUES (2) RETURNING a"), [[2]])
         same(db.once("SELECT a FROM t"), [[2]])
@@ -267,16 +267,17 @@ def a_client_that_goes_away_has_its_statement_cancelled_wherever_it_is():
     with Database() as db:
         db.once("CREATE TABLE t (a)")
         insert = execute("INSERT INTO t VALUES (1)")
-        baton = db.pipe(execute("BEGIN IMMEDIATE"), insert)["baton"]
         bodies = [
             ("/v3/pipeline", {"requests": [execute(FOREVER), CLOSE]}),  # no stream
             ("/v3/pipeline", {"requests": [execute("CREATE TEMP TABLE x (a)"), execute(FOREVER), CLOSE]}),
-            ("/v3/pipeline", {"baton": baton, "requests": [insert, execute(FOREVER)]}),  # in a transaction
+            ("/v3/pipeline", {"baton": "", "requests": [insert, execute(FOREVER)]}),  # in a transaction
             ("/v3/pipeline", {"requests": [{"type": "sequence", "sql": "BEGIN; SELECT 1; " + FOREVER}]}),
             ("/v3/cursor", {"batch": {"steps": [step("BEGIN"), step(FOREVER)]}}),
             ("/v3/cursor", {"batch": {"steps": [step(MANY % (1 << 40, "x" * 100))]}}),
         ]
         for path, body in bodies:
+            if "baton" in body:
+                body["baton"] = db.pipe(execute("BEGIN IMMEDIATE"), insert)["baton"]
             with db.socket() as client:
                 db.send(client, path, body)
                 time.sleep(0.3)
@@ -352,7 +353,7 @@ def two_writers_take_turns():
 
 
 def who_waits_too_long_for_another_writer_is_told_that_it_is_busy():
-    with Database("statement_timeout_ms=300") as db:
+    with Database("statement_timeout_ms=1500") as db:
         db.once("CREATE TABLE t (a)")
         baton = db.pipe(execute("BEGIN IMMEDIATE"))["baton"]
         for requests in ((execute("BEGIN IMMEDIATE"), CLOSE), (execute("INSERT INTO t VALUES (1)"), CLOSE)):
@@ -404,7 +405,7 @@ def streams_that_rest_outside_a_transaction_lend_their_connections():
 
 
 def a_stream_with_state_in_its_session_keeps_its_connection():
-    with Database("max_connections=1", "stream_timeout_ms=60000", "acquire_timeout_ms=300") as db:
+    with Database("max_connections=1", "stream_timeout_ms=60000", "acquire_timeout_ms=1000") as db:
         baton = db.pipe(execute("CREATE TEMP TABLE mine (a)"))["baton"]
         answer = db.post("/v3/pipeline", {"requests": [execute("SELECT 1"), CLOSE]})
         same((answer.status, answer.headers["Content-Type"], "timeout" in answer.json()["error"]), (503, "application/json", True))
@@ -416,14 +417,14 @@ def a_stream_with_state_in_its_session_keeps_its_connection():
 
 
 def at_the_end_what_rests_is_rolled_back_and_what_runs_may_finish():
-    with Database() as db:
+    with Database("shutdown_timeout_ms=60000", "stream_timeout_ms=60000", "lease_timeout_ms=60000") as db:
         db.once("CREATE TABLE t (a)")
         baton = db.pipe(execute("BEGIN IMMEDIATE"), execute("INSERT INTO t VALUES (1)"))["baton"]
         true(baton)
         slow = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 3000000) SELECT count(*) FROM c"
         with db.socket() as client:
             db.send(client, "/v3/pipeline", {"requests": [execute("CREATE TEMP TABLE x (a)"), execute(slow), execute("SELECT 'done'")]})
-            time.sleep(0.2)
+            db.wait_leases("hrana stream", "hrana stream")
             db.gateway.send(15)
             data = b""
             while True:
@@ -468,7 +469,7 @@ def threads_and_descriptors_do_not_grow():
 
 
 def whoever_opens_streams_by_the_thousand_keeps_nobody_out():
-    with Database() as db:
+    with Database("stream_timeout_ms=100000", "lease_timeout_ms=100000") as db:  # of all of them together
         held = db.pipe(execute("BEGIN"))["baton"]
         connection = db.gateway.connect()
         batons = []

@@ -333,7 +333,8 @@ def a_keep_alive_connection_asks_again_and_again():
 
 
 def the_ceilings_hold_one_past_them():
-    with Gateway("--url", TCP, env={**QUIET, "CENOTE_MAX_BODY_BYTES": "2000", "CENOTE_MAX_RESPONSE_BYTES": "3000"}) as small:
+    with Gateway("--url", TCP, env={**QUIET, "CENOTE_MAX_BODY_BYTES": "2000", "CENOTE_MAX_RESPONSE_BYTES": "3000",
+                                      "CENOTE_CANCEL_TIMEOUT_MS": "60s"}) as small:
         def of(size):
             return '{"query":"select 1 as a"' + " " * (size - len('{"query":"select 1 as a"}')) + "}"
         same(post(small, of(2000)).status, 200)

@@ -358,13 +358,14 @@ def the_certificate_is_read_anew():
 
 
 def draining_says_so_first_and_finishes_what_runs():
-    with Gateway("--set", "drain_delay_ms=1500", "--set", "statement_timeout_ms=0") as gateway:
+    with Gateway("--set", "drain_delay_ms=1500", "--set", "statement_timeout_ms=0", "--set", "shutdown_timeout_ms=60000",
+                 "--set", "lease_timeout_ms=60000") as gateway:
         same(gateway.ask("GET", "/readyz").status, 200)
         slow = ("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c WHERE x < 3000000) SELECT count(*) FROM c")
         runs = gateway.connect()
         runs.request("POST", "/v2/pipeline", json.dumps(
             {"requests": [{"type": "execute", "stmt": {"sql": slow}}, {"type": "close"}]}))
-        time.sleep(0.2)
+        gateway.wait_busy()
         gateway.send(signal.SIGTERM)
         wait_for(lambda: gateway.ask("GET", "/readyz").status == 503)
         same(gateway.ask("GET", "/healthz").status, 200)
@@ -380,7 +381,7 @@ def what_takes_too_long_is_cut_off_at_the_end():
         runs = gateway.connect()
         runs.request("POST", "/v2/pipeline", json.dumps(
             {"requests": [{"type": "execute", "stmt": {"sql": endless}}, {"type": "close"}]}))
-        time.sleep(0.3)
+        gateway.wait_busy()
         true("cut off" in gateway.end(), gateway.err())
         runs.close()
 
