@@ -208,7 +208,7 @@ static void a_batch_whose_time_is_over_is_cut_off(void **state)
   fails(&place, reads, (struct asked){.timeout_ms = 150}, CENOTE_STATEMENT_TIMEOUT, "");
   assert_int_equal(session(&place), 0);
   assert_int_equal(batch(&place, both, (struct asked){.timeout_ms = 0}), CENOTE_OK);
-  assert_int_equal(http_script_gone(place.script), 2);
+  expect_gone(&place, 2);
   place_close(&place);
 }
 

@@ -144,6 +144,17 @@ static inline void expect(struct place *place, const char *sql, cenote_status st
   }
 }
 
+/* The server hears of it when we have long gone on. */
+static inline void expect_gone(const struct place *place, int count)
+{
+  const int64_t end = cen_deadline_ns(cen_now_ns(), 20000);
+  while (http_script_gone(place->script) < count && cen_now_ns() < end) {
+    const struct timespec nap = {.tv_nsec = 2000000};
+    (void)nanosleep(&nap, NULL);
+  }
+  assert_int_equal(http_script_gone(place->script), count);
+}
+
 static inline unsigned session(const struct place *place)
 {
   return cen_driver_libsql.session(place->connection);
