@@ -304,6 +304,50 @@ static void a_transaction_that_the_server_rolled_back_can_only_be_rolled_back(vo
   place_close(&place);
 }
 
+/* Whether its stream ends with it, or is kept for what was set there. */
+static void a_commit_that_is_refused_ends_the_transaction(void **state)
+{
+#define BUSY                                                                                  \
+  "{\"type\":\"error\",\"error\":{\"message\":\"SQLite error: database is locked\",\"code\":" \
+  "\"SQLITE_BUSY\"}}"
+  static const struct turn ending[] = {
+      LOGIN,
+      {"/v3/pipeline", "\"BEGIN\"", 200, BEGUN, NULL, 0},
+      {"/v3/pipeline", "{\"type\":\"close\"}", 200,
+       "{\"baton\":null,\"results\":[" BUSY "," CLOSE_OK "]}", NULL, 0},
+      {NULL, NULL, 0, NULL, NULL, 0},
+  };
+  static const struct turn kept[] = {
+      LOGIN,
+      {"/v3/pipeline", "TEMP", 200, KEPT("b1", "," STATE("true")), NULL, 0},
+      {"/v3/pipeline", "\"BEGIN\"", 200, KEPT("b2", ""), NULL, 0},
+      {"/v3/pipeline", "\"COMMIT\"", 200,
+       "{\"baton\":\"b3\",\"results\":[" BUSY "," STATE("false") "]}", NULL, 0},
+      {"/v3/pipeline", "\"ROLLBACK\"", 200, KEPT("b4", ""), NULL, 0},
+      {"/v3/pipeline", "\"baton\":\"b4\"", 200, CLOSED, NULL, 0},
+      {NULL, NULL, 0, NULL, NULL, 0},
+  };
+  (void)state;
+  for (int i = 0; i < 4; i++) {
+    const bool keeps = i >= 2;
+    struct place place;
+    place_open(&place, keeps ? kept : ending);
+    if (keeps) {
+      assert_int_equal(run(&place, "CREATE TEMP TABLE x (a)"), CENOTE_OK);
+    }
+    assert_int_equal(rig_begin(&place.rig, place.connection, CENOTE_BATCH_DEFERRED, NULL),
+                     CENOTE_OK);
+    assert_int_equal(
+        i % 2 ? run(&place, "COMMIT")
+              : rig_kind(&place.rig, place.connection, CENOTE_REQUEST_COMMIT, &place.error),
+        CENOTE_DATABASE);
+    assert_string_equal(place.error.sqlstate, "55P03");
+    assert_string_equal(cenote_error_field(&place.error, 'X'), "SQLITE_BUSY");
+    assert_int_equal(session(&place), keeps ? CENOTE_SESSION_DIRTY : 0);
+    place_close(&place);
+  }
+}
+
 /* ---------------------------------------------------------------- cancels */
 
 struct canceller {
@@ -348,7 +392,7 @@ static void a_cancelled_write_is_unknown_and_a_cancelled_read_is_not(void **stat
     assert_int_equal(session(&place), 0);
   }
   assert_int_equal(run(&place, "SELECT 7"), CENOTE_OK);
-  assert_int_equal(http_script_gone(place.script), 2);
+  expect_gone(&place, 2);
   place_close(&place);
 }
 
@@ -512,6 +556,7 @@ int main(void)
       cmocka_unit_test(a_base_url_is_followed_for_its_stream_and_forgotten_with_it),
       cmocka_unit_test(a_base_url_that_is_none_is_refused),
       cmocka_unit_test(a_transaction_that_the_server_rolled_back_can_only_be_rolled_back),
+      cmocka_unit_test(a_commit_that_is_refused_ends_the_transaction),
       cmocka_unit_test(a_cancelled_write_is_unknown_and_a_cancelled_read_is_not),
       cmocka_unit_test(cursors_are_read_with_all_that_servers_put_in),
       cmocka_unit_test(a_cursor_too_opens_a_stream_again_that_held_nothing),

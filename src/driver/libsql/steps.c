@@ -361,10 +361,13 @@ static bool set_nothing(const cenote_connection *c, cenote_status status)
          (c->request->flags & CENOTE_REQUEST_SCRIPT) == 0;
 }
 
-/* A batch whose stream goes on, and whose transaction the server did not end. */
+/* A batch or a COMMIT has failed on a stream that goes on, and the server did not end the
+ * transaction. Where the stream ends, the transaction does in the same request. */
 static bool left_open(const cenote_connection *c, const struct ls_outcome *outcome)
 {
-  return c->request->kind == CENOTE_REQUEST_BATCH && c->baton != NULL &&
+  const bool script = (c->request->flags & CENOTE_REQUEST_SCRIPT) != 0;
+  const bool commits = c->text.verb == LS_COMMIT && !script && outcome->status != CENOTE_OK;
+  return (c->request->kind == CENOTE_REQUEST_BATCH || commits) && c->baton != NULL &&
          outcome->autocommit_known && !outcome->autocommit;
 }
 
