@@ -1,10 +1,13 @@
 """What the tests of the command share: running it, and TAP. A test is a function whose name is a sentence."""
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 CENOTE = os.path.abspath(os.environ.get("CENOTE", "build/cenote"))
@@ -51,6 +54,25 @@ def start(*args, cwd=None, env=None, stdout=subprocess.PIPE, stderr=subprocess.P
         [CENOTE, *args], stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, text=True, cwd=cwd,
         env=environment(**(env or {})),
     )
+
+
+def wait_working(process, seconds=0.3):
+    """Until it has taken the signals over from the system, and then computed for that long."""
+    taken = 1 << (signal.SIGINT - 1)
+    end, base = time.monotonic() + PATIENCE, None
+    while base is None or _cpu(process) < base + seconds:
+        with open(f"/proc/{process.pid}/status", encoding="ascii") as file:
+            if base is None and int(re.search(r"^SigBlk:\s*(\w+)", file.read(), re.M)[1], 16) & taken:
+                base = _cpu(process)
+        true(time.monotonic() < end and process.poll() is None, "it does not work")
+        time.sleep(0.02)
+
+
+def _cpu(process):
+    """Seconds."""
+    with open(f"/proc/{process.pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def same(actual, expected):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from cli_harness import CENOTE, Folder, environment, main, ok, run, same, start, true
+from cli_harness import CENOTE, Folder, environment, main, ok, run, same, start, true, wait_working
 
 MEMORY = ["--url", "sqlite::memory:"]
 FOREVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
@@ -183,8 +183,7 @@ def a_reader_that_goes_away_ends_it_quietly():
 
 def interrupt_and_expect(args, number, status):
     process = start("query", *MEMORY, *args)
-    time.sleep(0.5)
-    same(process.poll(), None)
+    wait_working(process)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     same((process.returncode, out, err), (status, "", "cenote: interrupted\n"))
@@ -230,8 +229,7 @@ def secrets_are_overwritten_in_the_process_list():
     """A URL whose driver refuses it is enough: what counts is the memory of a process that runs."""
     process = start("query", *MEMORY, "--auth-token", "s3cretT0ken", FOREVER)
     try:
-        time.sleep(0.5)
-        same(process.poll(), None)
+        wait_working(process)
         with open(f"/proc/{process.pid}/cmdline", "rb") as file:
             words = file.read()
         true(b"query" in words, words)

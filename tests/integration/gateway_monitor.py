@@ -180,7 +180,7 @@ def without_the_token_there_are_only_probes():
 
 
 def probes_tell_that_it_drains():
-    with serve("drain_delay_ms=2000") as gateway:
+    with serve("drain_delay_ms=4000") as gateway:
         same(gateway.ask("GET", "/readyz").json(), {"status": "ready"})
         gateway.send(signal.SIGTERM)
         wait_for(lambda: gateway.ask("GET", "/readyz").status == 503)
@@ -242,8 +242,8 @@ def promtool_has_nothing_to_say_while_it_works():
 
 
 def each_counter_moves_when_its_thing_happens():
-    with serve("max_connections=1", "min_connections=0", "acquire_timeout_ms=200", "slow_statement_ms=1",
-               "idle_timeout_ms=500", "stream_timeout_ms=3000") as gateway:
+    with serve("max_connections=1", "min_connections=0", "acquire_timeout_ms=1000", "slow_statement_ms=1",
+               "idle_timeout_ms=500", "stream_timeout_ms=5000") as gateway:
         zero = Metrics(gateway)
         before = zero
 
