@@ -236,6 +236,18 @@ bool cen_breaker_refuses(struct cen_breaker *breaker, int64_t now_ns)
   return refuses;
 }
 
+bool cen_breaker_turns_away(struct cen_breaker *breaker)
+{
+  if (cen_breaker_is_closed(breaker)) {
+    return false;
+  }
+  pthread_mutex_lock(&breaker->lock);
+  const bool closed = cen_breaker_is_closed(breaker);
+  breaker->rejected += !closed;
+  pthread_mutex_unlock(&breaker->lock);
+  return !closed;
+}
+
 enum cen_breaker_pass cen_breaker_admit(struct cen_breaker *breaker, int64_t now_ns,
                                         struct cen_breaker_move *move)
 {

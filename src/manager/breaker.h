@@ -99,6 +99,8 @@ void cen_breaker_configure(struct cen_breaker *breaker, const struct cen_breaker
 /* For callers: must this one be refused? Changes no state: when the time for a probe has come they
  * are let through, to wait for its outcome. */
 bool cen_breaker_refuses(struct cen_breaker *breaker, int64_t now_ns);
+/* For callers who have another way: true unless it is closed. None of them waits for a probe. */
+bool cen_breaker_turns_away(struct cen_breaker *breaker);
 /* For whoever probes: CEN_BREAKER_PROBE once when its time has come; then something must be asked
  * of the database. */
 enum cen_breaker_pass cen_breaker_admit(struct cen_breaker *breaker, int64_t now_ns,

@@ -77,7 +77,7 @@ enum http_choice http_path_choose(struct cenote_manager *manager)
   if (path == NULL || cen_setting(&manager->settings, CEN_SET_SIMPLE_CONNECTIONS) <= 0) {
     return HTTP_NONE;
   }
-  return cen_breaker_is_closed(&path->breaker) ? HTTP_TAKES : HTTP_REFUSES;
+  return cen_breaker_turns_away(&path->breaker) ? HTTP_REFUSES : HTTP_TAKES;
 }
 
 void http_path_configure(struct cenote_manager *manager)

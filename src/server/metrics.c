@@ -58,7 +58,7 @@
     "Transactions that were run again after a serialization failure or a deadlock.")               \
   X(BREAKER_OPENED, "cenote_breaker_opened_total", COUNTER, "Times that the breaker opened.")      \
   X(BREAKER_REJECTED, "cenote_breaker_rejections_total", COUNTER,                                  \
-    "Callers that the open breaker refused.")                                                      \
+    "Callers that the open breaker refused, or, HTTP's, sent to the pool.")                        \
   X(CHECKS, "cenote_checks_total", COUNTER, "Checks of idle connections, by outcome.")             \
   X(RESETS, "cenote_session_resets_total", COUNTER, "Sessions that were cleaned, by outcome.")     \
   X(PRESSURE, "cenote_memory_pressure_total", COUNTER, "Times that memory ran short.")             \

@@ -2,6 +2,7 @@
  * over the pool; either may fail. */
 #include "base/error.h"
 #include "integration/http_watch.h"
+#include "manager/http_path.h"
 #include "manager/manager.h"
 #include "net/clock.h"
 #include "support/fault_proxy.h"
@@ -157,6 +158,7 @@ static void health_has_a_verdict_for_each_path(void **state)
 static void without_http_the_pool_serves_and_http_comes_back_by_itself(void **state)
 {
   struct logged logged = {0};
+  struct cen_breaker_view breaker;
   cenote_manager *manager = open_both(&logged);
   const int port = gateway.port;
   int64_t until = 0;
@@ -179,6 +181,8 @@ static void without_http_the_pool_serves_and_http_comes_back_by_itself(void **st
   assert_true(away.simple_why[CENOTE_WHY_FALLBACK] > 0);
   assert_int_equal(look(manager).http.statements, away.http.statements);
   assert_int_equal(look(manager).breaker, CENOTE_BREAKER_CLOSED); /* the pool's own */
+  cen_breaker_look(http_path_breaker(manager), &breaker);
+  assert_int_equal(breaker.rejected, look(manager).simple_why[CENOTE_WHY_BREAKER_OPEN]);
   assert_int_equal(cenote_health_json(manager, true, &json, NULL), CENOTE_OK);
   assert_non_null(strstr(json, "\"status\":\"degraded\""));
   assert_non_null(strstr(json, "\"neon\":{\"healthy\":false,\"error\":\"cannot connect"));
