@@ -1,11 +1,10 @@
 /** connection-manager.cjs - the documented module: leases over a pool. docs/node.md. */
 'use strict';
 
-const { inspect } = require('node:util');
-
 const { Core, CenoteError, HINTS, idleOf, isDebugging } = require('./core.cjs');
 const { DatabaseLease } = require('./lease.cjs');
 const { Leases } = require('./leases.cjs');
+const { checkKind, checkObject, checkSignal, describeValue, show } = require('./options.cjs');
 const { OwnClients, runOn } = require('./own.cjs');
 const { OwnLease } = require('./own-lease.cjs');
 const { cleanupOnExit, forgetCleanup, timeLeft } = require('./serverless.cjs');
@@ -18,10 +17,12 @@ const OWN = new Set(['url', 'connectionString', 'intMode', 'log', 'audit', 'crea
   'validateClient', 'cleanupOnExit']);
 const INT_MODES = new Set(['number', 'bigint', 'string']);
 
-/** A URL alone is a common slip; it may hold a password, so it is not repeated. */
 function checkOptions(options) {
-  if (typeof options !== 'object' || options === null) {
-    throw new CenoteError('the options are no object: pass { url: … } and settings', { status: 'CENOTE_CONFIG' });
+  checkObject(options, '{ url: … } and settings');
+  checkKind('log', options.log, 'callOrText');
+  checkKind('cleanupOnExit', options.cleanupOnExit, 'yesOrMembers');
+  for (const name of ['audit', 'destroyClient', 'validateClient']) {
+    checkKind(name, options[name], 'call');
   }
   if (options.createClient !== undefined && typeof options.createClient !== 'function') {
     throw new CenoteError('createClient is no function: pass one that answers a client, or a promise of one',
@@ -55,15 +56,23 @@ function patience(timeout) {
   if (timeout === undefined || timeout === null || (typeof timeout === 'number' && timeout >= 0)) {
     return timeout ?? undefined;
   }
-  throw new CenoteError(`timeout = ${inspect(timeout)}: allowed are 0 and more, in ms`, { status: 'CENOTE_INVALID' });
+  throw new CenoteError(`timeout = ${show(timeout)}: allowed are 0 and more, in ms`, { status: 'CENOTE_INVALID' });
 }
+
+const ASKED = new Set(['timeout', 'leaseTimeout', 'signal']);
 
 /** What acquireLease is asked for beside the operation. */
 function asked(how) {
-  const { leaseTimeout, signal } = how;
-  if (leaseTimeout !== undefined && !(leaseTimeout >= 1)) {
-    throw new CenoteError(`leaseTimeout = ${leaseTimeout}: allowed are 1 and more, in ms`, { status: 'CENOTE_INVALID' });
+  const odd = Object.keys(how).find((name) => !ASKED.has(name));
+  if (odd !== undefined) {
+    throw new CenoteError(`acquireLease has no option ${show(odd)}: there are ${[...ASKED].join(', ')}`,
+      { status: 'CENOTE_INVALID' });
   }
+  const { leaseTimeout, signal } = how;
+  if (leaseTimeout !== undefined && !(typeof leaseTimeout === 'number' && leaseTimeout >= 1)) {
+    throw new CenoteError(`leaseTimeout = ${show(leaseTimeout)}: allowed are 1 and more, in ms`, { status: 'CENOTE_INVALID' });
+  }
+  checkSignal(signal);
   signal?.throwIfAborted();
   return how;
 }
@@ -82,7 +91,7 @@ class DatabaseConnectionManager {
     checkOptions(options);
     const intMode = options.intMode ?? 'number';
     if (!INT_MODES.has(intMode)) {
-      throw new CenoteError(`intMode = ${JSON.stringify(intMode)}: allowed are number, bigint and string`,
+      throw new CenoteError(`intMode = ${show(intMode)}: allowed are number, bigint and string`,
         { status: 'CENOTE_CONFIG' });
     }
     const settings = {};
@@ -329,8 +338,8 @@ let warned = false;
 function getConnectionManager(options) {
   if (instance === undefined) {
     instance = new DatabaseConnectionManager(options);
-    instanceOptions = JSON.stringify(options ?? {});
-  } else if (options !== undefined && !warned && JSON.stringify(options) !== instanceOptions) {
+    instanceOptions = describeValue(options ?? {});
+  } else if (options !== undefined && !warned && describeValue(options) !== instanceOptions) {
     warned = true;
     process.emitWarning('getConnectionManager: the manager exists already, its options stay as they are; ' +
       'call resetConnectionManager() first', { code: 'CENOTE_OPTIONS' });

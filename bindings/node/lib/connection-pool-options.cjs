@@ -7,18 +7,16 @@
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { CenoteError } = require('./errors.cjs');
 const { FETCH_OPTIONS } = require('./neon-client.cjs');
+const { checkKind, isObject, show, wrong } = require('./options.cjs');
 
 const NEVER_MS = 86400000;
 const MOST_CONNECT_MS = 600000;
 
-const wrong = (message) => new CenoteError(message, { status: 'CENOTE_CONFIG' });
-
 function milliseconds(name, value) {
   const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
   if (typeof number !== 'number' || !Number.isFinite(number) || number < 0) {
-    throw wrong(`${name} = ${JSON.stringify(value)}: milliseconds, from 0 on`);
+    throw wrong(`${name} = ${show(value)}: milliseconds, from 0 on`);
   }
   return Math.round(number);
 }
@@ -27,13 +25,57 @@ function milliseconds(name, value) {
 function count(name, value, least) {
   const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
   if (!Number.isSafeInteger(number) || number < least) {
-    throw wrong(`${name} = ${JSON.stringify(value)}: a whole number from ${least} on`);
+    throw wrong(`${name} = ${show(value)}: a whole number from ${least} on`);
   }
   return number;
 }
 
 /** 0 and false are "no time-out" in node-postgres. */
 const orNone = (name, value) => (value === false ? 0 : milliseconds(name, value));
+
+/** What is checked of options beside what those below say of them: the kinds of options.cjs. */
+const KIND_OF = {
+  connectionString: 'text',
+  host: 'text',
+  user: 'text',
+  database: 'text',
+  password: 'callOrText',
+  application_name: 'text',
+  fallback_application_name: 'text',
+  options: 'text',
+  client_encoding: 'text',
+  poolQueryViaFetch: 'yesOrNo',
+  fetchOptions: 'members',
+  ssl: 'yesOrMembers',
+  onConnect: 'call',
+  verify: 'call',
+  log: 'callOrText',
+  audit: 'call',
+  cleanupOnExit: 'yesOrMembers',
+  profile: 'text',
+};
+const SECRET = new Set(['connectionString', 'password', 'ssl']);
+
+/** A mistake in an option's kind would show up late, and far away. */
+function checkKinds(options) {
+  for (const [name, kind] of Object.entries(KIND_OF)) {
+    const { [name]: value } = options;
+    const isUrl = name === 'connectionString' && typeof value?.href === 'string';
+    if (!isUrl) {
+      checkKind(name, value, kind, SECRET.has(name));
+    }
+  }
+  const { maxUses, port, types } = options;
+  if (maxUses !== undefined && maxUses !== null && !(typeof maxUses === 'number' && maxUses >= 0)) {
+    throw wrong(`maxUses = ${show(maxUses)}: a number from 0 on`);
+  }
+  if (port !== undefined && port !== null && !(['number', 'string'].includes(typeof port) && /^\d+$/.test(port) && port > 0 && port < 65536)) {
+    throw wrong(`port = ${show(port)}: a whole number from 1 to 65535`);
+  }
+  if (types !== undefined && types !== null && typeof types.getTypeParser !== 'function') {
+    throw wrong(`types = ${show(types)}: an object with getTypeParser(oid, format) is wanted, as pg.types`);
+  }
+}
 
 // ------------------------------------------------------------------ options that are settings
 
@@ -89,7 +131,7 @@ const KNOWN = {
   },
   client_encoding: (read, name, value) => {
     if (!/^utf-?8$/i.test(value)) {
-      throw wrong(`client_encoding = ${JSON.stringify(value)}: texts are UTF-8`);
+      throw wrong(`client_encoding = ${show(value)}: texts are UTF-8`);
     }
   },
   poolQueryViaFetch: (read, name, value) => {
@@ -275,7 +317,7 @@ function baseUrl(options, env = process.env) {
   if (options.connectionString) {
     return String(options.connectionString);
   }
-  if (PARTS.some((name) => name !== 'password' && options[name] !== undefined)) {
+  if (PARTS.some((name) => name !== 'password' && (options[name] ?? undefined) !== undefined)) {
     const parts = Object.fromEntries(PARTS.map((name) => [name, options[name] ?? undefined]));
     if (typeof parts.password === 'function') {
       parts.password = undefined;
@@ -310,6 +352,7 @@ function hasHttp(url, settings, env) {
  *   password: Function|undefined}} files: descriptors to close when the core is closed
  */
 function readOptions(options = {}, env = process.env) {
+  checkKinds(options);
   const base = baseUrl(options, env);
   if (base === undefined) {
     throw missing();
@@ -382,4 +425,4 @@ function closeFiles(files) {
   }
 }
 
-module.exports = { baseUrl, closeFiles, readOptions };
+module.exports = { baseUrl, checkKinds, closeFiles, readOptions };

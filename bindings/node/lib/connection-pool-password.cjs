@@ -5,6 +5,8 @@
  */
 'use strict';
 
+const { typeError } = require('./errors.cjs');
+
 /** Tokens live for ten minutes and more. */
 const REFRESH_MS = 240000;
 /** Whoever is asked after each connection need not be asked for those of one moment. */
@@ -12,7 +14,7 @@ const PAUSE_MS = 1000;
 
 const checked = (text) => {
   if (typeof text !== 'string') {
-    throw new TypeError('Password must be a string: its function answered something else');
+    throw typeError('Password must be a string: its function answered something else');
   }
   return text;
 };

@@ -4,7 +4,8 @@
  */
 'use strict';
 
-const { CenoteError } = require('./errors.cjs');
+const { CenoteError, typeError } = require('./errors.cjs');
+const { checkObject, checkSignal, show } = require('./options.cjs');
 const { PgClient } = require('./pg-client.cjs');
 const { pgError } = require('./pg-result.cjs');
 
@@ -27,7 +28,7 @@ function isolationOf(level) {
     ];
   if (known === undefined) {
     throw new CenoteError(
-      `isolationLevel = ${JSON.stringify(level)}: allowed are ReadUncommitted, ReadCommitted, ` +
+      `isolationLevel = ${show(level)}: allowed are ReadUncommitted, ReadCommitted, ` +
         'RepeatableRead and Serializable',
       { status: 'CENOTE_CONFIG' }
     );
@@ -48,7 +49,7 @@ function howOf(options, operation) {
   const whole = (name) => {
     const value = options[name] ?? 0;
     if (!Number.isSafeInteger(value) || value < 0) {
-      throw new CenoteError(`${name} = ${JSON.stringify(options[name])}: a whole number from 0 on`, {
+      throw new CenoteError(`${name} = ${show(options[name])}: a whole number from 0 on`, {
         status: 'CENOTE_CONFIG',
       });
     }
@@ -105,6 +106,7 @@ async function outcomeOf(body, tx) {
  * @returns {Promise<T>}
  */
 async function transact(core, how, body, signal) {
+  checkSignal(signal);
   signal?.throwIfAborted();
   let turn = later();
   let cancel;
@@ -233,8 +235,9 @@ class TransactionClient extends PgClient {
 /** @param {Function} callback of the client @param {object} options @param {object} types parsers, or undefined */
 async function executeTransaction(core, callback, options, types, remaining) {
   if (typeof callback !== 'function') {
-    throw new TypeError('executeTransaction: the callback is no function');
+    throw typeError(`executeTransaction(callback, options): the callback is no function, but of type ${typeof callback}`);
   }
+  checkObject(options, '{ isolationLevel: … } or others of docs/node.md');
   const how = { ...howOf(options, 'executeTransaction'), remaining };
   return transact(
     core,

@@ -5,11 +5,13 @@
 'use strict';
 
 const { Core, CenoteError, FLAGS, HINTS, idleOf, isDebugging, writeLog } = require('./core.cjs');
-const { baseUrl, closeFiles, readOptions } = require('./connection-pool-options.cjs');
+const { baseUrl, checkKinds, closeFiles, readOptions } = require('./connection-pool-options.cjs');
 const { Password, holdBack } = require('./connection-pool-password.cjs');
 const { executeTransaction, howOf, transact } = require('./connection-pool-transact.cjs');
+const { typeError } = require('./errors.cjs');
 const { NeonDbError, makeNeonClient } = require('./neon-client.cjs');
 const { isScript } = require('./pg-client.cjs');
+const { checkObject, checkSignal, describeValue, show } = require('./options.cjs');
 const { PgPool, types } = require('./pg-pool.cjs');
 const { DatabaseError, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
 const { toArguments } = require('./pg-types.cjs');
@@ -49,7 +51,7 @@ function wayOf(hint) {
   const way = WAYS[hint];
   if (way === undefined) {
     throw new CenoteError(
-      `${JSON.stringify(hint)} is no kind of operation: there are ${Object.keys(WAYS).join(', ')}`,
+      `${show(hint)} is no kind of operation: there are ${Object.keys(WAYS).join(', ')}`,
       { status: 'CENOTE_CONFIG' }
     );
   }
@@ -190,6 +192,7 @@ class Database {
     if (signal === undefined || signal === null) {
       return ask();
     }
+    checkSignal(signal);
     signal.throwIfAborted();
     let cancel;
     const onAbort = () => cancel?.();
@@ -236,6 +239,7 @@ class Database {
 
   /** Over HTTP alone there are no sessions, but a request may be a transaction. */
   async #batch(statements, how, signal) {
+    checkSignal(signal);
     signal?.throwIfAborted();
     const lease = await this.core.acquire(how.operation, how.remaining > 0 ? how.remaining : undefined);
     try {
@@ -248,10 +252,10 @@ class Database {
   /** The rows, on whichever path; of several statements, which only the pool takes, those of the last one. */
   async rows(sql, params, way) {
     if (typeof sql !== 'string') {
-      throw new TypeError('executeQuery: the statement is no text');
+      throw typeError(`executeQuery(text, parameters): the statement is no text, but of type ${typeof sql}`);
     }
     if (!Array.isArray(params)) {
-      throw new TypeError('executeQuery: the parameters are no array');
+      throw typeError('executeQuery(text, parameters): the parameters are no array');
     }
     if (way >= HINTS.transaction && isScript({ text: sql, values: params })) {
       const answer = await this.pgPool.query(sql);
@@ -378,7 +382,7 @@ class Database {
 /** What of the options is the core's: two calls that differ in it want different pools. */
 function describe(options) {
   const of = Object.entries(options).filter(([name, value]) => !OF_CLIENT.has(name) && value !== undefined);
-  return JSON.stringify(of.map(([name, value]) => [name, typeof value === 'function' ? String(value) : value]).sort());
+  return describeValue(of.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** The core warns of an unverified certificate, too. */
@@ -392,11 +396,18 @@ function logger(log, unverified) {
 
 // ------------------------------------------------------------------ the manager
 
-/** A URL alone is a common slip; it may hold a password, so it is not repeated. */
-function checkOptions(options) {
-  if (typeof options !== 'object' || options === null) {
-    throw new CenoteError('the options are no object: pass { connectionString: … }', { status: 'CENOTE_CONFIG' });
+/** What getPgPool and getNeonClient take: options, or a URL. @returns {object|undefined} options */
+function optionsOf(given) {
+  if (given === undefined) {
+    return undefined;
   }
+  const url = typeof given === 'string' ? given : given?.href;
+  if (typeof url === 'string') {
+    return { connectionString: url };
+  }
+  checkObject(given, 'a URL, or { connectionString: … }');
+  checkKinds(given);
+  return given;
 }
 
 class ConnectionPoolManager {
@@ -406,7 +417,8 @@ class ConnectionPoolManager {
 
   /** @param {object} [options] docs/node.md; without any, the environment's database */
   constructor(options = {}) {
-    checkOptions(options);
+    checkObject(options, '{ connectionString: … }');
+    checkKinds(options);
     this.#options = options;
     if (options.cleanupOnExit) {
       cleanupOnExit(this, options.cleanupOnExit === true ? {} : options.cleanupOnExit);
@@ -427,7 +439,6 @@ class ConnectionPoolManager {
 
   /** One core for one database; what a later call says otherwise about it does not count. */
   #database(options) {
-    checkOptions(options ?? {});
     const all = { ...this.#options, ...options };
     const url = this.#keyOf(all, options?.options);
     const [only] = this.#databases.size === 1 ? this.#databases.values() : [];
@@ -463,7 +474,8 @@ class ConnectionPoolManager {
    * @returns {Function} sql`…`, sql(text, params), sql.query, sql.transaction, sql.unsafe
    */
   getNeonClient(connection, more) {
-    const options = typeof connection === 'string' ? { ...more, connectionString: connection } : connection;
+    const [first, others] = [optionsOf(connection), optionsOf(more)];
+    const options = first === undefined && others === undefined ? undefined : { ...others, ...first };
     const database = this.#database(options);
     database.usedNeon = true;
     const key = options === undefined ? '' : undefined;
@@ -486,7 +498,7 @@ class ConnectionPoolManager {
 
   /** @param {object|string} [options] as of node-postgres' Pool @returns {PgPool} the same one each time */
   getPgPool(options) {
-    return this.#database(typeof options === 'string' ? { connectionString: options } : options).pgPool;
+    return this.#database(optionsOf(options)).pgPool;
   }
 
   /** @param {string} [hint] 'query', 'simple': Neon's client; 'transaction', 'complex', 'pool': the pool */

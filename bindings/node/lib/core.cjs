@@ -6,6 +6,7 @@
 
 const addon = require('./addon.cjs');
 const { CenoteError, fromAddon } = require('./errors.cjs');
+const { checkKind } = require('./options.cjs');
 const { remainingTime, timeLeft } = require('./serverless.cjs');
 const { readAll } = require('./decode.cjs');
 const { RowShape, shapeOf } = require('./rows.cjs');
@@ -82,9 +83,9 @@ function tell(listener, ...what) {
 /** `max_connections` as callers here write it: maxConnections. */
 const camel = (name) => name.replace(/_ms$/, '').replace(/_(.)/g, (_, letter) => letter.toUpperCase());
 
-/** The library suggests its own spelling of a setting. */
-function refusedOpen(info) {
-  const message = info.message.replace(/(did you mean )(\w+)\?$/, (_, asks, name) => `${asks}${camel(name)}?`)
+/** The library has its own spelling of a setting. */
+function refusedOpen(info, settings) {
+  const message = info.message.replace(/^(\w+)(?= )/, (name) => (camel(name) in settings ? camel(name) : name)).replace(/(did you mean )(\w+)\?$/, (_, asks, name) => `${asks}${camel(name)}?`)
     .replace(/`cenote config` lists all of them$/, 'types/settings.d.ts of the package lists all of them');
   return fromAddon({ ...info, message });
 }
@@ -121,6 +122,7 @@ class Core {
     const flat = [];
     for (const [name, value] of Object.entries(settings)) {
       if (value !== undefined && value !== null) {
+        checkKind(name, value, 'setting');
         flat.push(name, String(value));
       }
     }
@@ -148,7 +150,7 @@ class Core {
     const deliver = (numbers, count, pieces, others) => readAll(numbers, count, pieces, others, this);
     const handle = addon.open(text, flat, deliver, listeners.own !== undefined, listeners.password);
     if (typeof handle.status === 'string') {
-      throw refusedOpen(handle);
+      throw refusedOpen(handle, settings);
     }
     this.handle = handle;
   }

@@ -36,9 +36,14 @@ class CenoteError extends Error {
   }
 }
 
+/** A mistake of the caller's, in what he passed: JavaScript's own classes of errors, with a code. */
+const refusal = (Kind) => (message) => Object.assign(new Kind(message), { code: 'CENOTE_INVALID' });
+const typeError = refusal(TypeError);
+const rangeError = refusal(RangeError);
+
 /** @param {object} info what the addon says of a failure */
 function fromAddon(info) {
-  return new CenoteError(info.message, info);
+  return new CenoteError(info.message, info.details === undefined ? info : { ...info, details: info.details.trimEnd() });
 }
 
-module.exports = { CenoteError, fromAddon };
+module.exports = { CenoteError, fromAddon, rangeError, typeError };

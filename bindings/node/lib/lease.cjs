@@ -2,7 +2,8 @@
 'use strict';
 
 const { FLAGS } = require('./core.cjs');
-const { CenoteError } = require('./errors.cjs');
+const { CenoteError, typeError } = require('./errors.cjs');
+const { show } = require('./options.cjs');
 const { timeLeft } = require('./serverless.cjs');
 const { beginsWith } = require('./text.cjs');
 const { ResultSet, SQLITE, toArguments, toStatement } = require('./values.cjs');
@@ -14,6 +15,26 @@ const READS = beginsWith('select');
 
 /** As cenote.h has them. */
 const BATCH_MODES = { deferred: 0, write: 1, read: 2 };
+
+function checkMode(what, mode) {
+  if (mode !== undefined && BATCH_MODES[mode] === undefined) {
+    throw new CenoteError(`${what}: ${show(mode)} is no mode; there are ${Object.keys(BATCH_MODES).join(', ')}`);
+  }
+}
+
+/** What transaction() takes: a time-out in ms, a mode of libSQL's, or nothing. */
+function checkHow(how) {
+  if (typeof how === 'number' ? !(how >= 0) : how !== undefined && how !== null && typeof how !== 'string') {
+    throw new CenoteError(`transaction: ${show(how)} is neither a time-out in ms, from 0 on, nor a mode`);
+  }
+}
+
+/** @param {unknown} ms for extend */
+function checkMs(ms) {
+  if (!(typeof ms === 'number' && ms > 0)) {
+    throw new CenoteError(`extend: ${show(ms)} ms: a number above 0 is wanted`);
+  }
+}
 
 const refuseReleased = (what) => new CenoteError(`Cannot ${what} on released lease`, { status: 'CENOTE_STALE' });
 
@@ -297,6 +318,8 @@ class DatabaseLease {
     if (this.isReleased) {
       throw refuseReleased('begin transaction');
     }
+    checkHow(how);
+    checkMode('transaction', typeof how === 'string' ? how : undefined);
     if (this.#inside()) {
       this.#depth = 1;
     }
@@ -322,6 +345,9 @@ class DatabaseLease {
     if (this.isReleased) {
       throw refuseReleased('execute batch');
     }
+    if (!Array.isArray(statements)) {
+      throw typeError('batch: the statements are no array');
+    }
     const texts = statements.map((statement) => {
       const [sql, given] = toStatement(statement);
       return [sql, ...toArguments(given, this.#owner.driver)];
@@ -333,9 +359,7 @@ class DatabaseLease {
     if (texts.length === 0) {
       return [];
     }
-    if (mode !== undefined && BATCH_MODES[mode] === undefined) {
-      throw new CenoteError(`batch: ${JSON.stringify(mode)} is no mode; there are ${Object.keys(BATCH_MODES).join(', ')}`);
-    }
+    checkMode('batch', mode);
     const kind = mode ?? (texts.every(([sql]) => READS.test(sql)) ? 'deferred' : 'write');
     return this.#inTurn(() => this.#runBatch(texts, kind));
   }
@@ -414,6 +438,7 @@ class DatabaseLease {
 
   /** Moves the deadline to `ms` from now, as far as leaseExtendMax and the invocation allow. */
   extend(ms) {
+    checkMs(ms);
     this.#core.extend(this.#handle, Math.max(1, Math.min(ms, timeLeft() ?? ms)));
   }
 
@@ -431,4 +456,4 @@ class DatabaseLease {
   }
 }
 
-module.exports = { DatabaseLease };
+module.exports = { DatabaseLease, checkHow, checkMs };

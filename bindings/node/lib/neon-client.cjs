@@ -4,7 +4,8 @@
  */
 'use strict';
 
-const { CenoteError } = require('./errors.cjs');
+const { CenoteError, typeError } = require('./errors.cjs');
+const { isObject } = require('./options.cjs');
 const { DatabaseError, makeResult, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
 const { toArguments } = require('./pg-types.cjs');
 
@@ -175,6 +176,9 @@ const TRANSACTION_OPTIONS = new Set([
 const FETCH_OPTIONS = new Set(['priority', 'keepalive', 'cache', 'timeout', 'signal', 'retry']);
 
 function check(options, known, what) {
+  if (options !== undefined && options !== null && !isObject(options)) {
+    throw typeError(`${what}: the options are no object`);
+  }
   for (const name of Object.keys(options ?? {})) {
     if (!known.has(name)) {
       throw new CenoteError(`${what} has no option ${JSON.stringify(name)}: there are ${[...known].join(', ')}`, {
@@ -196,6 +200,9 @@ function check(options, known, what) {
 /** Rows as Neon's client has them, of one statement; its time-out and signal. */
 function settle(defaults, options) {
   const fetchOptions = { ...defaults.fetchOptions, ...options.fetchOptions };
+  if (options.types && typeof options.types.getTypeParser !== 'function') {
+    throw typeError('types is no object with getTypeParser(oid, format)');
+  }
   return {
     arrayMode: Boolean(options.arrayMode ?? defaults.arrayMode),
     fullResults: Boolean(options.fullResults ?? defaults.fullResults),
@@ -235,12 +242,12 @@ function makeNeonClient(pool, defaults = {}) {
 
   const ask = (text, params, options) => {
     if (typeof text !== 'string') {
-      throw new TypeError(
+      throw typeError(
         "sql is for tagged templates, sql`SELECT ${value}`, and for sql('SELECT $1', [value], options)"
       );
     }
     if (params !== undefined && params !== null && !Array.isArray(params)) {
-      throw new TypeError('the parameters are no array');
+      throw typeError('the parameters are no array');
     }
     return new NeonQueryPromise(execute, { query: text, params: params ?? [] }, options);
   };
@@ -257,7 +264,7 @@ function makeNeonClient(pool, defaults = {}) {
   sql.transaction = async (queriesOrFunction, options) => {
     const queries = typeof queriesOrFunction === 'function' ? queriesOrFunction(sql) : queriesOrFunction;
     if (!Array.isArray(queries) || !queries.every((query) => query instanceof NeonQueryPromise)) {
-      throw new Error(NO_QUERIES);
+      throw Object.assign(new Error(NO_QUERIES), { code: 'CENOTE_INVALID' });
     }
     const all = { ...defaults, ...check(options, TRANSACTION_OPTIONS, 'transaction()') };
     all.fetchOptions = { ...defaults.fetchOptions, ...options?.fetchOptions };

@@ -2,6 +2,7 @@
 'use strict';
 
 const { CenoteError } = require('./errors.cjs');
+const { checkHow, checkMs } = require('./lease.cjs');
 const { OwnTransaction, runOn } = require('./own.cjs');
 const { timeLeft } = require('./serverless.cjs');
 const { toStatement } = require('./values.cjs');
@@ -68,6 +69,7 @@ class OwnLease {
 
   async transaction(how) {
     this.#check('begin transaction');
+    checkHow(how);
     const timeout = typeof how === 'number' ? how : 0;
     const inner = await this.onClient(async (client) => {
       if (typeof client.transaction === 'function') {
@@ -131,6 +133,7 @@ class OwnLease {
   }
 
   extend(ms) {
+    checkMs(ms);
     this.#core.extend(this.#handle, Math.max(1, Math.min(ms, timeLeft() ?? ms)));
   }
 

@@ -3,7 +3,7 @@
 
 const { EventEmitter } = require('node:events');
 const { FLAGS } = require('./core.cjs');
-const { CenoteError } = require('./errors.cjs');
+const { CenoteError, typeError } = require('./errors.cjs');
 const { TypeTable, toArguments } = require('./pg-types.cjs');
 const { finishFor, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
 
@@ -19,6 +19,12 @@ function call(callback, ...values) {
     callback(...values);
   } catch (error) {
     process.nextTick(() => { throw error; });
+  }
+}
+
+function checkCallback(callback) {
+  if (callback !== undefined && typeof callback !== 'function') {
+    throw typeError('callback is not a function');
   }
 }
 
@@ -39,7 +45,7 @@ const failed = (message, about) => new CenoteError(message, about);
  */
 function toQuery(config, values, callback) {
   if (config === null || config === undefined) {
-    throw new TypeError('Client was passed a null or undefined query');
+    throw typeError('Client was passed a null or undefined query');
   }
   if (typeof config.submit === 'function') {
     throw failed('A query object with submit() (pg-cursor, pg-query-stream, pg.Query) writes on a connection of ' +
@@ -47,7 +53,7 @@ function toQuery(config, values, callback) {
   }
   const from = typeof config === 'string' ? { text: config } : config;
   const query = {
-    text: from.text, values: from.values, rowMode: from.rowMode, name: from.name, types: from.types,
+    text: from.text, values: from.values, rowMode: from.rowMode, name: from.name, types: from.types ?? undefined,
     timeout: from.query_timeout, callback: from.callback, extended: from.queryMode === 'extended',
   };
   if (typeof values === 'function') {
@@ -56,19 +62,20 @@ function toQuery(config, values, callback) {
     query.values = values;
   }
   query.callback = callback ?? query.callback;
-  if (query.callback !== undefined && typeof query.callback !== 'function') {
-    throw new TypeError('callback is not a function');
-  }
+  checkCallback(query.callback);
   return query;
 }
 
 /** What is wrong with it, in node-postgres' words. @returns {Error|undefined} */
 function fault(query) {
-  if (typeof query.text !== 'string' && typeof query.name !== 'string') {
+  if (typeof query.text !== 'string' && (typeof query.name !== 'string' || query.name === '')) {
     return failed('A query must have either text or a name. Supplying neither is unsupported.');
   }
   if (query.values !== undefined && query.values !== null && !Array.isArray(query.values)) {
     return failed('Query values must be an array');
+  }
+  if (query.types !== undefined && typeof query.types.getTypeParser !== 'function') {
+    return failed('Query types must be an object with getTypeParser(oid, format)');
   }
   return undefined;
 }
@@ -392,4 +399,4 @@ Object.setPrototypeOf(PgClient.prototype, EventEmitter.prototype);
 /** Each promise of a client asks whether it is a promise itself: said here, it need not look through all of its classes. */
 Object.defineProperty(PgClient.prototype, 'then', { value: undefined, writable: true, configurable: true });
 
-module.exports = { PgClient, answer, call, fault, isScript, queryError, toQuery };
+module.exports = { PgClient, answer, call, checkCallback, fault, isScript, queryError, toQuery };

@@ -6,7 +6,7 @@ const { HINTS, idleOf } = require('./core.cjs');
 const { CenoteError } = require('./errors.cjs');
 const { types: defaultTypes, toArguments } = require('./pg-types.cjs');
 const { finishFor, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
-const { PgClient, answer, call, fault, isScript, queryError, toQuery } = require('./pg-client.cjs');
+const { PgClient, answer, call, checkCallback, fault, isScript, queryError, toQuery } = require('./pg-client.cjs');
 const { isBegin } = require('./text.cjs');
 
 /** A copy in which secrets are not enumerable, so that nobody prints them by accident. */
@@ -113,6 +113,7 @@ class PgPool extends EventEmitter {
 
   /** @returns {Promise<PgClient>|undefined} undefined where a callback `(error, client, release)` is given */
   connect(callback) {
+    checkCallback(callback);
     const promise = this.#connect('pg-pool client');
     if (callback === undefined) {
       return promise;
@@ -381,6 +382,7 @@ class PgPool extends EventEmitter {
 
   /** No new work from here on; resolves when all clients are back, and all that was asked is answered. */
   end(callback) {
+    checkCallback(callback);
     if (this.ending) {
       return answer(Promise.reject(new CenoteError('Called end on pool more than once')), callback);
     }

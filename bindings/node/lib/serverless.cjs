@@ -10,6 +10,8 @@
 
 const { AsyncLocalStorage } = require('node:async_hooks');
 
+const { typeError } = require('./errors.cjs');
+
 // ------------------------------------------------------------------ the time left of an invocation
 
 /** Where Vercel's runtime keeps the request under way; public by its package @vercel/functions, which is not needed. */
@@ -23,6 +25,12 @@ let storage;
 function requestContext() {
   const holder = globalThis[REQUEST];
   return holder === undefined ? undefined : holder.get?.();
+}
+
+function checkWork(what, work) {
+  if (typeof work !== 'function') {
+    throw typeError(`${what}: what is to run is no function, but of type ${typeof work}`);
+  }
 }
 
 /** A clock for each shape of context: a function that answers the milliseconds left, or undefined. */
@@ -78,8 +86,9 @@ function remainingTime() {
  */
 function withInvocation(context, work, options = {}) {
   const clock = clockOf(context);
+  checkWork('withInvocation', work);
   if (clock === undefined) {
-    throw new TypeError('withInvocation: the context has neither getRemainingTimeInMillis() nor a deadline');
+    throw typeError('withInvocation: the context has neither getRemainingTimeInMillis() nor a deadline');
   }
   storage ??= new AsyncLocalStorage();
   return storage.run({ clock, reserve: options.reserve ?? RESERVE_MS }, work);
@@ -87,6 +96,7 @@ function withInvocation(context, work, options = {}) {
 
 /** A handler `(event, context)` of Lambda's or Netlify's that runs withInvocation; without a context as it is. */
 function wrapHandler(handler, options) {
+  checkWork('wrapHandler', handler);
   return function invoked(event, context, ...others) {
     const work = () => handler.call(this, event, context, ...others);
     return clockOf(context) === undefined ? work() : withInvocation(context, work, options);
@@ -124,7 +134,7 @@ function dropMinimum(core) {
 async function closeIdleConnections(pool) {
   const core = coreOf(pool);
   if (core === undefined) {
-    throw new TypeError('closeIdleConnections: this is no pool of Cenote\'s');
+    throw typeError('closeIdleConnections: this is no pool of Cenote\'s');
   }
   if (core.closed) {
     return;
@@ -225,6 +235,10 @@ function lingerOver(core, wait) {
  * @param {object} pool @param {{idleTimeout?: number}} [options] ms after the last use
  */
 function attachDatabasePool(pool, options = {}) {
+  const { idleTimeout } = options;
+  if (idleTimeout !== undefined && !(typeof idleTimeout === 'number' && idleTimeout >= 0)) {
+    throw typeError('attachDatabasePool: idleTimeout is no number of milliseconds from 0 on');
+  }
   const core = coreOf(pool);
   const key = core ?? pool;
   if (lingering.has(key)) {
@@ -237,7 +251,7 @@ function attachDatabasePool(pool, options = {}) {
     return;
   }
   if (typeof pool?.on !== 'function' || pool.options === undefined) {
-    throw new TypeError('attachDatabasePool: neither a pool of Cenote\'s nor one like node-postgres\'');
+    throw typeError('attachDatabasePool: neither a pool of Cenote\'s nor one like node-postgres\'');
   }
   // Such a pool closes what is idle by itself, if only it is awake then.
   const idle = options.idleTimeout ?? pool.options.idleTimeoutMillis ?? PG_IDLE_MS;
@@ -320,7 +334,7 @@ function forget(pool) {
  */
 function cleanupOnExit(pool, options = {}) {
   if (typeof (pool?.gracefulShutdown ?? pool?.shutdown ?? pool?.end) !== 'function') {
-    throw new TypeError('cleanupOnExit: the pool has neither gracefulShutdown nor shutdown nor end');
+    throw typeError('cleanupOnExit: the pool has neither gracefulShutdown nor shutdown nor end');
   }
   cleaned.set(pool, { signals: options.signals ?? SIGNALS, timeout: options.timeout });
   listen();

@@ -8,6 +8,7 @@
 const { createHash, timingSafeEqual } = require('node:crypto');
 const fs = require('node:fs');
 const { CenoteError } = require('./errors.cjs');
+const { checkKind, checkObject } = require('./options.cjs');
 
 // ------------------------------------------------------------------ what is told
 
@@ -251,12 +252,19 @@ async function respond(asked, options) {
 }
 
 function checked(options = {}) {
+  checkObject(options, '{ token: … }');
   for (const name of Object.keys(options)) {
     if (!OPTIONS.has(name)) {
       throw new CenoteError(`status has no option ${JSON.stringify(name)}: there are ${[...OPTIONS].join(', ')}`, {
         status: 'CENOTE_CONFIG',
       });
     }
+  }
+  checkKind('token', options.token, 'callOrText', true);
+  checkKind('allowWithoutToken', options.allowWithoutToken, 'yesOrNo');
+  checkKind('probe', options.probe, 'yesOrNo');
+  if (options.pools !== undefined && !Array.isArray(options.pools)) {
+    throw new CenoteError('pools is no array of managers', { status: 'CENOTE_CONFIG' });
   }
   return options;
 }

@@ -1,8 +1,9 @@
 /** values.cjs - arguments and rows as libSQL's client has them. */
 'use strict';
 
-const { isAnyArrayBuffer, isDate } = require('node:util').types;
+const { isAnyArrayBuffer, isDate, isMap, isSet } = require('node:util').types;
 
+const { rangeError, typeError } = require('./errors.cjs');
 const { RowShape } = require('./rows.cjs');
 
 const LOWEST = -(2n ** 63n);
@@ -18,29 +19,36 @@ function toArgument(value, driver) {
       return value;
     case 'number':
       if (!Number.isFinite(value)) {
-        throw new RangeError('Only finite numbers (not Infinity or NaN) can be passed as arguments');
+        throw rangeError('Only finite numbers (not Infinity or NaN) can be passed as arguments');
       }
       return value;
     case 'bigint':
       if (value < LOWEST || value > HIGHEST) {
-        throw new RangeError('bigint is too large to be represented as a 64-bit integer and passed as argument');
+        throw rangeError('bigint is too large to be represented as a 64-bit integer and passed as argument');
       }
       return value;
     case 'undefined':
-      throw new TypeError('undefined cannot be passed as argument to the statement');
+      throw typeError('undefined cannot be passed as argument to the statement');
     case 'object':
       // Not instanceof: a value may be of another context (vm, a test runner).
       if (value === null || ArrayBuffer.isView(value) || isAnyArrayBuffer(value)) {
         return value;
       }
       if (isDate(value)) {
+        if (Number.isNaN(value.valueOf())) {
+          throw rangeError('An invalid Date cannot be passed as argument');
+        }
         return SQLITE.has(driver) ? value.valueOf() : value.toISOString();
       }
       break;
     default:
   }
-  throw new TypeError('Unsupported type of value');
+  throw typeError('Unsupported type of value');
 }
+
+/** What is an object, too, but has no named arguments in it. */
+const isValue = (object) => isDate(object) || ArrayBuffer.isView(object) || isAnyArrayBuffer(object) || isMap(object) ||
+  isSet(object);
 
 /** @returns {[unknown[]|undefined, string[]|undefined]} values, and their names without the sign */
 function toArguments(args, driver) {
@@ -50,8 +58,8 @@ function toArguments(args, driver) {
   if (Array.isArray(args)) {
     return args.length === 0 ? [undefined, undefined] : [args.map((value) => toArgument(value, driver)), undefined];
   }
-  if (typeof args !== 'object') {
-    throw new TypeError('the arguments are neither an array nor an object');
+  if (typeof args !== 'object' || isValue(args)) {
+    throw typeError('the arguments are neither an array nor an object of named ones: one alone is [value]');
   }
   const names = Object.keys(args);
   return [names.map((name) => toArgument(args[name], driver)), names.map((name) => name.replace(/^[:@$]/, ''))];
@@ -68,7 +76,7 @@ function toStatement(statement, args) {
   if (statement !== null && typeof statement === 'object' && typeof statement.sql === 'string') {
     return [statement.sql, statement.args ?? args];
   }
-  throw new TypeError('a statement is a text or {sql, args}');
+  throw typeError('a statement is a text or {sql, args}');
 }
 
 const classes = new Map();
