@@ -118,16 +118,8 @@ static void strike(struct fault_proxy *where, enum fault fault)
     fault_proxy_cut_after(where, FAULT_TO_CLIENT, 150, false);
     break;
   default:
-    fault_proxy_delay(where, 0);
     break;
   }
-}
-
-static void *silence_soon(void *context)
-{
-  nap_ms(100); /* the statement takes longer: it is on its way */
-  fault_proxy_silence(context);
-  return NULL;
 }
 
 /* Runs it while the fault strikes. */
@@ -135,18 +127,63 @@ static cenote_status run_under(cenote_manager *manager, struct fault_proxy *wher
                                const char *sql, cenote_result **result, cenote_error *error)
 {
   cenote_query_options options = CENOTE_QUERY_OPTIONS_INIT;
-  pthread_t thread;
-  options.timeout_ms = fault == SILENT ? 600 : 20000;
-  if (fault == SILENT) {
-    assert_int_equal(pthread_create(&thread, NULL, silence_soon, where), 0);
-  } else {
-    strike(where, fault);
+  options.timeout_ms = 20000;
+  strike(where, fault);
+  return cenote_query(manager, sql, NULL, 0, &options, result, error);
+}
+
+struct answered {
+  _Atomic int calls;
+  cenote_status status;
+  char message[256];
+};
+
+static void tell(void *context, cenote_status status, cenote_result *result,
+                 const cenote_error *error)
+{
+  struct answered *told = context;
+  told->status = status;
+  (void)snprintf(told->message, sizeof told->message, "%.255s",
+                 error != NULL ? error->message : "");
+  cenote_result_free(result);
+  atomic_fetch_add(&told->calls, 1);
+}
+
+static bool becomes(cenote_manager *manager, const char *sql, int64_t wanted)
+{
+  const int64_t end = cen_deadline_ns(cen_now_ns(), 30000);
+  while (count_rows(manager, sql) != wanted) {
+    if (cen_now_ns() > end) {
+      return false;
+    }
+    nap_ms(10);
   }
-  const cenote_status status = cenote_query(manager, sql, NULL, 0, &options, result, error);
-  if (fault == SILENT) {
-    pthread_join(thread, NULL);
+  return true;
+}
+
+/* The network falls silent while the statement waits on the server, at a gate that we hold shut. */
+static void run_silent(cenote_manager *manager, struct fault_proxy *where, const char *sql,
+                       struct answered *told)
+{
+  cenote_query_options options = CENOTE_QUERY_OPTIONS_INIT;
+  cenote_lease keeper;
+  options.timeout_ms = 2000;
+  assert_int_equal(cenote_acquire(manager, "keeper", 20000, &keeper, NULL), CENOTE_OK);
+  assert_int_equal(cenote_execute(keeper, "select pg_advisory_lock(77)", NULL, 0, NULL, NULL),
+                   CENOTE_OK);
+  assert_int_equal(cenote_query_async(manager, sql, NULL, 0, &options, tell, told, NULL, NULL),
+                   CENOTE_OK);
+  assert_true(becomes(
+      manager, "select count(*) from pg_locks where locktype = 'advisory' and not granted", 1));
+  fault_proxy_silence(where);
+  assert_int_equal(cenote_execute(keeper, "select pg_advisory_unlock(77)", NULL, 0, NULL, NULL),
+                   CENOTE_OK);
+  assert_int_equal(cenote_release(keeper), CENOTE_OK);
+  const int64_t end = cen_deadline_ns(cen_now_ns(), 30000);
+  while (atomic_load(&told->calls) == 0) {
+    assert_true(cen_now_ns() < end);
+    nap_ms(10);
   }
-  return status;
 }
 
 static void a_write_whose_answer_is_lost_is_unknown_and_there_once(void **state)
@@ -159,17 +196,23 @@ static void a_write_whose_answer_is_lost_is_unknown_and_there_once(void **state)
     for (enum fault fault = RESET_AT_ONCE; fault < FAULTS; fault++) {
       char sql[128];
       cenote_error error = CENOTE_ERROR_INIT;
+      struct answered told = {.status = CENOTE_INTERNAL};
       (void)snprintf(sql, sizeof sql,
-                     "insert into lost select %d, repeat('x', 2000) from pg_sleep(%s) returning *",
-                     (int)fault, fault == SILENT ? "0.3" : "0");
+                     "insert into lost select %d, repeat('x', 2000) from gate returning *",
+                     (int)fault);
       heal(manager, where);
-      const cenote_status status = run_under(manager, where, fault, sql, NULL, &error);
-      if (status != CENOTE_OUTCOME_UNKNOWN) {
-        fail_msg("fault %d: %s: %s", (int)fault, cenote_status_name(status), error.message);
+      if (fault == SILENT) {
+        run_silent(manager, where, sql, &told);
+      } else {
+        told.status = run_under(manager, where, fault, sql, NULL, &error);
+      }
+      if (told.status != CENOTE_OUTCOME_UNKNOWN) {
+        fail_msg("fault %d: %s: %s%s", (int)fault, cenote_status_name(told.status), error.message,
+                 told.message);
       }
       fault_proxy_heal(where);
     }
-    nap_ms(400); /* what is silent may still run */
+    assert_true(becomes(manager, "select count(*) from pg_locks where locktype = 'advisory'", 0));
     assert_int_equal(count_rows(manager, "select count(*) from lost"), FAULTS);
     assert_int_equal(count_rows(manager, "select count(distinct id) from lost"), FAULTS);
     cenote_close(manager);
@@ -451,6 +494,7 @@ static int start_all(void **state)
   must(manager, "create function lose() returns text language sql volatile as "
                 "$$insert into lost values (0, 'hidden') returning repeat('x', 2000)$$");
   must(manager, "create view hidden as select lose() as said");
+  must(manager, "create view gate as select pg_advisory_xact_lock_shared(77)::text as open");
   cenote_close(manager);
   return 0;
 }
