@@ -1,4 +1,5 @@
 /* check.c - `cenote check`: does the database answer, and how is the pool. */
+#include "base/text.h"
 #include "cli/cli.h"
 #include "cli/interrupt.h"
 #include "cli/log.h"
@@ -18,7 +19,8 @@ struct check {
 
 /* -------------------------------------------------------------------- output */
 
-enum { PATH, STATUS, STATE, BREAKER, OPEN, USED, MAXIMUM, COLUMNS };
+/* REASON: only where a row has one. */
+enum { PATH, STATUS, STATE, BREAKER, OPEN, USED, MAXIMUM, REASON, COLUMNS };
 enum { POOL, SHARED, OVER_HTTP, ROWS };
 
 struct rows { /* which of them there are */
@@ -81,33 +83,63 @@ static void number_add(struct cen_buf *buf, const json_t *statistics, size_t row
   }
 }
 
-/* Is anything wrong that is not HTTP's? */
-static bool pool_is_degraded(const json_t *document)
+/* What is wrong and not HTTP's, or NULL: the last issue, since a probe that failed comes last. */
+static const char *pool_issue(const json_t *document)
 {
   static const char https[] = "SQL over HTTP ";
+  const char *last = NULL;
   size_t i;
   json_t *issue;
   json_array_foreach(json_object_get(document, "issues"), i, issue)
   {
     const char *text = json_string_value(issue);
     if (text != NULL && strncmp(text, https, sizeof https - 1) != 0) {
-      return true;
+      last = text;
     }
   }
-  return false;
+  return last;
 }
 
-/* Where there are two paths each row has a verdict of its own: the whole is degraded when only HTTP
- * is away, and neither of them is. */
-static void status_add(struct cen_buf *buf, const json_t *document, size_t row)
+/* A row's verdict; why it is not "healthy", else NULL. Where there are two paths each row has a
+ * verdict of its own: the whole is degraded when only HTTP is away, and neither of them is. */
+static const char *row_status(const json_t *document, size_t row, const char **reason)
 {
   const json_t *own = json_object_get(document, row == OVER_HTTP ? "neon" : "pgPool");
-  if (own == NULL) {
-    text_add(buf, document, "status");
-  } else if (!json_is_true(json_object_get(own, "healthy"))) {
-    cen_buf_text(buf, "unhealthy");
+  const char *status = json_string_value(json_object_get(document, "status"));
+  *reason = row != OVER_HTTP ? pool_issue(document) : NULL;
+  if (own != NULL && !json_is_true(json_object_get(own, "healthy"))) {
+    const char *error = json_string_value(json_object_get(own, "error"));
+    *reason = error != NULL ? error : *reason;
+    status = "unhealthy";
+  } else if (own != NULL) {
+    status = *reason != NULL ? "degraded" : "healthy";
+  } else if (status == NULL) {
+    status = "-";
+  }
+  if (strcmp(status, "healthy") == 0) {
+    *reason = NULL;
+  }
+  return status;
+}
+
+static void line_add(struct cen_buf *buf, const char *before, const char *text)
+{
+  cen_buf_text(buf, before);
+  if (text) {
+    cli_text_line(buf, text, strlen(text));
+  }
+}
+
+/* The whole of it stands among the issues. */
+static void reason_add(struct cen_buf *buf, const char *reason)
+{
+  enum { MOST = 72 };
+  const size_t size = reason != NULL ? strlen(reason) : 0;
+  if (size <= MOST) {
+    cen_buf_text(buf, reason != NULL ? reason : "-");
   } else {
-    cen_buf_text(buf, row != OVER_HTTP && pool_is_degraded(document) ? "degraded" : "healthy");
+    cen_buf_add(buf, reason, cen_utf8_cut(reason, MOST));
+    cen_buf_text(buf, "…");
   }
 }
 
@@ -118,12 +150,17 @@ static void cell(void *context, size_t at, size_t column, struct cen_buf *buf)
   const json_t *document = rows->document;
   const size_t row = rows->of[at];
   const json_t *statistics = json_object_get(document, "poolStatistics");
+  const char *reason;
+  const char *status = row_status(document, row, &reason);
   switch (column) {
   case PATH:
     cen_buf_text(buf, row == POOL ? "pool" : row == SHARED ? "shared" : "http");
     break;
   case STATUS:
-    status_add(buf, document, row);
+    cen_buf_text(buf, status);
+    break;
+  case REASON:
+    reason_add(buf, reason);
     break;
   case STATE:
     text_add(buf, document, "state");
@@ -134,14 +171,6 @@ static void cell(void *context, size_t at, size_t column, struct cen_buf *buf)
   default:
     number_add(buf, statistics, row, column);
     break;
-  }
-}
-
-static void line_add(struct cen_buf *buf, const char *before, const char *text)
-{
-  cen_buf_text(buf, before);
-  if (text) {
-    cli_text_line(buf, text, strlen(text));
   }
 }
 
@@ -173,8 +202,8 @@ static void remarks_print(struct cli_output *output, const json_t *document)
 
 static void table_print(struct cli_output *output, json_t *document)
 {
-  static const char *const headers[COLUMNS] = {"path", "status", "state",  "breaker",
-                                               "open", "in use", "maximum"};
+  static const char *const headers[COLUMNS] = {"path", "status", "state",   "breaker",
+                                               "open", "in use", "maximum", "reason"};
   static const bool right[COLUMNS] = {[OPEN] = true, [USED] = true, [MAXIMUM] = true};
   const json_t *statistics = json_object_get(document, "poolStatistics");
   struct rows rows = {.document = document, .count = 1, .of = {POOL}};
@@ -184,7 +213,11 @@ static void table_print(struct cli_output *output, json_t *document)
   if (inside(statistics, "paths", "http") != NULL) {
     rows.of[rows.count++] = OVER_HTTP;
   }
-  struct cli_table table = {.columns = COLUMNS,
+  const char *reason = NULL;
+  for (size_t i = 0; i < rows.count && reason == NULL; i++) {
+    (void)row_status(document, rows.of[i], &reason);
+  }
+  struct cli_table table = {.columns = reason != NULL ? COLUMNS : REASON,
                             .rows = rows.count,
                             .headers = headers,
                             .right = right,
@@ -262,8 +295,9 @@ const struct cli_command cli_check = {
         "Connects, asks the database for a sign of life and prints how the pool is: healthy, degraded\n"
         "or unhealthy, with issues and recommendations. Exit status 1 when it is unhealthy.\n"
         "Where single statements may share connections these have a row of their own, and so has\n"
-        "SQL over HTTP where there is an endpoint for it; with both, --json has also \"neon\",\n"
-        "\"pgPool\" (each {\"healthy\", \"error\"}) and \"stats\".\n"
+        "SQL over HTTP where there is an endpoint for it; a row that is not healthy says why.\n"
+        "With HTTP beside a pool --json has also \"neon\", \"pgPool\" (each {\"healthy\", \"error\"})\n"
+        "and \"stats\".\n"
         "--connect-timeout-ms bounds the wait. It speaks of a pool of its own: what another process\n"
         "does with its pool is not seen here.\n\n"
         "--json prints {\"status\", \"state\", \"poolStatistics\", \"issues\", \"recommendations\",\n"

@@ -116,7 +116,11 @@ def each_row_of_check_is_about_its_own_path():
         result = run("check", "--url", *args, "--connect-timeout-ms", "2000", env=env)
         same(result.status, status)
         table = [line.replace("|", " ").split() for line in result.out.splitlines()]
-        return {line[0]: line[1] for line in table if line and line[0] in ("pool", "shared", "http")}
+        table = [line for line in table if line and line[0] in ("pool", "shared", "http")]
+        for line in table:
+            reason = " ".join(line[7:])
+            true("connect" in reason if line[1] == "unhealthy" else reason in ("", "-"), result.out)
+        return {line[0]: line[1] for line in table}
 
     with Gateway("--url", URL) as gateway:
         same(rows(URL, env={"CENOTE_HTTP_ENDPOINT": endpoint(gateway)}),
