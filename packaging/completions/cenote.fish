@@ -50,7 +50,7 @@ complete -c cenote -n "__fish_seen_subcommand_from $own" -l retry-delay-ms -x -d
 complete -c cenote -n "__fish_seen_subcommand_from $own" -l simple-connections -x -d 'connections shared by single statements of many callers, at most'
 complete -c cenote -n "__fish_seen_subcommand_from $own" -l simple-depth -x -d 'statements in flight on one shared connection, at most'
 complete -c cenote -n "__fish_seen_subcommand_from $own" -l simple-batch -x -d 'reads on one shared connection that may share a sync point; 1: each has its own'
-complete -c cenote -n "__fish_seen_subcommand_from $own" -l simple-wire -x -d 'speak PostgreSQL\'s protocol ourselves on shared plaintext connections; 0: libpq does'
+complete -c cenote -n "__fish_seen_subcommand_from $own" -l simple-wire -x -d 'speak PostgreSQL\'s protocol ourselves on plaintext connections; 0: libpq does'
 complete -c cenote -n "__fish_seen_subcommand_from $own" -l simple-slow-ms -x -d 'a shared connection whose oldest statement takes longer gets no new ones'
 complete -c cenote -n "__fish_seen_subcommand_from $own" -l breaker-failures -x -d 'the circuit breaker opens at so many failures within its window, if half of all fail'
 complete -c cenote -n "__fish_seen_subcommand_from $own" -l breaker-window-ms -x -d 'how far back the circuit breaker looks'

@@ -59,7 +59,7 @@
   X(SIMPLE_SLOW, "simple_slow_ms", INT, "ms", 10, 10, 10, 1, 60000, true,                                  \
     "a shared connection whose oldest statement takes longer gets no new ones")                            \
   X(SIMPLE_WIRE, "simple_wire", BOOL, "", 1, 1, 1, 0, 1, false,                                            \
-    "speak PostgreSQL's protocol ourselves on shared plaintext connections; 0: libpq does")                \
+    "speak PostgreSQL's protocol ourselves on plaintext connections; 0: libpq does")                       \
   X(BREAKER_FAILURES, "breaker_failures", INT, "", 5, 5, 5, 0, 100000, true,                               \
     "the circuit breaker opens at so many failures within its window, if half of all fail, but not "       \
     "for one burst (what fails within a tenth of the window weighs one less than this); 0: never")         \

@@ -2,19 +2,17 @@
  * libpq does, and what it makes of servers that lie. What both owe: postgres_pipeline*.c. */
 #include "driver/postgres/wire.h"
 #include "integration/postgres_bed.h"
+#include "integration/postgres_liar.h"
 #include "net/clock.h"
 #include "net/workers.h"
 #include "support/pg_fixture.h"
 
-#include <arpa/inet.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -339,111 +337,6 @@ static void statements_prepared_by_one_serve_the_other(void **state)
 
 /* --------------------------------------------------------------------- servers that lie */
 
-#define BYTES(text) text, sizeof(text) - 1
-
-/* Logs anybody in, waits for the first request, says its piece, and hangs up, or waits for that. */
-struct liar {
-  int listener;
-  char url[64];
-  const char *script;
-  size_t size, piece;
-  bool hangs_up;
-  pthread_t thread;
-};
-
-static bool receive(int fd, void *bytes, size_t size)
-{
-  return recv(fd, bytes, size, MSG_WAITALL) == (ssize_t)size;
-}
-
-/* Answers to a request for TLS: no. */
-static void log_in(int fd)
-{
-  static const char welcome[] = "R\0\0\0\x08\0\0\0\0"
-                                "S\0\0\0\x19"
-                                "client_encoding\0UTF8\0"
-                                "K\0\0\0\x0c\0\0\0\7\0\0\0\x09"
-                                "Z\0\0\0\5I";
-  char packet[1024];
-  for (;;) {
-    uint32_t head[2];
-    assert_true(receive(fd, head, sizeof(head)));
-    uint32_t size = ntohl(head[0]);
-    assert_true(size >= 8 && size < sizeof(packet));
-    assert_true(size == 8 || receive(fd, packet, size - 8));
-    if (ntohl(head[1]) == 3u << 16) {
-      break;
-    }
-    assert_int_equal(send(fd, "N", 1, MSG_NOSIGNAL), 1);
-  }
-  assert_int_equal(send(fd, welcome, sizeof(welcome) - 1, MSG_NOSIGNAL), sizeof(welcome) - 1);
-}
-
-static void *lie(void *context)
-{
-  struct liar *liar = context;
-  char bytes[4096];
-  int fd = accept(liar->listener, NULL, NULL);
-  if (fd < 0) {
-    return NULL;
-  }
-  log_in(fd);
-  (void)!recv(fd, bytes, sizeof(bytes), 0);
-  for (size_t at = 0; at < liar->size; at += liar->piece) {
-    size_t piece = liar->size - at < liar->piece ? liar->size - at : liar->piece;
-    if (send(fd, liar->script + at, piece, MSG_NOSIGNAL) < 0) {
-      break;
-    }
-    if (liar->piece == 1) {
-      usleep(200);
-    }
-  }
-  if (liar->hangs_up) {
-    (void)shutdown(fd, SHUT_WR);
-  }
-  while (recv(fd, bytes, sizeof(bytes), 0) > 0) {
-  }
-  close(fd);
-  return NULL;
-}
-
-static void liar_start(struct liar *liar, const char *script, size_t size, size_t piece,
-                       bool hangs_up)
-{
-  struct sockaddr_in address = {.sin_family = AF_INET};
-  socklen_t length = sizeof(address);
-  *liar = (struct liar){.script = script, .size = size, .piece = piece, .hangs_up = hangs_up};
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  liar->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  assert_int_equal(bind(liar->listener, (struct sockaddr *)&address, sizeof(address)), 0);
-  assert_int_equal(listen(liar->listener, 1), 0);
-  assert_int_equal(getsockname(liar->listener, (struct sockaddr *)&address, &length), 0);
-  snprintf(liar->url, sizeof(liar->url), "postgres://u@127.0.0.1:%d/d", ntohs(address.sin_port));
-  assert_int_equal(pthread_create(&liar->thread, NULL, lie, liar), 0);
-}
-
-static void liar_stop(struct liar *liar)
-{
-  pthread_join(liar->thread, NULL);
-  close(liar->listener);
-}
-
-#define PARSED "1\0\0\0\4"
-#define BOUND "2\0\0\0\4"
-#define NONE "n\0\0\0\4"
-#define READY "Z\0\0\0\5I"
-#define ONE_COLUMN                \
-  "T\0\0\0\x1a\0\1"               \
-  "a\0\0\0\0\0\0\0\0\0\0\x17\0\4" \
-  "\xff\xff\xff\xff\0\0"
-#define ROW_42              \
-  "D\0\0\0\x0c\0\1\0\0\0\2" \
-  "42"
-#define SELECT_1 \
-  "C\0\0\0\x0d"  \
-  "SELECT 1\0"
-#define GOOD PARSED BOUND ONE_COLUMN ROW_42 SELECT_1 READY
-
 /* Two requests are in flight. `answers`: of the first and of the second; D done, F failed, L lost. */
 static const struct lie {
   const char *script;
@@ -534,13 +427,13 @@ static void assert_answered(const struct rig_flight *flight, char answer, const 
 
 static void be_lied_to(const struct lie *lie, size_t piece)
 {
-  struct liar liar;
+  struct pg_liar liar;
   struct pg_rig pg = {.settings = NULL};
   struct rig_pipe pipe;
   struct rig_flight flights[2];
   struct rig_flight late;
   bool lost = strchr(lie->answers, 'L') != NULL;
-  liar_start(&liar, lie->script, lie->size, piece, strstr(lie->words, "closed") != NULL);
+  pg_liar_start(&liar, lie->script, lie->size, piece, strstr(lie->words, "closed") != NULL);
   cenote_connection *c = pg_rig_connect(&pg, liar.url);
   assert_int_equal(rig_pipe_begin(&pipe, &pg.rig, c, false, NULL), CENOTE_OK);
   assert_non_null(c->wire);
@@ -562,7 +455,7 @@ static void be_lied_to(const struct lie *lie, size_t piece)
   rig_pipe_end(&pipe);
   assert_true(!lost || (pg_rig_session(&pg, c) & CENOTE_SESSION_BROKEN));
   pg_rig_end(&pg, c);
-  liar_stop(&liar);
+  pg_liar_stop(&liar);
 }
 
 static void what_does_not_fit_loses_the_connection_and_nothing_else(void **state)

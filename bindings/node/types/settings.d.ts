@@ -56,7 +56,7 @@ export interface Settings {
   simpleBatch?: number;
   /** A shared connection whose oldest statement takes longer gets no new ones. Default: 10. */
   simpleSlow?: number | string;
-  /** Speak PostgreSQL's protocol ourselves on shared plaintext connections; 0: libpq does. Default: true. */
+  /** Speak PostgreSQL's protocol ourselves on plaintext connections; 0: libpq does. Default: true. */
   simpleWire?: boolean;
   /**
    * The circuit breaker opens at so many failures within its window, if half of all fail, but not for one burst

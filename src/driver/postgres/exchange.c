@@ -22,7 +22,7 @@ void pg_set_fd(cenote_connection *c, int fd)
 /* What is surely not done may be tried again; what may be done, not. A read may hide a write (a
  * view that calls a function): whoever reads is told CONNECTION_LOST, and session() says that it
  * was sent. */
-static cenote_status lost_status(cenote_connection *c)
+cenote_status pg_lost_status(cenote_connection *c)
 {
   if (!c->sent) {
     return CENOTE_CONNECTION_LOST;
@@ -71,7 +71,7 @@ void pg_lost_words(cenote_connection *c, cenote_status status, cenote_error *err
 cenote_step pg_lost(cenote_connection *c, cenote_error *error)
 {
   atomic_store(&c->broken, true);
-  cenote_status status = lost_status(c);
+  cenote_status status = pg_lost_status(c);
   cenote_error *failure = pg_failure(c, status);
   if (failure) {
     pg_lost_words(c, status, failure);
@@ -194,6 +194,12 @@ static bool is_about_arguments(const struct pg_said *said)
          strcmp(pg_said(said, PG_DIAG_SOURCE_FUNCTION), "exec_bind_message") == 0;
 }
 
+bool pg_on_standby(const cenote_connection *c)
+{
+  const char *standby = PQparameterStatus(c->conn, "in_hot_standby");
+  return !c->promoted && standby && strcmp(standby, "on") == 0;
+}
+
 void pg_note_error(cenote_connection *c, const struct pg_said *said)
 {
   const char *severity = pg_said(said, PG_DIAG_SEVERITY_NONLOCALIZED);
@@ -204,16 +210,15 @@ void pg_note_error(cenote_connection *c, const struct pg_said *said)
   if (pg_error_poisons(sqlstate, severity) && !is_about_arguments(said)) {
     atomic_store(&c->broken, true);
     if (severity[0] != 'E') { /* FATAL, PANIC: this session is over */
-      cenote_error *failure = pg_failure(c, c->pipe ? CENOTE_CONNECTION_LOST : lost_status(c));
+      cenote_error *failure = pg_failure(c, c->pipe ? CENOTE_CONNECTION_LOST : pg_lost_status(c));
       if (failure) {
         pg_error_said(said, c->failed, failure);
       }
     }
   }
   /* The primary became a standby: what asked for a primary must look for the new one. */
-  const char *standby = PQparameterStatus(c->conn, "in_hot_standby");
   const char *wanted = pg_shared_value(c->shared, "target_session_attrs");
-  if (strcmp(sqlstate, "25006") == 0 && standby && strcmp(standby, "on") == 0 && wanted &&
+  if (strcmp(sqlstate, "25006") == 0 && pg_on_standby(c) && wanted &&
       (strcmp(wanted, "read-write") == 0 || strcmp(wanted, "primary") == 0)) {
     atomic_store(&c->broken, true);
   }

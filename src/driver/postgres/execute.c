@@ -148,7 +148,18 @@ cenote_step pg_execute_start(cenote_connection *c, cenote_error *error)
   }
   c->in_block = PQtransactionStatus(c->conn) != PQTRANS_IDLE;
   c->dirty = c->dirty || c->statement->may_dirty;
+  if (pg_alone_takes(c)) {
+    return pg_alone_start(c, error);
+  }
+  if (!pg_still_there(c)) {
+    return pg_lost(c, error);
+  }
   return is_script(c) ? run_script(c, error) : next(c, error);
+}
+
+cenote_step pg_execute_again(cenote_connection *c, cenote_error *error)
+{
+  return next(c, error);
 }
 
 /* ------------------------------------------------------------------------------ results */
@@ -351,7 +362,7 @@ void pg_vanished(cenote_connection *c)
   c->level = PG_LEVEL_POOLER;
   c->doubtful = c->dirty = true;
   atomic_store(&c->shared->doubtful, true);
-  if (c->pipe) {
+  if (c->pipe && c->state != PG_ALONE) {
     atomic_store(&c->broken, true); /* what is in flight is still answered */
   }
 }

@@ -57,6 +57,12 @@ static inline bool pg_flight_is_hidden(const struct pg_flight *flight)
   return flight->kind == FLIGHT_READ_ONLY || flight->kind == FLIGHT_BURY;
 }
 
+/* pipeline.c. For one request at a time, or many; NULL: no memory. */
+struct pg_pipe *pg_pipe_new(cenote_connection *c);
+/* Pushes an EXECUTE whose statement is known, and pins it. */
+cenote_status pg_pipe_push(cenote_connection *c, const cenote_request *request,
+                           struct pg_statement *statement, cenote_error *error);
+
 /* batch.c. May this read share its sync point with others? */
 bool pg_batch_takes(cenote_connection *c, struct pg_statement *statement, unsigned flags);
 /* The oldest flight has ended: was it, or its batch, slow? */

@@ -86,18 +86,29 @@ static cenote_status enter_refused(const cenote_connection *c, bool read_only, c
   return CENOTE_OK;
 }
 
+struct pg_pipe *pg_pipe_new(cenote_connection *c)
+{
+  struct pg_pipe *pipe = calloc(1, sizeof(*pipe));
+  struct pg_flight *ring = pipe ? calloc(FIRST_ROOM, sizeof(*ring)) : NULL;
+  if (!ring) {
+    free(pipe);
+    return NULL;
+  }
+  pipe->owner = c;
+  pipe->ring = ring;
+  pipe->room = FIRST_ROOM;
+  pipe->batch = 1;
+  return pipe;
+}
+
 static cenote_status pipe_enter(cenote_connection *c, bool read_only, cenote_error *error)
 {
   cenote_status status = enter_refused(c, read_only, error);
   if (status != CENOTE_OK) {
     return status;
   }
-  struct pg_pipe *pipe = calloc(1, sizeof(*pipe));
-  if (pipe) {
-    pipe->ring = calloc(FIRST_ROOM, sizeof(*pipe->ring));
-  }
-  if (!pipe || !pipe->ring) {
-    free(pipe);
+  struct pg_pipe *pipe = pg_pipe_new(c);
+  if (!pipe) {
     return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory for a pipeline");
   }
   c->wire = pg_wire_new(c);
@@ -106,10 +117,7 @@ static cenote_status pipe_enter(cenote_connection *c, bool read_only, cenote_err
     free(pipe);
     return cenote_error_set(error, CENOTE_INTERNAL, "libpq refused to pipeline");
   }
-  pipe->owner = c;
-  pipe->room = FIRST_ROOM;
   pipe->make_read_only = read_only;
-  pipe->batch = 1;
   pipe->tls = PQsslInUse(c->conn) ? PQsslStruct(c->conn, "OpenSSL") : NULL;
   c->pipe = pipe;
   c->dirty = c->dirty || read_only;
@@ -361,16 +369,12 @@ static bool is_there(cenote_connection *c, bool writes)
   return (c->wire ? pg_wire_still_there(c) : pg_still_there(c)) && !pipe->dead;
 }
 
-static cenote_status push_execute(cenote_connection *c, const cenote_request *request,
-                                  cenote_error *error)
+cenote_status pg_pipe_push(cenote_connection *c, const cenote_request *request,
+                           struct pg_statement *statement, cenote_error *error)
 {
   struct pg_pipe *pipe = c->pipe;
-  struct pg_statement *statement = NULL;
   struct pg_args args;
-  cenote_status status = pg_statement_for(c, request, &statement, error);
-  if (status == CENOTE_OK) {
-    status = refuse(statement, error);
-  }
+  cenote_status status = refuse(statement, error);
   if (status == CENOTE_OK &&
       !(make_room(pipe, 2 + BURY_AT_ONCE) && pg_args_build(c, request, &args) &&
         (!c->wire || pg_wire_reserve(c, statement, &args, request->count)))) {
@@ -393,10 +397,21 @@ static cenote_status push_execute(cenote_connection *c, const cenote_request *re
       status = give_up(c, error);
     }
   }
+  pg_args_trim(c);
+  return status;
+}
+
+static cenote_status push_execute(cenote_connection *c, const cenote_request *request,
+                                  cenote_error *error)
+{
+  struct pg_statement *statement = NULL;
+  cenote_status status = pg_statement_for(c, request, &statement, error);
+  if (status == CENOTE_OK) {
+    status = pg_pipe_push(c, request, statement, error);
+  }
   if (status != CENOTE_OK) {
     pg_statement_done(statement);
   }
-  pg_args_trim(c);
   return status;
 }
 

@@ -145,12 +145,13 @@ static cenote_step pg_start(cenote_connection *c, const cenote_request *request,
   default:
     break;
   }
-  if (!c->conn || atomic_load(&c->broken) || PQstatus(c->conn) != CONNECTION_OK ||
-      !pg_still_there(c)) {
+  if (!c->conn || atomic_load(&c->broken) || PQstatus(c->conn) != CONNECTION_OK) {
     return pg_lost(c, error);
   }
-  return request->kind == CENOTE_REQUEST_EXECUTE ? pg_execute_start(c, error)
-                                                 : pg_session_start(c, error);
+  if (request->kind == CENOTE_REQUEST_EXECUTE) {
+    return pg_execute_start(c, error);
+  }
+  return pg_still_there(c) ? pg_session_start(c, error) : pg_lost(c, error);
 }
 
 static cenote_step pg_advance(cenote_connection *c, short revents, cenote_error *error)
@@ -167,6 +168,8 @@ static cenote_step pg_advance(cenote_connection *c, short revents, cenote_error 
       return settle(c, error);
     }
     return CENOTE_STEP_AGAIN;
+  case PG_ALONE:
+    return pg_alone_advance(c, revents, error);
   default:
     return pg_exchange_advance(c, revents, error);
   }
@@ -181,6 +184,9 @@ static void pg_wants(const cenote_connection *c, cenote_wants *wants)
   case PG_RESOLVING:
   case PG_CONNECTING:
     pg_open_wants(c, wants);
+    break;
+  case PG_ALONE:
+    cen_postgres_pipelining.wants(c, wants);
     break;
   case PG_CANCELLING: /* an abort cannot wake us by the descriptor */
     wants->fd = pg_cancel_fd(c);
@@ -222,6 +228,7 @@ static cenote_status pg_create(const cenote_driver_params *params, cenote_connec
 static void pg_shrink(cenote_connection *c)
 {
   pg_statements_shrink(c->statements);
+  pg_alone_free(c);
   free(c->scratch);
   free(c->cells);
   c->scratch = NULL;
@@ -237,6 +244,7 @@ static void pg_destroy(cenote_connection *c)
   pg_opening_free(c->opening);
   pg_conn_free(c);
   pg_cancel_free(c);
+  pg_alone_free(c);
   pg_pipe_free(c);
   pg_statement_done(c->statement);
   pg_shrink(c);

@@ -8,6 +8,7 @@
  *   exchange.c   one command to the server and back: send, flush, read, results
  *   args.c       arguments as libpq takes them
  *   execute.c    EXECUTE: preparing, rows into the sink
+ *   alone.c      the same without libpq, on plaintext sessions
  *   pipeline.c   many requests in flight; answers.c reads what comes back (pipe.h: what they share)
  *   batch.c      which reads share a sync point there
  *   wire_*.c     the same without libpq, on plaintext sessions (wire.h)
@@ -189,6 +190,7 @@ enum pg_state {
   PG_BURYING,    /* DEALLOCATE of what fell out of the cache */
   PG_PREPARING,
   PG_RUNNING,    /* EXECUTE itself */
+  PG_ALONE,      /* the same without libpq */
   PG_COMMANDING, /* one of our own commands: BEGIN, ROLLBACK, the reset, … */
   PG_CANCELLING  /* all is read; a cancel request is still on its way */
 };
@@ -198,6 +200,7 @@ struct pg_canceller;  /* cancel.c; the handle that outlives the connection */
 struct pg_cancel_job; /* cancel.c */
 struct pg_pipe;       /* pipeline.c; only between enter and leave */
 struct pg_wire;       /* wire_io.c; as long, where libpq has no part in it */
+struct pg_alone;      /* alone.c; from the first statement that libpq has no part in */
 
 struct cenote_connection {
   const cenote_driver_params *params;
@@ -226,6 +229,7 @@ struct cenote_connection {
   bool cancel_arrived;  /* the request ended with 57014 */
   struct pg_pipe *pipe; /* NULL: one request at a time */
   struct pg_wire *wire; /* NULL: libpq reads and writes */
+  struct pg_alone *alone;
 
   char *scratch; /* the arguments as text */
   size_t scratch_size;
@@ -234,6 +238,7 @@ struct cenote_connection {
 
   uint64_t parameters; /* hash of the session's reported settings when it was new */
   bool dirty, tainted, user_prepared;
+  bool promoted;            /* the server is no standby any more, which libpq has not seen */
   unsigned vanished;        /* prepared statements that were not there any more */
   bool doubtful;            /* too many: nothing is prepared any more, nobody else gets it */
   bool proven;              /* the session is the one that we logged in to */
@@ -295,6 +300,9 @@ cenote_step pg_send_command(cenote_connection *c, const char *sql, enum pg_state
                             cenote_error *error);
 /* False: the other side is gone, and nothing was sent to it. */
 bool pg_still_there(cenote_connection *c);
+/* What became of the running request, now that the connection is lost. */
+cenote_status pg_lost_status(cenote_connection *c);
+bool pg_on_standby(const cenote_connection *c);
 cenote_step pg_lost(cenote_connection *c, cenote_error *error);
 void pg_set_fd(cenote_connection *c, int fd);
 void pg_note_error(cenote_connection *c, const struct pg_said *said); /* is the session poisoned? */
@@ -335,6 +343,7 @@ cenote_status pg_statement_for(cenote_connection *c, const cenote_request *reque
 void pg_execute_result(cenote_connection *c, PGresult *result); /* one result of PG_RUNNING */
 void pg_execute_error(cenote_connection *c, const PGresult *result);
 cenote_step pg_execute_idle(cenote_connection *c, cenote_error *error);
+cenote_step pg_execute_again(cenote_connection *c, cenote_error *error); /* once more, by libpq */
 bool pg_should_prepare(const cenote_connection *c, const struct pg_statement *statement);
 bool pg_is_stale(const cenote_connection *c, const struct pg_said *said);
 void pg_execute_said(cenote_connection *c, const struct pg_said *said); /* pg_execute_error */
@@ -344,6 +353,14 @@ bool pg_cells_reserve(cenote_connection *c, size_t count); /* c->cells */
 /* The sink wants no more of the running request. */
 void pg_sink_failed(cenote_connection *c, cenote_status status, const cenote_error *why);
 void pg_vanished(cenote_connection *c);
+
+/* -------------------------------------------------------------------------------- alone.c */
+
+bool pg_alone_takes(cenote_connection *c); /* the request's statement? */
+cenote_step pg_alone_start(cenote_connection *c, cenote_error *error);
+cenote_step pg_alone_advance(cenote_connection *c, short revents, cenote_error *error);
+void pg_alone_free(cenote_connection *c); /* not between pg_alone_start and the request's end,
+                                             unless the connection goes */
 
 /* ------------------------------------------------------------------------------ session.c */
 

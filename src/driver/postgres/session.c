@@ -175,10 +175,8 @@ static cenote_step reset_session(cenote_connection *c, cenote_error *error)
   if (!(c->dirty || c->tainted) || c->login_level == PG_LEVEL_POOLER) {
     return reset_done(c, error);
   }
-  const char *standby = PQparameterStatus(c->conn, "in_hot_standby");
-  bool on_standby = standby && strcmp(standby, "on") == 0;
   c->user_prepared = c->user_prepared || c->tainted;
-  return send(c, COMMAND_RESET, on_standby ? reset_standby_sql : reset_sql, error);
+  return send(c, COMMAND_RESET, pg_on_standby(c) ? reset_standby_sql : reset_sql, error);
 }
 
 static cenote_step check(cenote_connection *c, cenote_error *error)
