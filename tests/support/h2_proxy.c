@@ -1,5 +1,7 @@
 #include "support/h2_proxy.h"
 
+#include "support/low_port.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,41 +23,11 @@ static void nap(void)
   nanosleep(&time, NULL);
 }
 
-static struct sockaddr_in address_of(int port)
-{
-  return (struct sockaddr_in){.sin_family = AF_INET,
-                              .sin_port = htons((uint16_t)port),
-                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-}
-
-static bool is_free(int port)
-{
-  const struct sockaddr_in address = address_of(port);
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const bool fine = fd >= 0 && bind(fd, (const struct sockaddr *)&address, sizeof address) == 0;
-  if (fd >= 0) {
-    close(fd);
-  }
-  return fine;
-}
-
-/* nghttpx takes no port 0. One below those that the system hands out by itself, or a connection of
- * anybody's takes it while the proxy is down; what is free now may still be taken a moment later:
- * the caller tries again. */
-static int free_port(void)
-{
-  enum { LOWEST = 20000, COUNT = 12000, PRIME = 7919 };
-  static unsigned tries;
-  int port = 0;
-  do {
-    port = LOWEST + (int)(((unsigned)getpid() * PRIME + tries++) % COUNT);
-  } while (!is_free(port) && tries < COUNT);
-  return port;
-}
-
 static bool listens(int port)
 {
-  const struct sockaddr_in address = address_of(port);
+  const struct sockaddr_in address = {.sin_family = AF_INET,
+                                      .sin_port = htons((uint16_t)port),
+                                      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const bool fine = fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
   if (fd >= 0) {
@@ -147,7 +119,7 @@ bool h2_proxy_start(struct h2_proxy *proxy, int behind, enum test_cert_kind kind
   *proxy = (struct h2_proxy){.pid = -1, .behind = behind, .logs = logs};
   bool fine = files_make(proxy, kind);
   for (int i = 0; fine && i < TRIES && proxy->pid < 0 && !proxy->missing; i++) {
-    proxy->port = free_port();
+    proxy->port = low_port(); /* nghttpx takes no port 0 */
     (void)started(proxy);
   }
   snprintf(proxy->url, sizeof proxy->url, "https://127.0.0.1:%d", proxy->port);

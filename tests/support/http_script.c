@@ -212,7 +212,7 @@ static void *listen_on(void *context)
 {
   struct http_script *script = context;
   for (;;) {
-    const int fd = accept(script->fd, NULL, NULL);
+    const int fd = accept4(script->fd, NULL, NULL, SOCK_CLOEXEC);
     pthread_mutex_lock(&script->lock);
     const bool ends = script->ending || fd < 0 || script->count == MOST;
     if (!ends) {

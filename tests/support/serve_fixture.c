@@ -1,5 +1,8 @@
 #include "support/serve_fixture.h"
 
+#include "support/low_port.h"
+
+#include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -9,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MOST_ARGS = 32 };
+enum { MOST_ARGS = 32, TRIES = 5 };
 
 static void run(int out, const char *listen, const char *const *args)
 {
@@ -32,7 +35,7 @@ static bool start(struct serve_fixture *serve, const char *listen, const char *c
   int ends[2];
   char line[256] = "";
   *serve = (struct serve_fixture){.pid = -1};
-  if (pipe(ends) != 0) {
+  if (pipe2(ends, O_CLOEXEC) != 0) {
     return false;
   }
   fflush(NULL); /* or the child says it again */
@@ -58,15 +61,25 @@ static bool start(struct serve_fixture *serve, const char *listen, const char *c
   return true;
 }
 
+/* A test may stop it, and start another at its port. */
 bool serve_fixture_start(struct serve_fixture *serve, const char *const *args)
 {
-  return start(serve, "127.0.0.1:0", args);
+  char listen[32];
+  bool fine = false;
+  for (int i = 0; i < TRIES && !fine; i++) {
+    snprintf(listen, sizeof listen, "127.0.0.1:%d", low_port());
+    fine = start(serve, listen, args);
+  }
+  return fine;
 }
 
 bool serve_fixture_start_at(struct serve_fixture *serve, const char *database, int port)
 {
   const char *const args[] = {"--url", database, NULL};
   char listen[32];
+  if (port == 0) {
+    return serve_fixture_start(serve, args);
+  }
   snprintf(listen, sizeof listen, "127.0.0.1:%d", port);
   return start(serve, listen, args);
 }
