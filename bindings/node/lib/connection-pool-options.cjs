@@ -69,7 +69,8 @@ function checkKinds(options) {
   if (maxUses !== undefined && maxUses !== null && !(typeof maxUses === 'number' && maxUses >= 0)) {
     throw wrong(`maxUses = ${show(maxUses)}: a number from 0 on`);
   }
-  if (port !== undefined && port !== null && !(['number', 'string'].includes(typeof port) && /^\d+$/.test(port) && port > 0 && port < 65536)) {
+  const isPort = ['number', 'string'].includes(typeof port) && /^\d+$/.test(port) && port > 0 && port < 65536;
+  if (port !== undefined && port !== null && !isPort) {
     throw wrong(`port = ${show(port)}: a whole number from 1 to 65535`);
   }
   if (types !== undefined && types !== null && typeof types.getTypeParser !== 'function') {

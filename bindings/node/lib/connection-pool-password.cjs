@@ -6,6 +6,7 @@
 'use strict';
 
 const { typeError } = require('./errors.cjs');
+const { keepArguments } = require('./pg-types.cjs');
 
 /** Tokens live for ten minutes and more. */
 const REFRESH_MS = 240000;
@@ -112,7 +113,12 @@ function holdBack(core, password, onReady) {
     return ready;
   };
   for (const name of ['query', 'acquire', 'transact']) {
-    held[name] = (...all) => attached().then(() => Object.getPrototypeOf(core)[name].apply(core, all));
+    held[name] = (...all) => {
+      if (name === 'query') {
+        all[1] = keepArguments(all[1]); // it is read later
+      }
+      return attached().then(() => Object.getPrototypeOf(core)[name].apply(core, all));
+    };
   }
   held.take = () => undefined;
   Object.assign(core, held);

@@ -85,7 +85,8 @@ const camel = (name) => name.replace(/_ms$/, '').replace(/_(.)/g, (_, letter) =>
 
 /** The library has its own spelling of a setting. */
 function refusedOpen(info, settings) {
-  const message = info.message.replace(/^(\w+)(?= )/, (name) => (camel(name) in settings ? camel(name) : name)).replace(/(did you mean )(\w+)\?$/, (_, asks, name) => `${asks}${camel(name)}?`)
+  const message = info.message.replace(/^(\w+)(?= )/, (name) => (camel(name) in settings ? camel(name) : name))
+    .replace(/(did you mean )(\w+)\?$/, (_, asks, name) => `${asks}${camel(name)}?`)
     .replace(/`cenote config` lists all of them$/, 'types/settings.d.ts of the package lists all of them');
   return fromAddon({ ...info, message });
 }

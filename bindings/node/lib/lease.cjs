@@ -2,11 +2,11 @@
 'use strict';
 
 const { FLAGS } = require('./core.cjs');
-const { CenoteError, typeError } = require('./errors.cjs');
+const { CenoteError } = require('./errors.cjs');
 const { show } = require('./options.cjs');
 const { timeLeft } = require('./serverless.cjs');
 const { beginsWith } = require('./text.cjs');
-const { ResultSet, SQLITE, toArguments, toStatement } = require('./values.cjs');
+const { ResultSet, SQLITE, keepArguments, toArguments, toStatement, toStatements } = require('./values.cjs');
 
 const OVER = new Set(['CENOTE_LEASE_EXPIRED', 'CENOTE_STALE', 'CENOTE_SHUTTING_DOWN', 'CENOTE_CLOSED']);
 /** What a batch may not hold: it is one transaction. */
@@ -117,8 +117,8 @@ class Transaction {
 
   async batch(statements) {
     const results = [];
-    for (const statement of statements) {
-      results.push(await this.execute(statement));
+    for (const [sql, args] of toStatements(statements)) {
+      results.push(await this.execute(sql, args));
     }
     return results;
   }
@@ -289,7 +289,8 @@ class DatabaseLease {
       throw refuseReleased('execute query');
     }
     const [sql, given] = toStatement(statement, args);
-    const [values, names] = toArguments(given, this.#owner.driver);
+    const [read, names] = toArguments(given, this.#owner.driver);
+    const values = this.#running ? keepArguments(read) : read; // the addon copies what it is given now
     return new ResultSet(await this.#inTurn(() => this.#sendAsked(sql, values, names, this.#flags)), this.#owner.driver);
   }
 
@@ -345,12 +346,9 @@ class DatabaseLease {
     if (this.isReleased) {
       throw refuseReleased('execute batch');
     }
-    if (!Array.isArray(statements)) {
-      throw typeError('batch: the statements are no array');
-    }
-    const texts = statements.map((statement) => {
-      const [sql, given] = toStatement(statement);
-      return [sql, ...toArguments(given, this.#owner.driver)];
+    const texts = toStatements(statements).map(([sql, given]) => {
+      const [values, names] = toArguments(given, this.#owner.driver);
+      return [sql, values, names];
     });
     const control = texts.findIndex(([sql]) => CONTROL.test(sql));
     if (control >= 0) {

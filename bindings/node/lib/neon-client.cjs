@@ -7,7 +7,7 @@
 const { CenoteError, typeError } = require('./errors.cjs');
 const { isObject } = require('./options.cjs');
 const { DatabaseError, makeResult, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
-const { toArguments } = require('./pg-types.cjs');
+const { keepArguments, toArguments } = require('./pg-types.cjs');
 
 const MEMBERS = [
   'severity',
@@ -215,9 +215,9 @@ function settle(defaults, options) {
 }
 
 /** A statement and its values as the core takes them, and how its rows are read. */
-function prepared({ query, params }, settled) {
+function prepared({ query, params }, settled, keep = toArguments) {
   const how = { rowMode: settled.arrayMode ? 'array' : undefined, types: settled.types };
-  return { sql: query, args: toArguments(params), shape: pgShape(how), flags: pgFlags(how), settled };
+  return { sql: query, args: keep(params), shape: pgShape(how), flags: pgFlags(how), settled };
 }
 
 const NO_QUERIES = 'transaction() expects an array of queries, or a function returning an array of queries';
@@ -270,7 +270,7 @@ function makeNeonClient(pool, defaults = {}) {
     all.fetchOptions = { ...defaults.fetchOptions, ...options?.fetchOptions };
     try {
       const statements = queries.map((query) =>
-        prepared(query.parameterizedQuery, settle(all, check(query.opts, QUERY_OPTIONS, 'query()')))
+        prepared(query.parameterizedQuery, settle(all, check(query.opts, QUERY_OPTIONS, 'query()')), keepArguments)
       );
       const results = await pool.transaction(statements, { ...all, signal: all.signal ?? all.fetchOptions.signal });
       return results.map((result, i) => answerOf(result, statements[i].settled));

@@ -5,7 +5,8 @@ const { CenoteError } = require('./errors.cjs');
 const { checkHow, checkMs } = require('./lease.cjs');
 const { OwnTransaction, runOn } = require('./own.cjs');
 const { timeLeft } = require('./serverless.cjs');
-const { toStatement } = require('./values.cjs');
+const { isBegin, isEnd } = require('./text.cjs');
+const { keepArguments, keepStatement, toStatement, toStatements } = require('./values.cjs');
 
 class OwnLease {
   #core;
@@ -33,7 +34,7 @@ class OwnLease {
     this.#over.catch(() => {});
   }
 
-  /** In turn; who waits for a client when the lease is taken back is told. */
+  /** In turn, at once where nothing is under way; who waits for a client when the lease is taken back is told. */
   onClient(call) {
     const run = async () => {
       this.lastUsed = Date.now();
@@ -47,9 +48,24 @@ class OwnLease {
       }
     };
     this.#waiting++;
-    const turn = this.#tail.then(run);
+    const turn = this.#waiting === 1 ? run() : this.#tail.then(run);
     this.#tail = turn.catch(() => {});
     return turn;
+  }
+
+  /** The arguments as they are now, where the client gets them later. */
+  #kept(args) {
+    return this.#waiting > 0 ? keepArguments(args) : args;
+  }
+
+  /** A statement of the caller's, on the client or on a transaction of it. `check` is asked again when it is its turn. */
+  send(statement, args, inner, check) {
+    const [sql, given] = toStatement(statement, args);
+    const kept = this.#kept(given);
+    return this.onClient((client) => {
+      check?.();
+      return runOn(inner ?? client, sql, kept);
+    });
   }
 
   #check(what) {
@@ -63,32 +79,67 @@ class OwnLease {
 
   async execute(statement, args) {
     this.#check('execute query');
-    const [sql, given] = toStatement(statement, args);
-    return this.onClient((client) => runOn(client, sql, given));
+    const [sql] = toStatement(statement, args);
+    if (!isBegin(sql) && !isEnd(sql)) {
+      return this.send(statement, args);
+    }
+    return this.#sendControl(statement, args, isEnd(sql));
+  }
+
+  /** The caller's own BEGIN, COMMIT or ROLLBACK: what it leaves open is rolled back when the lease is over. */
+  async #sendControl(statement, args, ends) {
+    let marked = false;
+    try {
+      const result = await this.send(statement, args, undefined, () => {
+        if (!ends && this.#own.rollback === undefined) {
+          marked = true;
+          this.#own.began(async () => {
+            await this.#own.work((client) => runOn(client, 'ROLLBACK'));
+            this.#own.began(undefined);
+          });
+        }
+      });
+      if (ends) {
+        this.#own.began(undefined);
+      }
+      return result;
+    } catch (error) {
+      if (marked) {
+        this.#own.began(undefined);
+      }
+      throw error;
+    } finally {
+      this.touch();
+    }
   }
 
   async transaction(how) {
     this.#check('begin transaction');
     checkHow(how);
     const timeout = typeof how === 'number' ? how : 0;
-    const inner = await this.onClient(async (client) => {
+    const transaction = await this.onClient(async (client) => {
+      let inner;
       if (typeof client.transaction === 'function') {
-        return client.transaction(typeof how === 'string' ? how : 'write');
+        inner = await client.transaction(typeof how === 'string' ? how : 'write');
+      } else {
+        await runOn(client, 'BEGIN');
       }
-      await runOn(client, 'BEGIN');
-      return undefined;
+      return new OwnTransaction(this, this.#own, inner, timeout); // before its turn is over, or the lease could go
     });
-    return new OwnTransaction(this, this.#own, inner, timeout);
+    this.touch();
+    return transaction;
   }
 
   async batch(statements, mode) {
     this.#check('execute batch');
     if (typeof this.connection.batch === 'function') {
-      return this.onClient((client) => client.batch(statements, mode ?? 'write'));
+      const all = this.#waiting > 0 ? statements.map((statement) => keepStatement(statement)) : statements;
+      return this.onClient((client) => client.batch(all, mode ?? 'write'));
     }
+    const kept = toStatements(statements);
     const transaction = await this.transaction();
     try {
-      const results = await transaction.batch(statements);
+      const results = await transaction.batch(kept);
       await transaction.commit();
       return results;
     } catch (error) {
@@ -110,6 +161,9 @@ class OwnLease {
   }
 
   #giveBack() {
+    if (this.#own?.rollback !== undefined || this.#own?.broken) {
+      this.touch();
+    }
     const held = this.#core.release(this.#handle);
     this.#owner.leaseEnded(this, held && !this.#touched);
     return held;

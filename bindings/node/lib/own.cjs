@@ -9,7 +9,7 @@
 
 const addon = require('./addon.cjs');
 const { CenoteError } = require('./errors.cjs');
-const { toStatement } = require('./values.cjs');
+const { toStatements } = require('./values.cjs');
 
 const [OPEN, CHECK, RESET, GONE] = [0, 1, 2, 3];
 const [BUSY, IN_TRANSACTION, BROKEN] = [1, 2, 4];
@@ -39,6 +39,12 @@ class Own {
     const marks = (this.working > 0 ? BUSY : 0) | (this.rollback !== undefined ? IN_TRANSACTION : 0) |
       (this.broken ? BROKEN : 0);
     addon.ownMark(this.clients.handle, this.serial, marks);
+  }
+
+  /** It stands in a transaction, which that function ends; or in none any more. */
+  began(rollback) {
+    this.rollback = rollback;
+    this.mark();
   }
 
   /** Runs something on the client; while it does, the client is nobody else's. */
@@ -218,24 +224,26 @@ class OwnTransaction {
     this.#own = own;
     this.#inner = inner;
     this.closed = false;
-    own.rollback = () => this.rollback();
-    own.mark();
-    lease.touch();
+    own.began(() => this.#giveUp((end) => own.work(end))); // when nobody's lease is left to wait for its turn
     if (timeout > 0 && timeout <= LONGEST) {
       this.#timeout = timeout;
       this.#timer = setTimeout(() => {
         this.#expired = true;
-        this.rollback();
+        this.#giveUp((end) => own.work(end)); // what runs may hang
       }, timeout);
       this.#timer.unref();
     }
   }
 
-  #check() {
+  #checkTime() {
     if (this.#expired) {
       throw new CenoteError(`Transaction timeout after ${this.#timeout} ms: it was rolled back`,
         { status: 'CENOTE_STATEMENT_TIMEOUT' });
     }
+  }
+
+  #check() {
+    this.#checkTime();
     if (this.closed) {
       throw new CenoteError('The transaction is closed', { code: 'TRANSACTION_CLOSED' });
     }
@@ -244,50 +252,66 @@ class OwnTransaction {
     }
   }
 
-  async #end(how) {
+  #say(how, client) {
+    return this.#inner === undefined ? runOn(client, how.toUpperCase()) : this.#inner[how]();
+  }
+
+  #done() {
+    this.#own.began(undefined);
+  }
+
+  /** In the client's turn: what is not committed now is rolled back, or the client is used no more. */
+  async #commitOn(client) {
+    try {
+      await this.#say('commit', client);
+    } catch (error) {
+      await Promise.resolve(this.#say('rollback', client)).catch(() => { this.#own.broken = true; });
+      throw error;
+    } finally {
+      this.#done();
+    }
+  }
+
+  /** @param {(end: (client: object) => Promise<void>) => Promise<void>} when runs it on the client: now, or in turn */
+  async #giveUp(when) {
+    if (this.closed) {
+      return;
+    }
     this.closed = true;
     clearTimeout(this.#timer);
     try {
-      await this.#own.work(async (client) => {
-        if (this.#inner !== undefined) {
-          await this.#inner[how]();
-        } else {
-          await runOn(client, how === 'commit' ? 'COMMIT' : 'ROLLBACK');
-        }
-      });
+      await when((client) => this.#say('rollback', client));
+    } catch {
+      this.#own.broken = true; // nobody knows what it stands in
+      this.#lease.touch();
     } finally {
-      this.#own.rollback = undefined;
-      this.#own.mark();
+      this.#done();
     }
   }
 
   async execute(statement, args) {
     this.#check();
-    const [sql, given] = toStatement(statement, args);
-    return this.#lease.onClient((client) => runOn(this.#inner ?? client, sql, given));
+    return this.#lease.send(statement, args, this.#inner, () => this.#checkTime());
   }
 
   async batch(statements) {
     const results = [];
-    for (const statement of statements) {
-      results.push(await this.execute(statement));
+    for (const [sql, args] of toStatements(statements)) {
+      results.push(await this.execute(sql, args));
     }
     return results;
   }
 
   async commit() {
     this.#check();
-    await this.#end('commit');
+    this.closed = true;
+    clearTimeout(this.#timer);
+    await this.#lease.onClient((client) => this.#commitOn(client)).finally(() => this.#lease.touch());
   }
 
-  async rollback() {
-    if (!this.closed) {
-      await this.#end('rollback').catch(() => {
-        this.#own.broken = true; // nobody knows what it stands in
-        this.#own.mark();
-        this.#lease.touch();
-      });
-    }
+  /** Resolves in any case. What was asked for before it is done first. */
+  rollback() {
+    return this.#giveUp((end) => (this.#lease.isReleased ? this.#own.work(end) : this.#lease.onClient(end)));
   }
 
   close() {

@@ -4,7 +4,7 @@
 const { EventEmitter } = require('node:events');
 const { FLAGS } = require('./core.cjs');
 const { CenoteError, typeError } = require('./errors.cjs');
-const { TypeTable, toArguments } = require('./pg-types.cjs');
+const { TypeTable, keepArguments, toArguments } = require('./pg-types.cjs');
 const { finishFor, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
 
 const FATAL = new Set(['CENOTE_CONNECTION_LOST', 'CENOTE_OUTCOME_UNKNOWN', 'CENOTE_LEASE_EXPIRED', 'CENOTE_STALE',
@@ -212,6 +212,7 @@ class PgClient {
       return query.callback === undefined ? promise : answer(promise, query.callback);
     }
     return answer(new Promise((resolve, reject) => {
+      query.values = keepArguments(query.values);
       work.queue.push({ query, resolve, reject });
     }), query.callback);
   }

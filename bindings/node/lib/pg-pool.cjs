@@ -4,7 +4,7 @@
 const { EventEmitter } = require('node:events');
 const { HINTS, idleOf } = require('./core.cjs');
 const { CenoteError } = require('./errors.cjs');
-const { types: defaultTypes, toArguments } = require('./pg-types.cjs');
+const { types: defaultTypes, keepArguments, toArguments } = require('./pg-types.cjs');
 const { finishFor, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
 const { PgClient, answer, call, checkCallback, fault, isScript, queryError, toQuery } = require('./pg-client.cjs');
 const { isBegin } = require('./text.cjs');
@@ -363,11 +363,12 @@ class PgPool extends EventEmitter {
   }
 
   async #onClient(query) {
+    const values = keepArguments(query.values);
     const client = await this.#connect('pg-pool query');
     let failure;
     try {
       return await client.query({
-        text: query.text, values: query.values, rowMode: query.rowMode, name: query.name, types: query.types,
+        text: query.text, values, rowMode: query.rowMode, name: query.name, types: query.types,
         query_timeout: query.timeout, queryMode: query.extended ? 'extended' : undefined,
       });
     } catch (error) {

@@ -6,7 +6,7 @@
  */
 'use strict';
 
-const { isDate } = require('node:util/types');
+const { isAnyArrayBuffer, isDate } = require('node:util/types');
 
 // ------------------------------------------------------------------ dates
 
@@ -339,6 +339,9 @@ function prepare(value, seen) {
   if (ArrayBuffer.isView(value)) {
     return bytesOf(value);
   }
+  if (isAnyArrayBuffer(value)) {
+    return Buffer.from(value);
+  }
   if (isDate(value)) {
     return dateText(value);
   }
@@ -386,4 +389,10 @@ function toArguments(values) {
   return values;
 }
 
-module.exports = { PostgresInterval, TypeTable, cellParser, prepareValue, toArguments, types };
+/** The same for a statement that has to wait: what the caller changes meanwhile, also of his bytes, does not count. */
+function keepArguments(values) {
+  const args = toArguments(values);
+  return Array.isArray(args) ? args.map((value) => (Buffer.isBuffer(value) ? Buffer.from(value) : value)) : args;
+}
+
+module.exports = { PostgresInterval, TypeTable, cellParser, keepArguments, prepareValue, toArguments, types };

@@ -12,4 +12,9 @@ const BEGINS = beginsWith('begin|start\\s+transaction');
 /** @returns {boolean} whether it is BEGIN or START TRANSACTION, however it is commented */
 const isBegin = (sql) => BEGINS.test(sql);
 
-module.exports = { beginsWith, isBegin };
+const ENDS = beginsWith('commit|end|rollback(?!\\s+(?:transaction\\s+|work\\s+)?to\\b)|abort');
+
+/** @returns {boolean} whether it ends a transaction; ROLLBACK TO does not */
+const isEnd = (sql) => ENDS.test(sql);
+
+module.exports = { beginsWith, isBegin, isEnd };

@@ -46,6 +46,32 @@ function toArgument(value, driver) {
   throw typeError('Unsupported type of value');
 }
 
+/** A copy of what a caller could change while his statement waits for its turn; else the value itself. */
+function keepValue(value) {
+  if (typeof value !== 'object' || value === null) {
+    return value;
+  }
+  if (ArrayBuffer.isView(value)) {
+    const bytes = value.buffer.slice(value.byteOffset, value.byteOffset + value.byteLength);
+    return Buffer.isBuffer(value) ? Buffer.from(bytes) : new value.constructor(bytes);
+  }
+  if (isAnyArrayBuffer(value)) {
+    return value.slice(0);
+  }
+  return isDate(value) ? new Date(value) : value;
+}
+
+/** The arguments of a statement that has to wait, as they are now. An object among them stays the caller's. */
+function keepArguments(args) {
+  if (Array.isArray(args)) {
+    return Array.from(args, keepValue);
+  }
+  if (typeof args !== 'object' || args === null || isValue(args)) {
+    return args;
+  }
+  return Object.fromEntries(Object.entries(args).map(([name, value]) => [name, keepValue(value)]));
+}
+
 /** What is an object, too, but has no named arguments in it. */
 const isValue = (object) => isDate(object) || ArrayBuffer.isView(object) || isAnyArrayBuffer(object) || isMap(object) ||
   isSet(object);
@@ -77,6 +103,26 @@ function toStatement(statement, args) {
     return [statement.sql, statement.args ?? args];
   }
   throw typeError('a statement is a text or {sql, args}');
+}
+
+/** A statement as the caller wrote it, with a copy of its arguments. */
+function keepStatement(statement) {
+  if (typeof statement !== 'object' || statement === null) {
+    return statement;
+  }
+  return Array.isArray(statement) ? [statement[0], keepArguments(statement[1])]
+    : { ...statement, args: keepArguments(statement.args) };
+}
+
+/** Of a batch: one after another, so each as it is now. @returns {[string, unknown][]} */
+function toStatements(statements) {
+  if (!Array.isArray(statements)) {
+    throw typeError('batch: the statements are no array');
+  }
+  return statements.map((statement) => {
+    const [sql, args] = toStatement(statement);
+    return [sql, keepArguments(args)];
+  });
 }
 
 const classes = new Map();
@@ -161,4 +207,4 @@ class ResultSet {
   }
 }
 
-module.exports = { ResultSet, rowShape, SQLITE, toArguments, toStatement };
+module.exports = { ResultSet, keepArguments, keepStatement, rowShape, SQLITE, toArguments, toStatement, toStatements };

@@ -286,6 +286,102 @@ test("a transaction left open is rolled back before the next holder's", async ()
   await manager.gracefulShutdown();
 });
 
+/** Clients whose statements take a turn of the loop, and fail as told. */
+function slowly(fails = []) {
+  const { made, createClient } = factory({
+    async execute(sql) {
+      this.said.push(sql);
+      await pause(5);
+      if (fails.includes(sql)) {
+        throw new Error(`no ${sql}`);
+      }
+      this.said.push(`${sql}.`);
+      return { rows: [] };
+    },
+    close() {
+      this.said.push('close');
+    },
+  });
+  return { made, manager: open({ createClient, maxConnections: 1 }) };
+}
+
+test('a release waits for the commit that was not awaited, and for all before it, in their order', async () => {
+  const { made, manager } = slowly();
+  const lease = await manager.acquireLease();
+  const transaction = await lease.transaction();
+  const all = [transaction.execute('A'), transaction.execute('B'), transaction.commit()];
+  assert.equal(lease.release(), true);
+  const next = await manager.acquireLease();
+  await next.execute('C');
+  await Promise.all(all);
+  assert.deepEqual(made[0].said, ['BEGIN', 'BEGIN.', 'A', 'A.', 'B', 'B.', 'COMMIT', 'COMMIT.', 'C', 'C.']);
+  const left = next.transaction();
+  next.release();
+  await left;
+  const last = await manager.acquireLease();
+  assert.deepEqual(made[0].said.slice(10), ['BEGIN', 'BEGIN.', 'ROLLBACK', 'ROLLBACK.']);
+  const rolled = await last.transaction();
+  const written = rolled.execute('D');
+  const ended = rolled.rollback();
+  last.release();
+  await Promise.all([written, ended]);
+  assert.deepEqual(made[0].said.slice(14), ['BEGIN', 'BEGIN.', 'D', 'D.', 'ROLLBACK', 'ROLLBACK.']);
+  assert.equal(made.length, 1);
+  await manager.gracefulShutdown();
+});
+
+test('a commit that fails is followed by a rollback; where that fails too the client is closed', async () => {
+  const { made, manager } = slowly(['COMMIT']);
+  const lease = await manager.acquireLease();
+  await assert.rejects((await lease.transaction()).commit(), /no COMMIT/);
+  lease.release();
+  (await manager.acquireLease()).release();
+  assert.deepEqual(made[0].said, ['BEGIN', 'BEGIN.', 'COMMIT', 'ROLLBACK', 'ROLLBACK.']);
+  await manager.gracefulShutdown();
+  const worse = slowly(['COMMIT', 'ROLLBACK']);
+  const other = await worse.manager.acquireLease();
+  const committed = (await other.transaction()).commit();
+  other.release();
+  await assert.rejects(committed, /no COMMIT/);
+  (await worse.manager.acquireLease()).release();
+  assert.deepEqual(worse.made[0].said, ['BEGIN', 'BEGIN.', 'COMMIT', 'ROLLBACK', 'close']);
+  assert.equal(worse.made.length, 2);
+  await worse.manager.gracefulShutdown();
+});
+
+test("a transaction that the holder began by a statement and left open is rolled back before the next holder's", async () => {
+  const { made, manager } = slowly(['BEGIN x']);
+  const use = async (...texts) => {
+    const lease = await manager.acquireLease();
+    const all = texts.map((text) => lease.execute(text));
+    lease.release();
+    await Promise.allSettled(all);
+    return made[0].said.splice(0).filter((text) => !text.endsWith('.'));
+  };
+  assert.deepEqual(await use('BEGIN IMMEDIATE', 'A'), ['BEGIN IMMEDIATE', 'A']);
+  assert.deepEqual(await use('BEGIN', 'ROLLBACK TO x'), ['ROLLBACK', 'BEGIN', 'ROLLBACK TO x']);
+  assert.deepEqual(await use('BEGIN', 'COMMIT'), ['ROLLBACK', 'BEGIN', 'COMMIT']);
+  assert.deepEqual(await use('BEGIN x', 'A'), ['BEGIN x', 'A']);
+  assert.deepEqual(await use('SELECT 1'), ['SELECT 1']);
+  assert.equal(made.length, 1);
+  await manager.gracefulShutdown();
+});
+
+test('a statement that waited in a transaction does not run after its time-out', async () => {
+  const { made, manager } = slowly();
+  const lease = await manager.acquireLease();
+  const transaction = await lease.transaction(20);
+  const all = await Promise.allSettled(Array.from({ length: 20 }, (_, i) => transaction.execute(`S${i}`)));
+  const done = all.filter(({ status }) => status === 'fulfilled').length;
+  assert.ok(done < 20, 'some came too late');
+  assert.ok(all.slice(done + 1).every(({ reason }) => reason?.status === 'CENOTE_STATEMENT_TIMEOUT'));
+  lease.release();
+  (await manager.acquireLease()).release();
+  const after = made[0].said.slice(made[0].said.indexOf('ROLLBACK'));
+  assert.deepEqual(after.filter((text) => /^S\d+$/.test(text)), []);
+  await manager.gracefulShutdown();
+});
+
 test('transactions and batches are the client\'s own where it has them', async () => {
   const log = [];
   const { createClient } = factory({
