@@ -410,6 +410,22 @@ function optionsOf(given) {
   return given;
 }
 
+/** What the sessions of a pool are alike in: who asks for others gets a pool of its own. */
+const SESSIONS = {
+  /** `-c search_path=…` */
+  options: String,
+  /** Whom they trust, and who they are: nobody who asks for a checked certificate gets a session without one. */
+  ssl: (ssl) => {
+    if (ssl === false) {
+      return 'off';
+    }
+    const members = Object.entries({ ...ssl, rejectUnauthorized: ssl.rejectUnauthorized !== false });
+    return describeValue(members.filter(([, value]) => value !== undefined).sort(([a], [b]) => (a < b ? -1 : 1)));
+  },
+};
+
+const sessionsOf = (options, name) => ((options[name] ?? undefined) === undefined ? '' : SESSIONS[name](options[name]));
+
 class ConnectionPoolManager {
   #options;
   #databases = new Map();
@@ -425,31 +441,32 @@ class ConnectionPoolManager {
     }
   }
 
-  /** The sessions of a pool are alike: who asks for others (`options: '-c search_path=…'`) gets a pool of their own. */
-  #keyOf(all, asked) {
-    const url = baseUrl(all);
-    if (asked === undefined || asked === null) {
-      return url;
+  /** @returns {Database|undefined} a pool of that database whose sessions are what is asked for */
+  #find(base, asked) {
+    if (asked.length === 0) {
+      return this.#databases.get(base);
     }
-    const own = `${url}\n${asked}`;
-    const first = this.#databases.get(url);
-    const alike = first === undefined || String(asked) === String(first.options.options ?? '');
-    return alike && !this.#databases.has(own) ? url : own;
+    return [...this.#databases.values()].find((database) =>
+      database.base === base && asked.every(([name, text]) => sessionsOf(database.options, name) === text));
   }
 
-  /** One core for one database; what a later call says otherwise about it does not count. */
+  /** One core for one database and one kind of sessions; what a later call says otherwise about it does not count. */
   #database(options) {
     const all = { ...this.#options, ...options };
-    const url = this.#keyOf(all, options?.options);
+    const base = baseUrl(all);
     const [only] = this.#databases.size === 1 ? this.#databases.values() : [];
-    const known = this.#databases.get(url) ?? (url === undefined ? only : undefined);
+    const asked = options === undefined ? [] : Object.keys(SESSIONS).map((name) => [name, sessionsOf(options, name)])
+      .filter(([, text]) => text !== '');
+    const known = this.#find(base ?? only?.base, asked) ?? (base === undefined && asked.length === 0 ? only : undefined);
     if (known === undefined) {
+      const key = this.#databases.has(base) ? `${base}\n${JSON.stringify(asked)}` : base;
       const made = new Database(all, (ended) => {
-        if (this.#databases.get(url) === ended) {
-          this.#databases.delete(url);
+        if (this.#databases.get(key) === ended) {
+          this.#databases.delete(key);
         }
       });
-      this.#databases.set(url, made);
+      made.base = base;
+      this.#databases.set(key, made);
       return made;
     }
     if (options !== undefined && describe(options) !== '[]' && describe(all) !== known.asked) {

@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import * as module from '../lib/connection-pool.mjs';
-import { plainEnvironment, run, scratch } from './support.mjs';
+import { becomes, plainEnvironment, run, scratch } from './support.mjs';
 
 const { ConnectionPoolManager } = module;
 const require = createRequire(import.meta.url);
@@ -536,12 +536,19 @@ test('two serializable transactions that conflict both succeed in the end', { sk
   await cleared();
   await pool.executeQuery("INSERT INTO cp_numbers VALUES (1, '0')");
   let runs = 0;
+  let meet;
+  const met = new Promise((resolve) => {
+    meet = resolve;
+  });
   const add = () =>
     pool.executeTransaction(
       async (client) => {
         runs++;
         const { rows } = await client.query('SELECT t::int AS t FROM cp_numbers WHERE n = 1');
-        await client.query('SELECT pg_sleep(0.05)');
+        if (runs === 3) {
+          meet();
+        }
+        await met; // all three have read before one writes
         await client.query('UPDATE cp_numbers SET t = $1 WHERE n = 1', [rows[0].t + 1]);
       },
       { isolationLevel: 'Serializable', retries: 10 }
@@ -644,6 +651,24 @@ test('a pool whose sessions are to be other ones is another pool', { skip }, asy
   assert.equal(await path({ options: '-c search_path=two' }), 'two');
 });
 
+test('a pool whose connections trust others, or show another certificate, is another pool', { skip }, async () => {
+  const manager = open({ connectionTimeoutMillis: 500 });
+  const plain = manager.getPgPool();
+  const unchecked = manager.getPgPool({ ssl: { rejectUnauthorized: false } });
+  const checked = manager.getPgPool({ ssl: true });
+  assert.equal(new Set([plain, unchecked, checked]).size, 3);
+  assert.equal(manager.getPgPool({ ssl: {} }), checked);
+  assert.equal(manager.getPgPool({ ssl: { rejectUnauthorized: true, ca: undefined } }), checked);
+  assert.notEqual(manager.getPgPool({ ssl: { rejectUnauthorized: false, minVersion: 'TLSv1.3' } }), unchecked);
+  assert.equal(manager.getPgPool({ ssl: { rejectUnauthorized: false } }), unchecked);
+  assert.equal(manager.getPgPool({ ssl: null }), plain);
+  assert.equal(manager.getPgPool(), plain);
+  assert.equal(manager.getPgPool({ password: () => 'one' }), manager.getPgPool({ password: () => 'two' }));
+  assert.deepEqual((await plain.query('SELECT 1 AS a')).rows, [{ a: 1 }]);
+  const first = open();
+  assert.equal(first.getPgPool({ ssl: false }), first.getPgPool(), 'the first one is everybody\'s who asks for nothing');
+});
+
 test('getStats and healthCheck have the documented shapes', { skip }, async () => {
   const manager = open({ max: 3 });
   const stats = manager.getStats();
@@ -667,7 +692,7 @@ test('getStats and healthCheck have the documented shapes', { skip }, async () =
   );
   const clients = await Promise.all([1, 2, 3].map(() => manager.getPgPool().connect()));
   const waiting = manager.getPgPool().connect();
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await becomes(() => manager.getStats().waitingClients === 1);
   const busy = manager.getStats();
   assert.deepEqual(
     [busy.totalConnections, busy.activeConnections, busy.idleConnections, busy.waitingClients],
@@ -685,10 +710,8 @@ test('a connection is active while statements run on it and idle afterwards, a s
   assert.ok(manager.core.statistics().paths.simple.connections > 0, 'it is still shared');
   assert.deepEqual([after.activeConnections, after.idleConnections], [0, after.totalConnections]);
   assert.equal(pgPool.idleCount, pgPool.totalCount);
-  const slow = manager.executeQuery('SELECT pg_sleep(0.3)');
-  while (manager.getStats().activeConnections !== 1) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  const slow = manager.executeQuery('SELECT pg_sleep(1)');
+  await becomes(() => manager.getStats().activeConnections === 1);
   assert.equal(pgPool.idleCount, pgPool.totalCount - 1);
   await slow;
   assert.equal(manager.getStats().activeConnections, 0);
@@ -710,10 +733,8 @@ test('after a shutdown what is asked begins anew', { skip }, async () => {
   const manager = open();
   const sql = manager.getNeonClient();
   const old = manager.getPgPool();
-  const slow = manager.executeQuery('SELECT pg_sleep(0.2), 1 AS a', [], 'transaction');
-  while (manager.core.statistics().pool.activeLeases === 0) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  const slow = manager.executeQuery('SELECT pg_sleep(1), 1 AS a', [], 'transaction');
+  await becomes(() => manager.core.statistics().pool.activeLeases === 1);
   assert.equal(await manager.shutdown(), true);
   assert.equal((await slow)[0].a, 1);
   assert.equal(manager.getStats().totalConnections, 0);
