@@ -7,6 +7,7 @@
 #include "cli/bench.h"
 
 #include "base/buf.h"
+#include "base/error.h"
 #include "base/limits.h"
 #include "base/text.h"
 #include "net/http_client.h"
@@ -21,9 +22,12 @@
 
 enum { ANSWER_CEILING = 1 << 20, TIMEOUT_MS = 30000 };
 
+enum { SECRETS = 3 };
+
 struct bench_http {
   char *url;
   struct curl_slist *lines; /* with secrets */
+  char *secrets[SECRETS];   /* the token, the password as in the URL and as it is; NULL: none */
   char *ca_file;            /* or NULL */
   bool verify, hrana;
   bool loopback; /* asked without the environment's proxy, which would read passwords */
@@ -34,6 +38,17 @@ static bool fail(char error[BENCH_ERROR], const char *text)
   snprintf(error, BENCH_ERROR, "%.*s", BENCH_ERROR - 1, text);
   error[strcspn(error, "\n")] = '\0';
   return false;
+}
+
+/* What a server says may be what it was sent. */
+static bool fail_hidden(const struct bench_http *http, char error[BENCH_ERROR], const char *text)
+{
+  cenote_error said = CENOTE_ERROR_INIT;
+  (void)cenote_error_set(&said, CENOTE_IO, "%s", text);
+  for (size_t i = 0; i < SECRETS; i++) {
+    cen_error_hide(&said, http->secrets[i]);
+  }
+  return fail(error, said.message);
 }
 
 /* -------------------------------------------------------------------- where */
@@ -133,10 +148,11 @@ static bool token_add(struct bench_http *http, const char *token)
   if (!token || !*token) {
     return true;
   }
+  http->secrets[0] = cen_text_copy(token);
   cen_buf_init(&text, CEN_MAX_URL);
   cen_buf_format(&text, "Bearer %s", token);
   char *value = cen_buf_take(&text);
-  const bool ok = value && line_add(http, "Authorization", value);
+  const bool ok = http->secrets[0] && value && line_add(http, "Authorization", value);
   if (value) {
     cen_wipe(value, strlen(value));
   }
@@ -166,6 +182,24 @@ static char *neon_endpoint(CURLU *url, bool token)
   return endpoint;
 }
 
+/* As it stands there, and decoded: servers say either. */
+static bool password_note(struct bench_http *http, CURLU *url)
+{
+  static const unsigned flags[] = {0, CURLU_URLDECODE};
+  bool ok = true;
+  for (size_t i = 0; i < 2; i++) {
+    char *password = NULL;
+    const CURLUcode code = curl_url_get(url, CURLUPART_PASSWORD, &password, flags[i]);
+    if (code == CURLUE_OK) {
+      http->secrets[1 + i] = cen_text_copy(password);
+      cen_wipe(password, strlen(password));
+    }
+    ok = ok && (code == CURLUE_OK ? http->secrets[1 + i] != NULL : code == CURLUE_NO_PASSWORD);
+    curl_free(password);
+  }
+  return ok;
+}
+
 static bool neon_find(const struct bench *bench, const json_t *config, struct bench_http *http)
 {
   CURLU *url = curl_url();
@@ -180,7 +214,8 @@ static bool neon_find(const struct bench *bench, const json_t *config, struct be
     http->url = own        ? cen_text_copy(own)
                 : endpoint ? cen_text_copy(endpoint)
                            : neon_endpoint(url, token != NULL);
-    ok = http->url && curl_url_get(url, CURLUPART_URL, &string, 0) == CURLUE_OK;
+    ok = http->url && password_note(http, url) &&
+         curl_url_get(url, CURLUPART_URL, &string, 0) == CURLUE_OK;
   }
   ok = ok && line_add(http, "Neon-Connection-String", string) && token_add(http, token) &&
        line_add(http, "Neon-Raw-Text-Output", "true") && line_add(http, "Neon-Array-Mode", "true");
@@ -237,6 +272,12 @@ void bench_http_free(struct bench_http *http)
     cen_wipe(line->data, strlen(line->data));
   }
   curl_slist_free_all(http->lines);
+  for (size_t i = 0; i < SECRETS; i++) {
+    if (http->secrets[i]) {
+      cen_wipe(http->secrets[i], strlen(http->secrets[i]));
+    }
+    free(http->secrets[i]);
+  }
   free(http->url);
   free(http->ca_file);
   free(http);
@@ -351,7 +392,7 @@ static bool answer_judge(const struct bench_http *http, enum bench_op op, const 
     fail(error, "a row of somebody else came back");
   } else if (!ok) {
     snprintf(text, sizeof text, "HTTP status %ld without a row", status);
-    fail(error, message ? message : text);
+    fail_hidden(http, error, message ? message : text);
   }
   json_decref(document);
   return ok;
@@ -402,7 +443,7 @@ bool bench_http_run(const struct bench_target *target, enum bench_op op, unsigne
     (void)curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
     *opened = (uint64_t)connects;
     ok = code == CURLE_OK ? answer_judge(http, op, key, status, &answer, error)
-                          : fail(error, says[0] ? says : curl_easy_strerror(code));
+                          : fail_hidden(http, error, says[0] ? says : curl_easy_strerror(code));
   }
   curl_easy_cleanup(easy);
   cen_buf_deinit(&answer);

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """The command where SQL goes over HTTP: beside the pool of a real PostgreSQL (the gateway in front of it), and alone."""
 
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
 
 from cli_harness import Folder, main, ok, run, same, true
 from gateway_harness import Gateway, file_write
@@ -111,6 +113,37 @@ def a_token_comes_from_the_url_or_the_environment():
                 true(secret not in out, out)
 
 
+class Echo(http.server.BaseHTTPRequestHandler):
+    """An endpoint whose error says what it was sent."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):  # noqa: N802
+        self.rfile.read(int(self.headers["Content-Length"]))
+        heard = f'{self.headers["Neon-Connection-String"]} {self.headers["Authorization"]}'
+        body = json.dumps({"message": heard}).encode()
+        self.send_response(400)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def an_error_that_echoes_secrets_is_starred():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    where, token = f"http://127.0.0.1:{server.server_address[1]}/sql", "t0ken-that-is-secret"
+    result = run("bench", "--url", URL, "--http-endpoint", where, "--auth-token", token, "--rounds", "1", "--scenario", "concurrent", "--json")
+    error = json.loads(result.out)["scenarios"][0]["before"]["firstError"]
+    true(error.startswith("postgres") and "***@127" in error and error.endswith("***"), error)
+    true(PASSWORD not in result.out + result.err and token not in result.out + result.err, result)
+    same(tables(), [])
+    server.shutdown()
+    server.server_close()
+
+
 def each_row_of_check_is_about_its_own_path():
     def rows(*args, env=None, status=0):
         result = run("check", "--url", *args, "--connect-timeout-ms", "2000", env=env)
@@ -139,5 +172,6 @@ sys.exit(main([
     libsql_is_measured_over_its_own_protocol,
     over_tls_a_new_connection_costs_a_handshake_and_an_own_authority_is_enough,
     a_token_comes_from_the_url_or_the_environment,
+    an_error_that_echoes_secrets_is_starred,
     each_row_of_check_is_about_its_own_path,
 ]))
