@@ -174,7 +174,7 @@ function compile(name, options, files, type) {
 const typed = () => fs.readdirSync(TYPES).filter((name) => name.endsWith('.ts')).sort();
 
 test('every export has a test of its types', () => {
-  const modules = Object.entries(manifest.exports).filter(([, entry]) => typeof entry === 'object').map(([name]) => `${name.slice(2)}.ts`);
+  const modules = Object.entries(manifest.exports).filter(([, entry]) => typeof entry === 'object').map(([name]) => `${name.slice(2) || 'index'}.ts`);
   assert.deepEqual(typed(), modules.sort());
 });
 

@@ -141,13 +141,7 @@ export interface QueryConfig {
 type Callback<T> = (error: Error | null | undefined, value: T) => void;
 
 /** What is no error of the database's: `status` and `code` are Cenote's word (CENOTE_TIMEOUT). */
-export class CenoteError extends Error {
-  status: string;
-  code: string;
-  sqlstate?: string;
-  retryable: boolean;
-  details?: string;
-}
+export { CenoteError } from './connection-manager.js';
 
 interface ServerFields {
   severity?: string;
