@@ -98,8 +98,8 @@ static void the_timeout_of_an_inner_one_spares_the_outer(void **state)
   open_nest(&nest);
   cenote_transaction *outer = must_begin(&nest, 0);
   must_insert(&nest, outer, 1);
-  cenote_transaction *inner = must_begin(&nest, 1);
-  pause_ms(20);
+  cenote_transaction *inner = must_begin(&nest, 300);
+  pause_ms(350);
   expect(CENOTE_STATEMENT_TIMEOUT,
          cenote_tx_execute(inner, "insert into t values(2)", NULL, 0, NULL, &nest.error),
          &nest.error);
@@ -116,9 +116,9 @@ static void a_commit_loses_no_inner_one_to_its_timeout(void **state)
   struct nest nest;
   open_nest(&nest);
   cenote_transaction *outer = must_begin(&nest, 0);
-  cenote_transaction *inner = must_begin(&nest, 100);
+  cenote_transaction *inner = must_begin(&nest, 500);
   must_insert(&nest, outer, 1);
-  pause_ms(120);
+  pause_ms(550);
   expect(CENOTE_STATEMENT_TIMEOUT, cenote_commit(outer, &nest.error), &nest.error);
   assert_int_equal(cenote_rollback(inner, &nest.error), CENOTE_OK);
   assert_int_equal(sum(&nest), 0);
@@ -132,9 +132,9 @@ static void a_timeout_does_not_follow_the_connection(void **state)
   (void)state;
   struct nest nest;
   open_nest(&nest);
-  cenote_transaction *tx = must_begin(&nest, 50);
+  cenote_transaction *tx = must_begin(&nest, 500);
   must_run(nest.lease, "commit");
-  pause_ms(60);
+  pause_ms(550);
   must_run(nest.lease, "begin"); /* one without a time-out */
   must_run(nest.lease, "insert into t values(1)");
   must_run(nest.lease, "commit");

@@ -175,20 +175,20 @@ static void a_transactions_time_does_not_outlive_it(void **state)
   place_init(&place);
   place_open_with(&place, "0", "1");
   cenote_lease lease = must_acquire(place.manager, "first");
-  cenote_transaction *tx = must_begin(lease, 60);
+  cenote_transaction *tx = must_begin(lease, 500);
   must_run(lease, "commit"); /* ended behind the handle's back */
   must_run(lease, "begin");
-  pause_ms(100);
+  pause_ms(600);
   must_run(lease, "sleep 5"); /* the second transaction has no time-out */
   must_run(lease, "commit");
   assert_int_equal(cenote_rollback(tx, &place.error), CENOTE_OK);
-  tx = must_begin(lease, 60);
+  tx = must_begin(lease, 500);
   must_run(lease, "commit");
   assert_int_equal(cenote_rollback(tx, &place.error), CENOTE_OK);
   must_release(lease);
   lease = must_acquire(place.manager, "next holder");
   must_run(lease, "begin");
-  pause_ms(100);
+  pause_ms(600);
   must_run(lease, "sleep 5");
   must_run(lease, "commit");
   must_release(lease);
@@ -203,14 +203,14 @@ static void an_inner_transactions_time_does_not_bind_the_outer_one(void **state)
   cenote_lease lease = must_acquire(base.manager, "nested times");
   cenote_transaction *outer = must_begin(lease, 0);
   must_tx(outer, "INSERT INTO t VALUES (1, 1)");
-  cenote_transaction *inner = must_begin(lease, 60);
+  cenote_transaction *inner = must_begin(lease, 500);
   must_tx(inner, "INSERT INTO t VALUES (2, 2)");
   must_commit(inner);
-  pause_ms(100);
+  pause_ms(600);
   must_tx(outer, "INSERT INTO t VALUES (3, 3)");
-  inner = must_begin(lease, 60);
+  inner = must_begin(lease, 500);
   must_tx(inner, "INSERT INTO t VALUES (4, 4)");
-  pause_ms(100);
+  pause_ms(600);
   expect(CENOTE_STATEMENT_TIMEOUT, cenote_commit(inner, &base.error), &base.error);
   must_tx(outer, "INSERT INTO t VALUES (5, 5)");
   must_commit(outer);
