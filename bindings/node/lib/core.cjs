@@ -132,6 +132,7 @@ class Core {
     this.rejects = [];
     this.shapes = [];
     this.finishes = [];
+    this.owners = [];
     /** Of scripts: the results of all statements but the last. */
     this.earlier = new Map();
     /** What transactions call when it is their body's turn. */
@@ -159,8 +160,24 @@ class Core {
   // ---------------------------------------------------------------- what the addon delivers
 
   lease(slot, manager, place, generation) {
-    this.resolves[slot]({ manager, place, generation });
+    this.settle(slot, { manager, place, generation });
+  }
+
+  /** Resolves with what its owner makes of it. */
+  settle(slot, value) {
+    const resolve = this.resolves[slot];
+    const reject = this.rejects[slot];
+    const owner = this.owners[slot];
     this.free(slot);
+    if (owner === undefined) {
+      resolve(value);
+      return;
+    }
+    try {
+      resolve(owner.done(value));
+    } catch (error) {
+      reject(error);
+    }
   }
 
   shape(slot) {
@@ -186,9 +203,7 @@ class Core {
       this.fault(slot, failed.error);
       return;
     }
-    const resolve = this.resolves[slot];
-    this.free(slot);
-    resolve([...all.map(({ result }) => finish(result)), finish(last)]);
+    this.settle(slot, [...all.map(({ result }) => finish(result)), finish(last)]);
   }
 
   result(slot, result) {
@@ -197,19 +212,14 @@ class Core {
       return;
     }
     const finish = this.finishes[slot];
-    const resolve = this.resolves[slot];
-    if (finish === undefined) {
-      this.free(slot);
-      resolve(result);
+    let value;
+    try {
+      value = finish === undefined ? result : finish(result);
+    } catch (error) {
+      this.fault(slot, error);
       return;
     }
-    const reject = this.rejects[slot];
-    this.free(slot);
-    try {
-      resolve(finish(result));
-    } catch (error) {
-      reject(error);
-    }
+    this.settle(slot, value);
   }
 
   /** It is the turn of a transaction's body. */
@@ -225,8 +235,26 @@ class Core {
 
   fault(slot, error) {
     const reject = this.rejects[slot];
+    const owner = this.owners[slot];
     this.free(slot);
-    reject(error);
+    if (owner === undefined) {
+      reject(error);
+      return;
+    }
+    try {
+      reject(owner.fail(error));
+    } catch (thrown) {
+      reject(thrown);
+    }
+  }
+
+  /** Refused before it began. Its owner is told afterwards, as of anything else. */
+  refuse(slot, error) {
+    if (this.owners[slot] === undefined) {
+      this.fault(slot, error);
+    } else {
+      SOON.then(() => this.fault(slot, error));
+    }
   }
 
   error(slot, info) {
@@ -241,6 +269,7 @@ class Core {
     this.rejects[slot] = undefined;
     this.shapes[slot] = undefined;
     this.finishes[slot] = undefined;
+    this.owners[slot] = undefined;
     this.freeSlots.push(slot);
     if (this.earlier.size > 0) {
       this.earlier.delete(slot);
@@ -270,21 +299,25 @@ class Core {
 
   // ---------------------------------------------------------------- what is asked of it
 
-  /** A slot for a new promise, which is in `made` until the next one. */
-  open(shape, finish) {
+  /**
+   * A slot for a new promise, which is in `made` until the next one. `owner`: spares its `then`. It resolves with
+   * `owner.done(value)`, or rejects with `owner.fail(error)`; what these throw rejects it.
+   */
+  open(shape, finish, owner) {
     const slot = this.freeSlots.length > 0 ? this.freeSlots.pop() : this.resolves.length;
     made = new Promise(keep);
     this.resolves[slot] = madeResolve;
     this.rejects[slot] = madeReject;
     this.shapes[slot] = shape;
     this.finishes[slot] = finish;
+    this.owners[slot] = owner;
     return slot;
   }
 
   /** The addon has taken it, or has said what went wrong. */
   begun(slot, failure, promise, onSlot) {
     if (failure !== undefined) {
-      this.error(slot, failure);
+      this.refuse(slot, fromAddon(failure));
       return promise;
     }
     if (onSlot !== undefined) {
@@ -308,13 +341,14 @@ class Core {
     }
   }
 
-  /** @returns {Promise<{manager: number, place: number, generation: number}>} */
-  acquire(operation, timeout, onSlot, bounded = false) {
+  /** @returns {Promise<{manager: number, place: number, generation: number}>} or what `owner` makes of it */
+  acquire(operation, timeout, onSlot, bounded = false, owner = undefined) {
     const left = bounded ? undefined : timeLeft();
     if (left !== undefined) {
-      return this.acquireWithin(left, operation, timeout, onSlot);
+      const lease = this.acquireWithin(left, operation, timeout, onSlot);
+      return owner === undefined ? lease : lease.then((had) => owner.done(had), (error) => { throw owner.fail(error); });
     }
-    const slot = this.open(undefined, LEASE);
+    const slot = this.open(undefined, LEASE, owner);
     const promise = made;
     this.waiting++;
     return this.begun(slot, addon.acquire(this.handle, slot, operation, timeout ?? -1), promise, onSlot);
@@ -360,16 +394,17 @@ class Core {
    *   `then`. What it throws rejects the promise.
    * @param {number} [how.flags] @param {number} [how.timeout] @param {(cancel: () => void) => void} [how.onStart]
    * @param {{slot: number, resolve: Function|undefined}} [how.running] instead of onStart: is told what `cancel` wants
+   * @param {{done: Function, fail: Function}} [how.owner] see open
    */
   execute(lease, sql, args, names, how) {
-    const slot = this.open(shapeOf(how.shape), how.finish);
+    const slot = this.open(shapeOf(how.shape), how.finish, how.owner);
     const promise = made;
     let failure;
     try {
       failure = addon.execute(this.handle, slot, sql, args, names, how.flags ?? 0, how.timeout ?? 0, lease.manager,
         lease.place, lease.generation);
     } catch (error) {
-      this.fault(slot, error);
+      this.refuse(slot, error);
       return promise;
     }
     if (how.running !== undefined) {
@@ -389,14 +424,14 @@ class Core {
 
   /** A statement without a lease; the path is chosen from its text. `how` as above; operation, hint, retries, remaining. */
   query(sql, args, names, how) {
-    const slot = this.open(shapeOf(how.shape), how.finish);
+    const slot = this.open(shapeOf(how.shape), how.finish, how.owner);
     const promise = made;
     let failure;
     try {
       failure = addon.query(this.handle, slot, sql, args, names, how.flags ?? 0, how.timeout ?? 0, how.operation,
         how.hint ?? HINTS.none, how.retries ?? -1, how.remaining ?? remainingTime());
     } catch (error) {
-      this.fault(slot, error);
+      this.refuse(slot, error);
       return promise;
     }
     return this.begun(slot, failure, promise, how.onStart);
@@ -460,13 +495,13 @@ class Core {
 
   /** As execute, in a transaction's body. */
   txExecute(tx, sql, args, names, how) {
-    const slot = this.open(shapeOf(how.shape), how.finish);
+    const slot = this.open(shapeOf(how.shape), how.finish, how.owner);
     const promise = made;
     let failure;
     try {
       failure = addon.txExecute(this.handle, slot, this.#slotOf(tx), sql, args, names, how.flags ?? 0, how.timeout ?? 0);
     } catch (error) {
-      this.fault(slot, error);
+      this.refuse(slot, error);
       return promise;
     }
     return this.begun(slot, failure, promise, how.onStart);

@@ -96,7 +96,8 @@ let warned = false;
 class Work {
   constructor(client) {
     this.client = client;
-    this.queue = [];
+    /** What waits behind it, if anything ever did. */
+    this.queue = undefined;
     /** What runs now. */
     this.query = undefined;
     /** How many statements were asked for. */
@@ -107,20 +108,24 @@ class Work {
     /** Gives the connection back, once nothing runs. */
     this.settle = undefined;
     this.names = undefined;
-    this.onResult = (result) => {
-      const { query } = this;
-      if (query.name !== undefined) {
-        this.names ??= new Map();
-        this.names.set(query.name, query.text);
-      }
-      PgClient.next(client);
-      return result;
-    };
-    this.onError = (error) => {
-      const told = PgClient.failed(client, error, this.query);
-      PgClient.next(client);
-      throw told;
-    };
+  }
+
+  // For the core, whose `owner` it is: what runs has ended.
+
+  done(result) {
+    const { query } = this;
+    if (query.name !== undefined) {
+      this.names ??= new Map();
+      this.names.set(query.name, query.text);
+    }
+    PgClient.next(this.client);
+    return result;
+  }
+
+  fail(error) {
+    const told = PgClient.failed(this.client, error, this.query);
+    PgClient.next(this.client);
+    return told;
   }
 }
 
@@ -213,6 +218,7 @@ class PgClient {
     }
     return answer(new Promise((resolve, reject) => {
       query.values = keepArguments(query.values);
+      work.queue ??= [];
       work.queue.push({ query, resolve, reject });
     }), query.callback);
   }
@@ -226,7 +232,7 @@ class PgClient {
       if (wrong !== undefined) {
         throw wrong;
       }
-      return this.#execute(query).then(work.onResult, work.onError);
+      return this.#execute(query);
     } catch (error) {
       return Promise.reject(error).catch((refused) => {
         PgClient.next(this);
@@ -247,6 +253,7 @@ class PgClient {
       flags: pgFlags(how) | (isScript(query) ? FLAGS.script : 0),
       timeout: query.timeout,
       running: this.#work,
+      owner: this.#work,
     });
   }
 
@@ -279,14 +286,14 @@ class PgClient {
     const work = client.#work;
     work.query = undefined;
     work.resolve = undefined;
-    const item = work.queue.shift();
+    const item = work.queue?.shift();
     if (item !== undefined) {
       client.#start(item.query).then(item.resolve, item.reject);
     } else if (work.settle !== undefined) {
       const { settle } = work;
       work.settle = undefined; // once, whatever is asked of it afterwards
       settle();
-    } else {
+    } else if (client.listenerCount('drain') > 0) {
       client.emit('drain');
     }
   }

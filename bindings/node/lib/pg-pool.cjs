@@ -53,6 +53,24 @@ function relate() {
   }
 }
 
+/** A statement without a client, as the core's `owner`. */
+class Asked {
+  constructor(pool, query) {
+    this.pool = pool;
+    this.query = query;
+  }
+
+  done(result) {
+    PgPool.answered(this.pool);
+    return result;
+  }
+
+  fail(error) {
+    PgPool.answered(this.pool);
+    return queryError(error, this.query);
+  }
+}
+
 class PgPool extends EventEmitter {
   #core;
   #hint;
@@ -62,20 +80,24 @@ class PgPool extends EventEmitter {
   /** Who was last seen on a connection, by its number, and how often it was used. */
   #seen = new Map();
   #acquiring = 0;
-  /** Made once, not for each that waits. */
-  #onLease = (lease) => {
-    this.#waited();
-    return this.#watched ? this.#welcome(lease) : this.#hold(lease);
-  };
-  #onNoLease = (error) => {
-    this.#waited();
-    throw pgError(error);
+  /** Who waits for a client, for the core; made once, not for each. */
+  #waiter = {
+    done: (lease) => {
+      this.#waited();
+      return this.#watched ? this.#welcome(lease) : this.#hold(lease);
+    },
+    fail: (error) => {
+      this.#waited();
+      return pgError(error);
+    },
   };
   #asking = 0;
   /** Whether listeners of 'connect' ask something of the client: then each session is theirs to set up. */
   #setsUp;
   /** Whether anybody wants to know which connection a client has. */
   #watched;
+  /** Whether anybody ever listened to 'acquire' or 'release'. */
+  #heard = false;
   #end;
 
   /**
@@ -99,6 +121,7 @@ class PgPool extends EventEmitter {
     this.#watched = maxUses > 0 || onConnect !== undefined || verify !== undefined;
     this.on('newListener', (event) => {
       this.#watched ||= event === 'connect' || event === 'remove' || event === 'error';
+      this.#heard ||= event === 'acquire' || event === 'release';
       if (event === 'connect') {
         this.#setsUp = undefined;
       }
@@ -142,12 +165,12 @@ class PgPool extends EventEmitter {
   #wait(operation) {
     let waiting;
     try {
-      waiting = this.#core.acquire(operation);
+      waiting = this.#core.acquire(operation, undefined, undefined, false, this.#waiter);
     } catch (error) {
       return Promise.reject(error);
     }
     this.#acquiring++;
-    return waiting.then(this.#onLease, this.#onNoLease);
+    return waiting;
   }
 
   #waited() {
@@ -159,15 +182,19 @@ class PgPool extends EventEmitter {
     const client = new PgClient(this, lease);
     PgClient.put(client, this.#held.length);
     this.#held.push(client);
-    this.#tell('acquire', client);
+    if (this.#isHeard()) {
+      this.#tell('acquire', client);
+    }
     return client;
+  }
+
+  /** Somebody may have put an `emit` of his own in its place. */
+  #isHeard() {
+    return this.#heard || this.emit !== EventEmitter.prototype.emit;
   }
 
   /** What a listener throws is the caller's, who does not get the client then. */
   #tell(event, client) {
-    if (this.listenerCount(event) === 0 && this.emit === EventEmitter.prototype.emit) {
-      return;
-    }
     try {
       this.emit(event, client);
     } catch (error) {
@@ -232,6 +259,10 @@ class PgPool extends EventEmitter {
       const place = PgClient.place(client);
       this.#held[place] = last;
       PgClient.put(last, place);
+    }
+    if (!this.#isHeard()) {
+      this.#giveBack(client, lease, error);
+      return;
     }
     try {
       this.emit('release', error || undefined, client);
@@ -327,34 +358,44 @@ class PgPool extends EventEmitter {
     return answer(this.#query(query), query.callback);
   }
 
-  async #query(query) {
-    const wrong = fault(query);
+  #query(query) {
+    const wrong = fault(query) ?? this.#refusal(query);
     if (wrong !== undefined) {
-      throw wrong;
-    }
-    if (this.ending) {
-      throw ended();
-    }
-    if (query.text !== undefined && !isScript(query) && isBegin(query.text)) {
-      throw new CenoteError(`pool.query(${JSON.stringify(query.text.trim().slice(0, 20))}) cannot begin a transaction: the ` +
-        'next pool.query would not be part of it; use a client of pool.connect(), or executeTransaction');
+      return Promise.reject(wrong);
     }
     if (query.text === undefined || isScript(query) || this.#needsClient()) {
       return this.#onClient(query);
     }
     const how = { rowMode: query.rowMode, types: query.types ?? this.types };
-    this.#asking++;
+    let asked;
     try {
-      return await this.#core.query(query.text, toArguments(query.values), undefined, {
+      asked = this.#core.query(query.text, toArguments(query.values), undefined, {
         shape: pgShape(how), finish: finishFor(how), flags: pgFlags(how), timeout: query.timeout,
-        operation: 'pg-pool query', hint: this.#hint,
+        operation: 'pg-pool query', hint: this.#hint, owner: new Asked(this, query),
       });
     } catch (error) {
-      throw queryError(error, query);
-    } finally {
-      this.#asking--;
-      this.#checkEnd();
+      return Promise.reject(queryError(error, query));
     }
+    this.#asking++;
+    return asked;
+  }
+
+  /** @returns {Error|undefined} why it cannot be asked */
+  #refusal(query) {
+    if (this.ending) {
+      return ended();
+    }
+    if (query.text !== undefined && !isScript(query) && isBegin(query.text)) {
+      return new CenoteError(`pool.query(${JSON.stringify(query.text.trim().slice(0, 20))}) cannot begin a transaction: the ` +
+        'next pool.query would not be part of it; use a client of pool.connect(), or executeTransaction');
+    }
+    return undefined;
+  }
+
+  /** For Asked: a statement without a client has its answer. */
+  static answered(pool) {
+    pool.#asking--;
+    pool.#checkEnd();
   }
 
   /** Sessions that somebody sets up are not those that statements share; nor is it known before one was told of. */
