@@ -51,7 +51,7 @@ test('with DEBUG all leases are watched, and the warning, the exit and an expiry
     const manager = new DatabaseConnectionManager({ url: 'sqlite::memory:', leaseTimeout: 50 });
     async function slowOne() { return manager.acquireLease('slow'); }
     const lease = await slowOne();
-    await pause(400);
+    for (let i = 0; i < 2000 && !lease.isReleased; i++) await pause(10);
     console.log(lease.isReleased, manager.leases.size);`, { DEBUG: '1' });
   assert.equal(late.out, 'true 0\n');
   assert.match(late.err, /"slow"\) expired, acquired at slowOne .*dropper/);

@@ -201,7 +201,7 @@ real("the documents' database service: its one client is adopted, with its own d
 realPostgres("node-postgres' own clients: pooled, cut off by closing, and lost without a crash", async () => {
   const { Client } = load('pg');
   const made = [];
-  const manager = open({ maxConnections: 2, leaseTimeout: 600, createClient: async () => {
+  const manager = open({ maxConnections: 2, createClient: async () => {
     const client = new Client({ connectionString: postgresUrl });
     await client.connect();
     made.push(client);
@@ -223,7 +223,7 @@ realPostgres("node-postgres' own clients: pooled, cut off by closing, and lost w
   const lost = new Promise((resolve) => made[0].once('end', resolve));
   await other.query('SELECT pg_terminate_backend($1)', [pid]);
   await lost;
-  const after = await manager.acquireLease('after');
+  const after = await manager.acquireLease('after', { leaseTimeout: 1000 });
   assert.notEqual(after.connection, made[0]);
   assert.equal((await after.execute('SELECT 1 AS a')).rows[0].a, 1);
   // It hangs past its lease: closed, never handed on.
@@ -248,8 +248,8 @@ test("a client's error is the caller's, and the client goes on", async () => {
 
 test('a client that still works when its lease expires is closed, never handed on', async () => {
   const { made, createClient } = factory();
-  const manager = open({ createClient, maxConnections: 1, leaseTimeout: 100 });
-  const lease = await manager.acquireLease('hangs');
+  const manager = open({ createClient, maxConnections: 1 });
+  const lease = await manager.acquireLease('hangs', { leaseTimeout: 100 });
   await assert.rejects(lease.execute('HANG'), { code: 'CENOTE_LEASE_EXPIRED' });
   const next = await manager.acquireLease('next', 5000);
   assert.equal(next.connection.number, 2);
@@ -261,8 +261,8 @@ test('a client that still works when its lease expires is closed, never handed o
 
 test('an idle client whose lease expires is checked and handed on', async () => {
   const { made, createClient } = factory();
-  const manager = open({ createClient, maxConnections: 1, leaseTimeout: 100 });
-  const lease = await manager.acquireLease('forgets');
+  const manager = open({ createClient, maxConnections: 1 });
+  const lease = await manager.acquireLease('forgets', { leaseTimeout: 100 });
   await pause(300);
   const next = await manager.acquireLease('next', 5000);
   assert.equal(next.connection, made[0]);

@@ -330,7 +330,7 @@ both('what nobody answers is told as by pg: the code of the network', async (ope
 });
 
 both('a pool without a free client says timeout', async (open) => {
-  const pool = open({ max: 1, connectionTimeoutMillis: 60 }, { acquire_timeout_ms: 60 });
+  const pool = open({ max: 1, connectionTimeoutMillis: 500 }, { acquire_timeout_ms: 500 });
   const client = await pool.connect();
   await assert.rejects(pool.connect(), { message: 'timeout exceeded when trying to connect' });
   await assert.rejects(new Promise((resolve, reject) => {
@@ -341,7 +341,7 @@ both('a pool without a free client says timeout', async (open) => {
 });
 
 both('a statement that takes too long is cancelled, in the words of the server', async (open) => {
-  const pool = open({ max: 1, statement_timeout: 100 }, { statement_timeout_ms: 100 });
+  const pool = open({ max: 1, statement_timeout: 700 }, { statement_timeout_ms: 700 });
   const wanted = { name: 'error', code: '57014', severity: 'ERROR',
     message: 'canceling statement due to statement timeout' };
   await assert.rejects(pool.query('SELECT pg_sleep(20)'), wanted);
@@ -433,7 +433,7 @@ test('many queries of the pool share few connections, and answers never cross', 
 });
 
 test('a client that is held too long is told, and its connection is taken back', async () => {
-  const pool = ourPool({}, { max_connections: 1, lease_timeout_ms: 150 });
+  const pool = ourPool({}, { max_connections: 1, lease_timeout_ms: 600 });
   const client = await pool.connect();
   const errors = [];
   client.on('error', (told) => errors.push(told));
@@ -449,7 +449,7 @@ test('a client that is held too long is told, and its connection is taken back',
 });
 
 test('a query that the expiry meets fails, and nobody has to listen', async () => {
-  const pool = ourPool({}, { max_connections: 1, lease_timeout_ms: 150 });
+  const pool = ourPool({}, { max_connections: 1, lease_timeout_ms: 600 });
   const client = await pool.connect();
   await assert.rejects(client.query('SELECT pg_sleep(20)'), { status: 'CENOTE_LEASE_EXPIRED' });
   client.release();

@@ -124,7 +124,7 @@ for (const [database, url] of databases(folder)) {
     // Waiting for a lease ends with the invocation too, long before acquireTimeout.
     await withInvocation(300, () => assert.rejects(manager.acquireLease(), { message: /timeout/ }));
     lease.release();
-    await withInvocation(600, async () => {
+    await withInvocation(1500, async () => {
       const late = await manager.acquireLease('late');
       await assert.rejects(late.execute(slow), /timeout|expired/i);
     });
@@ -269,7 +269,7 @@ test('what was asked for on exit can be taken back, and goes with the pool', asy
 });
 
 test("a pool of node-postgres' kind is kept awake for its own idle time-out", async () => {
-  const pool = Object.assign(new EventEmitter(), { options: { idleTimeoutMillis: 50 } });
+  const pool = Object.assign(new EventEmitter(), { options: { idleTimeoutMillis: 1000 } });
   attachDatabasePool(pool);
   const promises = [];
   await inRequest({ waitUntil: (promise) => promises.push(promise) }, () => {
@@ -327,7 +327,7 @@ postgres('PostgreSQL: a process that was stopped while the server reaped its ses
   const child = spawn(process.execPath, [script(`
     import { createInterface } from 'node:readline';
     const manager = new DatabaseConnectionManager({ url: process.env.DATABASE_URL + '&application_name=frozen', maxConnections: 4,
-      minConnections: 0, leaseTimeout: 800, log: () => {} });
+      minConnections: 0, leaseTimeout: 2000, log: () => {} });
     const use = async () => {
       const lease = await manager.acquireLease('use');
       try { return (await lease.execute('SELECT pg_backend_pid() AS pid')).rows[0].pid; } finally { lease.release(); }
@@ -357,7 +357,7 @@ postgres('PostgreSQL: a process that was stopped while the server reaped its ses
     await pause(200);
     const reaped = await admin("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'frozen'");
     assert.ok(Number(reaped) >= 3, reaped);
-    await pause(1200); // beyond the leases' deadline
+    await pause(2300); // beyond the leases' deadline
     child.kill('SIGCONT');
     child.stdin.end('now\n');
     const answers = JSON.parse((await lines.next()).value);

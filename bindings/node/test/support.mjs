@@ -28,6 +28,16 @@ export function plainEnvironment(more = {}) {
   return { ...environment, ...more };
 }
 
+/** Until the condition holds, on a slow machine too. */
+export async function becomes(condition) {
+  for (const end = Date.now() + 20000; !condition();) {
+    if (Date.now() > end) {
+      throw new Error(`never: ${condition}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
 /** Runs a program of Node's to its end. @returns {Promise<{code: number, signal: string, out: string, err: string}>} */
 export function run(args, { env = plainEnvironment(), cwd = undefined, timeout = 60000 } = {}) {
   return new Promise((resolve, reject) => {
