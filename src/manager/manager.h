@@ -201,8 +201,7 @@ struct last_slot {
   struct slot *slot;
   cenote_lease lease; /* its generation means nothing */
 };
-extern _Thread_local struct last_slot last_slot
-    __attribute__((tls_model("initial-exec"), visibility("hidden")));
+extern _Thread_local struct last_slot last_slot __attribute__((visibility("hidden")));
 
 /* ------------------------------------------------------------------- lease.c */
 

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { DatabaseConnectionManager } from '../lib/connection-manager.mjs';
-import { databases, plainEnvironment, run, scratch } from './support.mjs';
+import { PACKAGE, databases, plainEnvironment, run, scratch } from './support.mjs';
 
 const folder = scratch();
 let files = 0;
@@ -137,4 +137,30 @@ postgres('PostgreSQL: a lost connection is told, a rollback resolves, and the po
   assert.equal((await again.execute('SELECT 1 AS a')).rows[0].a, 1);
   again.release();
   assert.equal(await manager.gracefulShutdown(), true);
+});
+
+test('a second copy of the package, and of the addon, works beside the first', async () => {
+  const addon = process.env.CENOTE_NODE_ADDON ?? path.join(PACKAGE, '../../build/node/bindings/node/cenote.node');
+  const copies = [0, 1, 2, 3].map((i) => {
+    const copy = path.join(folder, `copy${i}`);
+    fs.cpSync(path.join(PACKAGE, 'lib'), path.join(copy, 'lib'), { recursive: true });
+    fs.copyFileSync(path.join(PACKAGE, 'package.json'), path.join(copy, 'package.json'));
+    fs.copyFileSync(addon, path.join(copy, 'cenote.node'));
+    return copy;
+  });
+  const done = await script(`
+    import { createRequire } from 'node:module';
+    const managers = [];
+    for (const copy of ${JSON.stringify(copies)}) {
+      process.env.CENOTE_NODE_ADDON = copy + '/cenote.node';
+      const { DatabaseConnectionManager } = createRequire(import.meta.url)(copy + '/lib/connection-manager.cjs');
+      managers.push(new DatabaseConnectionManager({ url: 'sqlite::memory:' }));
+    }
+    for (const [i, manager] of managers.entries()) {
+      const lease = await manager.acquireLease('copy');
+      console.log((await lease.execute('SELECT ? AS i', [i])).rows[0].i);
+      lease.release();
+    }`);
+  assert.equal(done.code, 0, done.err);
+  assert.equal(done.out, '0\n1\n2\n3\n');
 });
