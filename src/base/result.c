@@ -133,35 +133,38 @@ size_t cenote_result_rows(const cenote_result *result)
   return result == NULL ? 0 : result->rows;
 }
 
-static cenote_value cell_value(const struct cen_cell *cell)
+/* Field by field where it is to be: a value that is made whole and copied waits, each time, for
+ * its parts to reach memory. */
+static void read_cell(const struct cen_cell *cell, cenote_value *value)
 {
-  cenote_value value = {.type = (cenote_type)cell->type, .size = cell->size};
-  switch (value.type) {
-  case CENOTE_INTEGER:
-    value.as.integer = cell->as.integer;
-    break;
+  value->type = (cenote_type)cell->type;
+  value->size = cell->size;
+  value->name = NULL;
+  value->as.integer = cell->as.integer; /* or the eight bytes of a real, or of an address: */
+  switch (value->type) {
   case CENOTE_REAL:
-    value.as.real = cell->as.real;
+    value->as.real = cell->as.real;
     break;
   case CENOTE_BOOLEAN:
-    value.as.boolean = cell->as.integer != 0;
+    value->as.boolean = cell->as.integer != 0;
     break;
   case CENOTE_TEXT:
   case CENOTE_BLOB:
-    value.as.text = cell->as.text;
+    value->as.text = cell->as.text;
     break;
+  case CENOTE_INTEGER:
   case CENOTE_NULL:
     break;
   }
-  return value;
 }
 
 cenote_value cenote_result_value(const cenote_result *result, size_t row, size_t column)
 {
-  if (!has_cell(result, row, column)) {
-    return (cenote_value){.type = CENOTE_NULL};
+  cenote_value value = {.type = CENOTE_NULL};
+  if (has_cell(result, row, column)) {
+    read_cell(cen_result_cell(result, row, column), &value);
   }
-  return cell_value(cen_result_cell(result, row, column));
+  return value;
 }
 
 size_t cenote_result_row(const cenote_result *result, size_t row, cenote_value *values,
@@ -173,7 +176,7 @@ size_t cenote_result_row(const cenote_result *result, size_t row, cenote_value *
   const struct cen_cell *cells = cen_result_cell(result, row, 0);
   const size_t known = result->columns < count ? result->columns : count;
   for (size_t i = 0; i < known; i++) {
-    values[i] = cell_value(&cells[i]);
+    read_cell(&cells[i], &values[i]);
   }
   return known;
 }

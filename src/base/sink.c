@@ -283,6 +283,7 @@ static bool cell_set(struct cen_cell *cell, const cenote_value *value, struct ce
   case CENOTE_BLOB:
     if (value->as.text == NULL && value->size > 0) {
       cell->type = CENOTE_NULL;
+      cell->as.integer = 0;
       return true;
     }
     cell->size = value->size;
