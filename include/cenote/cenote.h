@@ -314,10 +314,14 @@ enum {
                                       (`?` is an operator of PostgreSQL; ?NNN, :a, @a, $a of SQLite) */
   CENOTE_QUERY_READ_ONLY =
       1u << 2, /* 25006 when it would write; SQLite, elsewhere CENOTE_UNSUPPORTED */
-  CENOTE_QUERY_SCRIPT = 1u << 3 /* several statements, without arguments; the first failure ends it.
+  CENOTE_QUERY_SCRIPT =
+      1u << 3,                 /* several statements, without arguments; the first failure ends it.
                                    PostgreSQL: a result for each (cenote_result_next), and one
                                    transaction unless the text says otherwise; SQLite: rows are
                                    dropped; elsewhere CENOTE_UNSUPPORTED */
+  CENOTE_QUERY_TIMES = 1u << 4 /* a value of PostgreSQL's type timestamptz may be an integer,
+                                   microseconds since 2000-01-01 00:00 UTC, where that costs less;
+                                   else, and where it is infinite, it is text as ever */
 };
 
 /* Runs one statement. `?` and `$1` both work on every database, `??` is a

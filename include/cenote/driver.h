@@ -56,8 +56,9 @@ enum {
                                         CENOTE_UNSUPPORTED where the driver cannot tell */
   CENOTE_REQUEST_SCRIPT = 1u << 6, /* CENOTE_QUERY_SCRIPT: cenote_sink_next between the results, or
                                       no rows at all; CENOTE_UNSUPPORTED where there is none */
-  CENOTE_REQUEST_LAZY = 1u << 7 /* OPEN: what asks nothing of the server is enough, where there is
+  CENOTE_REQUEST_LAZY = 1u << 7, /* OPEN: what asks nothing of the server is enough, where there is
                                       such a thing; the first statement tells */
+  CENOTE_REQUEST_TIMES = 1u << 8 /* CENOTE_QUERY_TIMES; may be ignored */
 };
 
 typedef struct cenote_request {

@@ -173,7 +173,8 @@ static cenote_status check_options(const cenote_batch_options *options, cenote_e
     return cenote_error_set(error, CENOTE_INVALID, "options: there is no isolation %d",
                             (int)options->isolation);
   }
-  return statement_flags_check(options->flags, CENOTE_QUERY_RAW_TEXT | CENOTE_QUERY_NATIVE, error);
+  return statement_flags_check(
+      options->flags, CENOTE_QUERY_RAW_TEXT | CENOTE_QUERY_NATIVE | CENOTE_QUERY_TIMES, error);
 }
 
 static cenote_status check_statements(const cenote_statement *statements, size_t n,

@@ -245,7 +245,8 @@ cenote_status statement_check(const char *sql, const cenote_value *args, size_t 
                               cenote_error *error);
 /* What the caller said beside the statement (CENOTE_QUERY_), and what a driver is told of it. */
 enum {
-  STATEMENT_ROUTED_FLAGS = CENOTE_QUERY_RAW_TEXT | CENOTE_QUERY_NATIVE | CENOTE_QUERY_READ_ONLY,
+  STATEMENT_ROUTED_FLAGS =
+      CENOTE_QUERY_RAW_TEXT | CENOTE_QUERY_NATIVE | CENOTE_QUERY_READ_ONLY | CENOTE_QUERY_TIMES,
   STATEMENT_FLAGS = STATEMENT_ROUTED_FLAGS | CENOTE_QUERY_SCRIPT
 };
 cenote_status statement_flags_check(unsigned flags, unsigned allowed, cenote_error *error);

@@ -45,7 +45,8 @@ unsigned statement_request_flags(unsigned flags)
   return ((flags & CENOTE_QUERY_RAW_TEXT) != 0 ? CENOTE_REQUEST_RAW_TEXT : 0u) |
          ((flags & CENOTE_QUERY_NATIVE) != 0 ? CENOTE_REQUEST_NATIVE : 0u) |
          ((flags & CENOTE_QUERY_READ_ONLY) != 0 ? CENOTE_REQUEST_REFUSE : 0u) |
-         ((flags & CENOTE_QUERY_SCRIPT) != 0 ? CENOTE_REQUEST_SCRIPT : 0u);
+         ((flags & CENOTE_QUERY_SCRIPT) != 0 ? CENOTE_REQUEST_SCRIPT : 0u) |
+         ((flags & CENOTE_QUERY_TIMES) != 0 ? CENOTE_REQUEST_TIMES : 0u);
 }
 
 cenote_status statement_options_check(const cenote_execute_options *options, size_t count,

@@ -302,8 +302,10 @@ bool cen_pg_value(uint32_t oid, char *text, size_t size, cenote_value *value)
     *value = cenote_blob(text, size);
     return true;
   }
-  default:
-    *value = cenote_text_n(text, size);
+  default: /* most cells: nothing is made whole and then copied */
+    value->type = CENOTE_TEXT;
+    value->size = (uint32_t)size; /* of a message, whose ceiling is lower */
+    value->as.text = text;
     return true;
   }
 }

@@ -88,8 +88,9 @@ void cen_pg_put_bind(struct cen_buf *out, const char *name, const struct cen_pg_
 {
   size_t name_size = strlen(name) + 1;
   size_t formats = has_binary(args) ? args->count : 0;
-  size_t size = 1 + name_size + 2 + 2 * formats + 2 + 4 * args->count + 2;
-  bool fits = args->count <= CEN_PG_LARGEST_COUNT;
+  size_t columns = args->binary ? args->columns : 0;
+  size_t size = 1 + name_size + 2 + 2 * formats + 2 + 4 * args->count + 2 + 2 * columns;
+  bool fits = args->count <= CEN_PG_LARGEST_COUNT && columns <= 64;
   for (size_t i = 0; i < args->count && fits; i++) {
     fits = !args->values[i] || args->sizes[i] >= 0;
     size += args->values[i] ? (size_t)args->sizes[i] : 0;
@@ -114,7 +115,10 @@ void cen_pg_put_bind(struct cen_buf *out, const char *name, const struct cen_pg_
     at = put_32(at, value ? (uint32_t)args->sizes[i] : UINT32_MAX);
     at = put_bytes(at, value, value ? (size_t)args->sizes[i] : 0);
   }
-  (void)put_16(at, 0); /* results as text */
+  at = put_16(at, columns); /* 0: all as text */
+  for (size_t i = 0; i < columns; i++) {
+    at = put_16(at, args->binary >> i & 1);
+  }
 }
 
 void cen_pg_put_describe(struct cen_buf *out)
@@ -331,28 +335,6 @@ bool cen_pg_column_next(struct cen_pg_reader *reader, struct cen_pg_column *colu
 bool cen_pg_cells(const struct cen_pg_message *message, struct cen_pg_reader *reader)
 {
   return reader_begin(message, 4, reader);
-}
-
-bool cen_pg_cell_next(struct cen_pg_reader *reader, char **text, size_t *size)
-{
-  if (reader->left == 0 || reader->end - reader->at < 4) {
-    return false;
-  }
-  uint32_t length = read_32(reader->at);
-  char *at = reader->at + 4;
-  if (length == UINT32_MAX) {
-    *text = NULL;
-    *size = 0;
-  } else if (length > (size_t)(reader->end - at)) {
-    return false;
-  } else {
-    *text = at;
-    *size = length;
-    at += length;
-  }
-  reader->at = at;
-  reader->left--;
-  return true;
 }
 
 bool cen_pg_is_read(const struct cen_pg_reader *reader)

@@ -28,12 +28,14 @@ struct cen_pg_args {
   const int *sizes;
   const int *formats;    /* 1: binary */
   const uint32_t *types; /* 0: the server infers it; NULL: all of them */
+  size_t columns;        /* of the result, where one is to be binary; at most 64 */
+  uint64_t binary;       /* which ones: the first has the lowest bit; 0: all are text */
 };
 
 /* `name` "": the unnamed statement. */
 void cen_pg_put_parse(struct cen_buf *out, const char *name, const char *sql,
                       const struct cen_pg_args *args);
-/* To the unnamed portal; results as text. */
+/* To the unnamed portal. */
 void cen_pg_put_bind(struct cen_buf *out, const char *name, const struct cen_pg_args *args);
 void cen_pg_put_describe(struct cen_buf *out); /* the unnamed portal */
 void cen_pg_put_execute(struct cen_buf *out);  /* all rows of it */
@@ -88,8 +90,32 @@ struct cen_pg_column {
 bool cen_pg_columns(const struct cen_pg_message *message, struct cen_pg_reader *reader);
 bool cen_pg_column_next(struct cen_pg_reader *reader, struct cen_pg_column *column);
 bool cen_pg_cells(const struct cen_pg_message *message, struct cen_pg_reader *reader);
-/* *text NULL: a null. The text does not end with a NUL. */
-bool cen_pg_cell_next(struct cen_pg_reader *reader, char **text, size_t *size);
+/* *text NULL: a null. The text does not end with a NUL. Inline: there are many cells. */
+static inline bool cen_pg_cell_next(struct cen_pg_reader *reader, char **text, size_t *size)
+{
+  char *at = reader->at;
+  if (reader->left == 0 || reader->end - at < 4) {
+    return false;
+  }
+  const unsigned char *head = (const unsigned char *)at;
+  const uint32_t length =
+      (uint32_t)head[0] << 24 | (uint32_t)head[1] << 16 | (uint32_t)head[2] << 8 | head[3];
+  at += 4;
+  reader->left--;
+  if (length == UINT32_MAX) {
+    *text = NULL;
+    *size = 0;
+    reader->at = at;
+    return true;
+  }
+  if (length > (size_t)(reader->end - at)) {
+    return false;
+  }
+  *text = at;
+  *size = length;
+  reader->at = at + length;
+  return true;
+}
 /* All is read, and nothing is left over. */
 bool cen_pg_is_read(const struct cen_pg_reader *reader);
 

@@ -1,5 +1,6 @@
 /* fuzz_pg_message.c - any bytes as what a PostgreSQL server sends: every part that is found lies
  * inside its message, every text ends there, and a message is the same however it arrives. */
+#include "wire/pg_types.h"
 #include "wire/postgres.h"
 
 #include <stdlib.h>
@@ -34,6 +35,25 @@ static void look_at_columns(const struct cen_pg_message *message)
   require(!cen_pg_is_read(&reader) || reader.left == 0);
 }
 
+/* In exactly as many bytes as there are. */
+static void look_at_binary(const char *bytes, size_t size)
+{
+  static const uint32_t types[] = {CEN_PG_BOOL,   CEN_PG_BYTEA,       CEN_PG_INT2,
+                                   CEN_PG_INT4,   CEN_PG_INT8,        CEN_PG_OID,
+                                   CEN_PG_FLOAT8, CEN_PG_TIMESTAMPTZ, CEN_PG_FLOAT4};
+  char *copy = malloc(size > 0 ? size : 1);
+  require(copy != NULL);
+  memcpy(copy, bytes, size);
+  for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
+    cenote_value value;
+    if (cen_pg_binary_value(types[i], copy, size, &value)) {
+      require(cen_pg_binary(types[i]) != CEN_PG_NO_BINARY && value.type <= CENOTE_BOOLEAN);
+      require(value.type != CENOTE_BLOB || value.size == size);
+    }
+  }
+  free(copy);
+}
+
 static void look_at_cells(const struct cen_pg_message *message)
 {
   struct cen_pg_reader reader;
@@ -45,6 +65,9 @@ static void look_at_cells(const struct cen_pg_message *message)
   while (cen_pg_cell_next(&reader, &text, &size)) {
     require(!text || (text >= message->body + 2 && size <= message->size &&
                       text + size <= message->body + message->size));
+    if (text) {
+      look_at_binary(text, size);
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 /* fuzz_pg_wire.c - any bytes from a server to a session that pipelines without libpq: each request
  * has at most one answer, in order, and in the end the connection is lost; nothing else.
  *
- * The first byte says how many requests are in flight, four bits of each of the next bytes which;
+ * The first byte says how many requests are in flight, six bits of each of the next bytes which;
  * then come pieces: a byte with the size, and so many bytes that arrive at once. */
 #include "base/result.h"
 #include "driver/postgres/wire.h"
@@ -77,6 +77,8 @@ static void add_flight(struct place *place, unsigned what)
     flight.prepares = !flight.prepared && (what & 8);
     flight.commands = flight.prepares ? 2 : 1;
     flight.number = flight.statement->number;
+    flight.binary = what & 16 ? UINT64_MAX : 0;
+    flight.flags = what & 32 ? CENOTE_REQUEST_TIMES : 0;
   } else if (flight.kind == FLIGHT_CHECK) {
     flight.commands = 0;
     flight.synced = true;

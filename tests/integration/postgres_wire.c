@@ -337,6 +337,19 @@ static void statements_prepared_by_one_serve_the_other(void **state)
 
 /* --------------------------------------------------------------------- servers that lie */
 
+#define BINARY(type)            \
+  "T\0\0\0\x1a\0\1"             \
+  "a\0\0\0\0\0\0\0" type "\0\4" \
+  "\xff\xff\xff\xff\0\1"
+#define BOOL "\0\0\0\x10"
+#define INT4 "\0\0\0\x17"
+#define NUMERIC "\0\0\x06\xa4"
+#define TIMESTAMPTZ "\0\0\x04\xa0"
+#define BINARY_42 "D\0\0\0\x0e\0\1\0\0\0\4\0\0\0\x2a"
+#define GOOD_BINARY         \
+  PARSED BOUND BINARY(INT4) \
+  BINARY_42 SELECT_1 READY
+
 /* Two requests are in flight. `answers`: of the first and of the second; D done, F failed, L lost. */
 static const struct lie {
   const char *script;
@@ -345,6 +358,7 @@ static const struct lie {
   const char *words; /* of the LOST one */
 } lies[] = {
     {BYTES(GOOD GOOD), "DD", ""},
+    {BYTES(PARSED BOUND BINARY(INT4) ROW_42 SELECT_1 READY GOOD), "DD", ""}, /* not asked for */
     {BYTES(GOOD), "DL", "closed the connection"},
     {BYTES(""), "LL", "closed the connection"},
     {BYTES(GOOD GOOD "?"), "DD", ""},
@@ -406,6 +420,17 @@ static const struct lie {
      "DD", ""},
 };
 
+/* The same, where the columns were asked for in binary. */
+static const struct lie binary_lies[] = {
+    {BYTES(GOOD_BINARY GOOD_BINARY), "DD", ""},
+    {BYTES(GOOD GOOD_BINARY), "DD", ""},
+    {BYTES(GOOD_BINARY PARSED BOUND BINARY(INT4) ROW_42), "DL", "malformed"},
+    {BYTES(PARSED BOUND BINARY(INT4) "D\0\0\0\x0a\0\1\0\0\0\0"), "LL", "malformed"},
+    {BYTES(PARSED BOUND BINARY(BOOL) BINARY_42), "LL", "malformed"},
+    {BYTES(PARSED BOUND BINARY(NUMERIC) BINARY_42), "LL", "malformed"},
+    {BYTES(PARSED BOUND BINARY(TIMESTAMPTZ)), "LL", "malformed"},
+};
+
 static void assert_answered(const struct rig_flight *flight, char answer, const char *words)
 {
   if (answer == 'D') {
@@ -425,7 +450,7 @@ static void assert_answered(const struct rig_flight *flight, char answer, const 
   }
 }
 
-static void be_lied_to(const struct lie *lie, size_t piece)
+static void be_lied_to(const struct lie *lie, size_t piece, uint64_t binary)
 {
   struct pg_liar liar;
   struct pg_rig pg = {.settings = NULL};
@@ -440,6 +465,7 @@ static void be_lied_to(const struct lie *lie, size_t piece)
   for (int i = 0; i < 2; i++) {
     assert_int_equal(rig_pipe_push(&pipe, &flights[i], i ? "SELECT 43" : "SELECT 42", NULL, 0, 0),
                      CENOTE_OK);
+    pg_flight_at(c->pipe, (size_t)i)->binary = binary;
   }
   while (pipe.count > 0) {
     assert_non_null(rig_pipe_next(&pipe));
@@ -463,8 +489,13 @@ static void what_does_not_fit_loses_the_connection_and_nothing_else(void **state
   (void)state;
   for (size_t i = 0; i < sizeof(lies) / sizeof(*lies); i++) {
     print_message("# lie %zu\n", i);
-    be_lied_to(&lies[i], 1 << 20);
-    be_lied_to(&lies[i], 1);
+    be_lied_to(&lies[i], 1 << 20, 0);
+    be_lied_to(&lies[i], 1, 0);
+  }
+  for (size_t i = 0; i < sizeof(binary_lies) / sizeof(*binary_lies); i++) {
+    print_message("# binary lie %zu\n", i);
+    be_lied_to(&binary_lies[i], 1 << 20, 1);
+    be_lied_to(&binary_lies[i], 1, 1);
   }
 }
 

@@ -28,7 +28,8 @@ static void a_statement_is_parsed_bound_described_executed_and_synced(void **sta
   static const int sizes[] = {2, 0, 3};
   static const int formats[] = {0, 0, 1};
   static const uint32_t types[] = {0, 0, 17};
-  const struct cen_pg_args args = {3, values, sizes, formats, types};
+  const struct cen_pg_args args = {
+      .count = 3, .values = values, .sizes = sizes, .formats = formats, .types = types};
   struct cen_buf out;
   cen_buf_init(&out, 1 << 20);
   cen_pg_put_parse(&out, "n1", "SELECT $1", &args);
@@ -68,11 +69,31 @@ static void text_alone_needs_no_formats(void **state)
   static const char *const values[] = {"x", ""};
   static const int sizes[] = {1, 0};
   static const int formats[] = {0, 0};
-  const struct cen_pg_args args = {2, values, sizes, formats, NULL};
+  const struct cen_pg_args args = {
+      .count = 2, .values = values, .sizes = sizes, .formats = formats};
   struct cen_buf out;
   cen_buf_init(&out, 1 << 20);
   cen_pg_put_bind(&out, "s", &args);
   assert_sent(&out, BYTES("B\0\0\0\x16\0s\0\0\0\0\2\0\0\0\1x\0\0\0\0\0\0"));
+  cen_buf_deinit(&out);
+}
+
+static void columns_that_are_to_be_binary_are_told_one_by_one(void **state)
+{
+  (void)state;
+  struct cen_pg_args args = {.columns = 3, .binary = 5};
+  struct cen_buf out;
+  cen_buf_init(&out, 1 << 20);
+  cen_pg_put_bind(&out, "s", &args);
+  assert_sent(&out, BYTES("B\0\0\0\x13\0s\0\0\0\0\0\0\3\0\1\0\0\0\1"));
+  out.size = 0;
+  args.binary = 0; /* all are text: nothing has to be told */
+  cen_pg_put_bind(&out, "s", &args);
+  assert_sent(&out, BYTES("B\0\0\0\x0d\0s\0\0\0\0\0\0\0"));
+  args = (struct cen_pg_args){.columns = 65, .binary = 1};
+  out.size = 0;
+  cen_pg_put_bind(&out, "s", &args);
+  assert_true(out.failed);
   cen_buf_deinit(&out);
 }
 
@@ -85,7 +106,8 @@ static void what_no_message_can_hold_makes_the_buffer_fail(void **state)
   static const int formats[] = {1, 1, 1};
   struct cen_buf out;
   for (int i = 0; i < 5; i++) {
-    struct cen_pg_args args = {2, values, i == 0 ? negative : sizes, formats, NULL};
+    struct cen_pg_args args = {
+        .count = 2, .values = values, .sizes = i == 0 ? negative : sizes, .formats = formats};
     args.count = i == 2 ? CEN_PG_LARGEST_COUNT + 1 : args.count;
     cen_buf_init(&out, i == 4 ? 10 : 1 << 20);
     if (i < 2) {
@@ -343,6 +365,7 @@ int main(void)
       cmocka_unit_test(a_statement_is_parsed_bound_described_executed_and_synced),
       cmocka_unit_test(without_arguments_nothing_is_told_of_them),
       cmocka_unit_test(text_alone_needs_no_formats),
+      cmocka_unit_test(columns_that_are_to_be_binary_are_told_one_by_one),
       cmocka_unit_test(what_no_message_can_hold_makes_the_buffer_fail),
       cmocka_unit_test(a_message_is_there_with_its_last_byte_and_not_before),
       cmocka_unit_test(unknown_types_and_impossible_lengths_are_no_messages),

@@ -244,6 +244,7 @@ enum text_fit piece_text(struct encoder *to, const char *text, size_t size);
 void put_text(struct encoder *to, double tag, const char *text, size_t size);
 void put_word(struct encoder *to, const char *text); /* NULL reads as "" */
 void put_value(struct encoder *to, const cenote_value *value);
+void put_date(struct encoder *to, double ms);
 uint32_t put_other(struct encoder *to, napi_value value);
 
 /* -------------------------------------------------------------------- rows.c */

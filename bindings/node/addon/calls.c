@@ -91,7 +91,8 @@ unsigned flags_of(napi_env env, napi_value value, struct node_op *op)
   const unsigned flags = (unsigned)number_of(env, value, 0);
   op->number = ((flags & CENOTE_QUERY_RAW_TEXT) != 0 ? LAYOUT_RAW : 0) |
                ((flags & FLAG_DATES) != 0 ? LAYOUT_DATES : 0);
-  return flags & ~(unsigned)FLAG_DATES;
+  return (flags & ~(unsigned)FLAG_DATES) |
+         ((flags & FLAG_DATES) != 0 ? (unsigned)CENOTE_QUERY_TIMES : 0u);
 }
 
 static cenote_lease lease_at(napi_env env, const napi_value *values)

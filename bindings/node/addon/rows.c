@@ -242,12 +242,26 @@ static bool read_date(const char *at, double *number)
   return true;
 }
 
+/* A time as the library counts it (CENOTE_QUERY_TIMES), as read_date has it of its text: down to the
+ * millisecond. */
+static double ms_of(int64_t time)
+{
+  const int64_t ms = time / 1000 - (time % 1000 < 0);
+  return (double)ms + 946684800000.0;
+}
+
+/* Is it a number where the column's text would be a date? */
+static bool is_time(const struct layout *layout, size_t column)
+{
+  return (layout->flags & LAYOUT_DATES) != 0 && layout->column[column].oid == OID_TIMESTAMPTZ;
+}
+
 static enum kind kind_of(const struct layout *layout, size_t column, const cenote_value *value)
 {
   double number;
   switch (value->type) {
   case CENOTE_INTEGER:
-    return KIND_INTEGER;
+    return is_time(layout, column) ? KIND_DATE : KIND_INTEGER;
   case CENOTE_REAL:
     return KIND_REAL;
   case CENOTE_BOOLEAN:
@@ -319,6 +333,10 @@ static enum text_fit plain_cell(struct encoder *to, enum kind kind, const cenote
     return fit;
   }
   case KIND_DATE:
+    if (value->type == CENOTE_INTEGER) {
+      *number = ms_of(value->as.integer);
+      return TEXT_FITS;
+    }
     return value->type == CENOTE_TEXT && read_date(value->as.text, number) ? TEXT_FITS : TEXT_ALONE;
   case KIND_BLOB:
   case KIND_UNKNOWN:
@@ -425,7 +443,11 @@ static bool put_rows(struct encoder *to, const struct layout *layout, const ceno
     }
     block_begin(to, &block, BLOCK_TOLD);
     for (size_t i = 0; i < columns; i++) {
-      put_value(to, &values[i]);
+      if (values[i].type == CENOTE_INTEGER && is_time(layout, i)) {
+        put_date(to, ms_of(values[i].as.integer));
+      } else {
+        put_value(to, &values[i]);
+      }
     }
     block.rows = 1;
     block_end(to, &block);

@@ -5,7 +5,17 @@
 #include <string.h>
 
 enum { FIRST_NUMBERS = 4096, KEPT_NUMBERS = 1 << 18 };
-enum { TAG_NULL, TAG_REAL, TAG_TEXT, TAG_PIECE, TAG_BOOLEAN, TAG_BIG, TAG_BLOB, TAG_INTEGER };
+enum {
+  TAG_NULL,
+  TAG_REAL,
+  TAG_TEXT,
+  TAG_PIECE,
+  TAG_BOOLEAN,
+  TAG_BIG,
+  TAG_BLOB,
+  TAG_INTEGER,
+  TAG_DATE
+};
 
 /* --------------------------------------------------------------------- numbers */
 
@@ -264,6 +274,12 @@ static void put_blob(struct encoder *to, const void *bytes, size_t size)
   }
   put(to, TAG_BLOB);
   put(to, put_other(to, buffer));
+}
+
+void put_date(struct encoder *to, double ms)
+{
+  put(to, TAG_DATE);
+  put(to, ms);
 }
 
 void put_value(struct encoder *to, const cenote_value *value)

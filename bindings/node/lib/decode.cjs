@@ -8,7 +8,7 @@ const { CenoteError } = require('./errors.cjs');
 const { Layout, buildRows } = require('./rows.cjs');
 
 const [LEASE, RESULT, ERROR, AUDIT, LOG, OWN, BEGIN, DONE, MORE] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
-const [NULL, REAL, TEXT, PIECE, BOOLEAN, BIG, BLOB, INTEGER] = [0, 1, 2, 3, 4, 5, 6, 7];
+const [NULL, REAL, TEXT, PIECE, BOOLEAN, BIG, BLOB, INTEGER, DATE] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
 const PLAIN = 0;
 
 class Reader {
@@ -49,7 +49,7 @@ class Reader {
     return start === 0 && size === this.piece.length ? this.piece : this.piece.substring(start, this.pieceAt);
   }
 
-  /** One cell that tells its own type: null, number, string, boolean, ArrayBuffer; a bigint where no number holds it. */
+  /** One cell that tells its own type: null, number, string, boolean, ArrayBuffer, Date; a bigint where no number holds it. */
   cell() {
     const tag = this.numbers[this.at];
     const value = this.numbers[this.at + 1];
@@ -78,6 +78,9 @@ class Reader {
       case BLOB:
         this.kind = 'blob';
         return this.others[value];
+      case DATE:
+        this.kind = 'date';
+        return new Date(value);
       case NULL:
       default:
         this.kind = 'null';

@@ -117,6 +117,14 @@ void pg_pipe_passed_over(cenote_connection *c)
   c->retry = true;
 }
 
+/* PostgreSQL says that a plan is stale before it looks at the formats. A pooler that prepares it anew
+ * by itself hides that: then there are more columns, or fewer, than formats. */
+static bool is_misbound(const cenote_connection *c, const struct pg_flight *head,
+                        const struct pg_said *said)
+{
+  return head->binary && !c->columns_told && strcmp(pg_said(said, PG_DIAG_SQLSTATE), "08P01") == 0;
+}
+
 static void run_failed(cenote_connection *c, const struct pg_said *said)
 {
   struct pg_pipe *pipe = c->pipe;
@@ -132,8 +140,8 @@ static void run_failed(cenote_connection *c, const struct pg_said *said)
     statement->refused = statement->refused < REFUSED_MOST ? statement->refused : REFUSED_MOST;
     statement->uses = 0;
     forget_plan(c, head, false);
-  } else if (pg_is_stale(c, said)) {
-    forget_plan(c, head, strcmp(pg_said(said, PG_DIAG_SQLSTATE), "0A000") == 0);
+  } else if (pg_is_stale(c, said) || is_misbound(c, head, said)) {
+    forget_plan(c, head, strcmp(pg_said(said, PG_DIAG_SQLSTATE), "26000") != 0);
     c->retry = true;
   }
   pg_execute_said(c, said);

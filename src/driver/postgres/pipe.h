@@ -22,6 +22,7 @@ struct pg_flight {
   bool prepared;    /* … or somebody before did */
   bool shares;      /* it may have others on its sync point */
   bool synced;      /* the sync point is right behind it; else behind a later one */
+  uint64_t binary;  /* columns that were asked for in binary, without libpq */
 };
 
 struct pg_pipe {

@@ -255,12 +255,13 @@ static bool send_hidden(cenote_connection *c, enum flight_kind kind, const char 
 static bool send_before(cenote_connection *c, bool bury)
 {
   struct pg_pipe *pipe = c->pipe;
-  char sql[256];
+  char sql[320];
   bool sent = true;
   if (pipe->make_read_only) {
     snprintf(sql, sizeof(sql),
-             "SELECT pg_catalog.set_config('default_transaction_read_only', 'on', false)%s "
+             "SELECT pg_catalog.set_config('default_transaction_read_only', 'on', false)%s%s "
              "WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) %d",
+             c->wire ? ", pg_catalog.current_setting('extra_float_digits')" : "",
              c->shared->batch > 1 ? ", pg_catalog.current_setting('transaction_isolation')" : "",
              PQbackendPID(c->conn));
     sent = send_hidden(c, FLIGHT_READ_ONLY, sql);
@@ -322,6 +323,7 @@ static bool send_execute(cenote_connection *c, struct pg_statement *statement,
   flight.prepares = !statement->prepared && exact && pg_should_prepare(c, statement);
   const char *name = pg_statement_name(c->statements, statement);
   flight.number = statement->number;
+  flight.binary = c->wire ? pg_wire_binary(c, &flight) : 0;
   bool sent;
   const char *sql = pg_statement_text(statement);
   if (flight.prepares) {
@@ -340,6 +342,7 @@ static bool send_execute(cenote_connection *c, struct pg_statement *statement,
   if (sent) {
     statement->prepared = statement->prepared || flight.prepares;
     statement->blob_mask = flight.prepares ? mask : statement->blob_mask;
+    statement->told = flight.prepares ? 0 : statement->told;
     statement->pins++;
     add_flight(c, flight);
   }

@@ -142,6 +142,9 @@ struct pg_statement {
   uint32_t alone;     /* it was slow: so many uses more have a sync point of their own */
   uint32_t number;    /* the end of its name on the server; 0: none yet */
   uint64_t blob_mask; /* which arguments were blobs when it was prepared */
+  uint32_t told;      /* the number with which the server told of its columns; 0: not yet */
+  uint32_t columns;   /* how many, and which may be binary: always, as reals, as times */
+  uint64_t binary, binary_reals, binary_times;
   char name[PG_NAME]; /* of `named` */
   uint32_t named;     /* the number that `name` has */
   char sql[];

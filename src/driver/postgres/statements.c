@@ -253,7 +253,9 @@ void pg_statements_forget_prepared(struct pg_statements *statements)
   }
   struct cen_link *link = statements->used.next;
   for (; link != &statements->used; link = link->next) {
-    CEN_CONTAINER(link, struct pg_statement, link)->prepared = false;
+    struct pg_statement *statement = CEN_CONTAINER(link, struct pg_statement, link);
+    statement->prepared = false;
+    statement->told = 0; /* its name stays, and may be given to other columns */
   }
   free_dead(statements);
 }

@@ -41,9 +41,13 @@ struct pg_wire {
   bool skipping;   /* another of its batch has failed: the server passes over it */
   uint32_t *types; /* of its columns; or WIRE_BINARY */
   size_t type_count, type_room;
+  uint64_t binary; /* which of them come in binary, as we have asked */
+  /* What of the session's text is known, so that values may as well come in binary: */
+  bool reals; /* it has all digits of a real */
+  bool times; /* its times are ISO 8601's */
 };
 
-/* A column that is not text; libpq's callers never get one either. */
+/* A column that is not text though nobody asked for that; libpq's callers never get one either. */
 #define WIRE_BINARY UINT32_MAX
 
 /* wire_io.c. NULL: libpq is to pipeline. */
@@ -61,6 +65,9 @@ bool pg_wire_reserve(cenote_connection *c, const struct pg_statement *statement,
                      const struct pg_args *args, size_t count);
 bool pg_wire_execute(cenote_connection *c, const struct pg_flight *flight, const char *name,
                      const char *sql, const struct pg_args *args, size_t count);
+/* The columns that a flight asks for in binary: whose types the server has told for this very
+ * preparation, so that the formats fit, and whose values then are what the text would have said. */
+uint64_t pg_wire_binary(const cenote_connection *c, const struct pg_flight *flight);
 bool pg_wire_close(cenote_connection *c, const char *name);
 bool pg_wire_sync(cenote_connection *c);
 

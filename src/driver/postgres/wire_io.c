@@ -36,6 +36,14 @@ static bool libpq_is_through(cenote_connection *c)
   return !busy && PQtransactionStatus(c->conn) == PQTRANS_IDLE;
 }
 
+/* Whoever reads times as text reads ISO 8601 only. Before 10 a server could have them as floats. */
+static bool times_are_known(const PGconn *conn)
+{
+  const char *style = PQparameterStatus(conn, "DateStyle");
+  const char *integer = PQparameterStatus(conn, "integer_datetimes");
+  return style && strncmp(style, "ISO", 3) == 0 && integer && strcmp(integer, "on") == 0;
+}
+
 struct pg_wire *pg_wire_new(cenote_connection *c)
 {
   if (!c->shared->wire || PQsslInUse(c->conn) || PQgssEncInUse(c->conn) ||
@@ -49,6 +57,7 @@ struct pg_wire *pg_wire_new(cenote_connection *c)
     return NULL;
   }
   wire->fd = PQsocket(c->conn);
+  wire->times = times_are_known(c->conn);
   wire->in = in;
   wire->capacity = IN_ROOM;
   cen_buf_init(&wire->out, OUT_MOST);

@@ -27,6 +27,7 @@ void pg_wire_head(struct pg_wire *wire, const struct pg_flight *head)
 {
   wire->erred = wire->has_columns = false;
   wire->type_count = 0;
+  wire->binary = 0;
   switch ((enum flight_kind)head->kind) {
   case FLIGHT_CHECK:
     wire->phase = WIRE_SYNC;
@@ -48,6 +49,9 @@ static void parameter_moved(cenote_connection *c, const char *name)
 {
   const struct pg_pipe *pipe = c->pipe;
   bool ours = pipe->count > 0 && pg_flight_at(pipe, 0)->kind == FLIGHT_READ_ONLY;
+  if (strcmp(name, "DateStyle") == 0) {
+    c->wire->times = false;
+  }
   if (strcmp(name, "in_hot_standby") == 0) {
     c->wire->unlike_libpq = true; /* promoted: no reset brings that back */
   } else if (c->login_level != PG_LEVEL_POOLER &&
@@ -172,8 +176,14 @@ static bool got_ready(cenote_connection *c, const struct cen_pg_message *message
   return true;
 }
 
-/* The driver's own statement: there is a row if the session is ours, in it the isolation of
- * transactions if that matters. */
+/* 1 to 3: a real's text has all its digits, since PostgreSQL 12. */
+static bool has_all_digits(const cenote_connection *c, const char *text, size_t size)
+{
+  return PQserverVersion(c->conn) >= 120000 && size == 1 && text[0] >= '1' && text[0] <= '3';
+}
+
+/* The driver's own statement: there is a row if the session is ours, in it extra_float_digits and
+ * the isolation of transactions if that matters. */
 static bool got_own(cenote_connection *c, const struct cen_pg_message *message)
 {
   static const char serializable[] = "serializable";
@@ -188,6 +198,10 @@ static bool got_own(cenote_connection *c, const struct cen_pg_message *message)
   pipe->is_read_only = true;
   if (!cen_pg_cells(message, &reader) || !cen_pg_cell_next(&reader, &text, &size)) {
     return false;
+  }
+  if (reader.left > 0) {
+    bool fine = cen_pg_cell_next(&reader, &text, &size) && text;
+    c->wire->reals = fine && has_all_digits(c, text, size);
   }
   if (reader.left > 0) {
     bool fine = cen_pg_cell_next(&reader, &text, &size) && text;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FEW_COLUMNS = 16 };
+enum { FEW_COLUMNS = 16, MOST_BINARY = 64 };
 
 static bool types_reserve(struct pg_wire *wire, size_t count)
 {
@@ -28,9 +28,53 @@ static void no_memory(cenote_connection *c, const char *what)
   pg_sink_failed(c, CENOTE_NO_MEMORY, &why);
 }
 
+static bool is_asked(uint64_t columns, size_t column)
+{
+  return column < MOST_BINARY && (columns >> column & 1);
+}
+
+/* Which columns may come in binary from now on: those of this preparation never change. */
+static void note_columns(const struct pg_flight *flight, const uint32_t *types, size_t count)
+{
+  struct pg_statement *statement = flight->statement;
+  if (!(flight->prepares || flight->prepared) || statement->number != flight->number ||
+      statement->told == flight->number) {
+    return;
+  }
+  statement->told = flight->number;
+  statement->columns = (uint32_t)count;
+  statement->binary = statement->binary_reals = statement->binary_times = 0;
+  for (size_t i = 0; i < count && count <= MOST_BINARY; i++) {
+    const enum cen_pg_binary how = cen_pg_binary(types[i]);
+    statement->binary |= (uint64_t)(how == CEN_PG_BINARY) << i;
+    statement->binary_reals |= (uint64_t)(how == CEN_PG_BINARY_REAL) << i;
+    statement->binary_times |= (uint64_t)(how == CEN_PG_BINARY_TIME) << i;
+  }
+}
+
+/* What the server says of a column counts, not what was asked for. Binary that was not asked for (a
+ * binary cursor's) is passed on as it is. False: it is, and cannot be read. */
+static bool note_format(struct pg_wire *wire, const struct pg_flight *flight, size_t i,
+                        const struct cen_pg_column *column)
+{
+  wire->types[i] = column->type;
+  if (column->format == 0) {
+    return true;
+  }
+  if (!is_asked(flight->binary, i)) {
+    wire->types[i] = WIRE_BINARY;
+    return true;
+  }
+  const enum cen_pg_binary how = cen_pg_binary(column->type);
+  wire->binary |= UINT64_C(1) << i;
+  return how != CEN_PG_NO_BINARY &&
+         (how != CEN_PG_BINARY_TIME || (flight->flags & CENOTE_REQUEST_TIMES));
+}
+
 bool pg_wire_columns(cenote_connection *c, const struct cen_pg_message *message)
 {
   struct pg_wire *wire = c->wire;
+  const struct pg_flight *flight = pg_flight_at(c->pipe, 0);
   struct cen_pg_reader reader;
   if (!cen_pg_columns(message, &reader)) {
     return false;
@@ -44,7 +88,7 @@ bool pg_wire_columns(cenote_connection *c, const struct cen_pg_message *message)
     struct cen_pg_column column;
     fine = cen_pg_column_next(&reader, &column);
     if (fine && memory) {
-      wire->types[i] = column.format == 0 ? column.type : WIRE_BINARY;
+      fine = note_format(wire, flight, i, &column);
       columns[i] = (cenote_column){.name = column.name,
                                    .type = pg_type_name(column.type),
                                    .oid = column.type,
@@ -58,6 +102,9 @@ bool pg_wire_columns(cenote_connection *c, const struct cen_pg_message *message)
   wire->has_columns = true;
   wire->type_count = count;
   c->columns_told = true;
+  if (fine && memory && flight->statement) {
+    note_columns(flight, wire->types, count);
+  }
   if (fine && !memory) {
     no_memory(c, "for the columns");
   } else if (fine && !c->failed && c->request->sink && count > 0) {
@@ -74,32 +121,47 @@ bool pg_wire_columns(cenote_connection *c, const struct cen_pg_message *message)
   return fine;
 }
 
+/* One cell that is no NULL. False: its bytes are not of its type. */
+static bool read_cell(const struct pg_wire *wire, size_t i, bool raw, char *bytes, size_t size,
+                      cenote_value *value)
+{
+  const uint32_t type = wire->types[i];
+  if (is_asked(wire->binary, i)) {
+    return cen_pg_binary_value(type, bytes, size, value);
+  }
+  if (raw || type == WIRE_BINARY || !cen_pg_value(type, bytes, size, value)) {
+    *value = cenote_text_n(bytes, size);
+  }
+  return true;
+}
+
 bool pg_wire_row(cenote_connection *c, const struct cen_pg_message *message)
 {
   const struct pg_wire *wire = c->wire;
+  const size_t count = wire->type_count;
   struct cen_pg_reader reader;
-  if (!cen_pg_cells(message, &reader) || reader.left != wire->type_count) {
+  if (!cen_pg_cells(message, &reader) || reader.left != count) {
     return false;
   }
   if (c->failed || !c->request->sink) {
     return true; /* nobody looks at it */
   }
-  if (!pg_cells_reserve(c, wire->type_count)) {
+  if (!pg_cells_reserve(c, count)) {
     no_memory(c, "while reading a row");
     return true;
   }
-  bool raw = (c->request->flags & CENOTE_REQUEST_RAW_TEXT) != 0;
-  for (size_t i = 0; i < wire->type_count; i++) {
-    char *text;
+  const bool raw = (c->request->flags & CENOTE_REQUEST_RAW_TEXT) != 0;
+  cenote_value *cells = c->cells;
+  for (size_t i = 0; i < count; i++) {
+    char *bytes;
     size_t size;
-    if (!cen_pg_cell_next(&reader, &text, &size)) {
+    if (!cen_pg_cell_next(&reader, &bytes, &size)) {
       return false;
     }
-    if (!text) {
-      c->cells[i] = cenote_null();
-    } else if (raw || wire->types[i] == WIRE_BINARY ||
-               !cen_pg_value(wire->types[i], text, size, &c->cells[i])) {
-      c->cells[i] = cenote_text_n(text, size);
+    if (!bytes) {
+      cells[i] = cenote_null();
+    } else if (!read_cell(wire, i, raw, bytes, size, &cells[i])) {
+      return false;
     }
   }
   if (!cen_pg_is_read(&reader)) {
@@ -107,7 +169,7 @@ bool pg_wire_row(cenote_connection *c, const struct cen_pg_message *message)
   }
   cenote_error why; /* as above */
   why.size = sizeof(why);
-  cenote_status status = cenote_sink_row(c->request->sink, c->cells, wire->type_count, &why);
+  cenote_status status = cenote_sink_row(c->request->sink, cells, count, &why);
   if (status != CENOTE_OK) {
     pg_sink_failed(c, status, &why);
   }

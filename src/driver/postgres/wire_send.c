@@ -35,6 +35,18 @@ bool pg_wire_reserve(cenote_connection *c, const struct pg_statement *statement,
   return room;
 }
 
+uint64_t pg_wire_binary(const cenote_connection *c, const struct pg_flight *flight)
+{
+  const struct pg_statement *statement = flight->statement;
+  if (!flight->prepared || statement->told != flight->number ||
+      (flight->flags & CENOTE_REQUEST_RAW_TEXT)) {
+    return 0;
+  }
+  const bool times = (flight->flags & CENOTE_REQUEST_TIMES) && c->wire->times;
+  return statement->binary | (c->wire->reals ? statement->binary_reals : 0) |
+         (times ? statement->binary_times : 0);
+}
+
 bool pg_wire_execute(cenote_connection *c, const struct pg_flight *flight, const char *name,
                      const char *sql, const struct pg_args *args, size_t count)
 {
@@ -45,7 +57,9 @@ bool pg_wire_execute(cenote_connection *c, const struct pg_flight *flight, const
                                   .values = args->values,
                                   .sizes = args->lengths,
                                   .formats = args->formats,
-                                  .types = args->types};
+                                  .types = args->types,
+                                  .columns = flight->binary ? flight->statement->columns : 0,
+                                  .binary = flight->binary};
   if (!flight->prepared) {
     cen_pg_put_parse(&wire->out, named ? name : "", sql, &all);
   }
