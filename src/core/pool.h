@@ -101,6 +101,7 @@ struct pool_waiter {
   _Atomic uint32_t signal; /* enum pool_signal; the word to park on */
   bool asynchronous;       /* a callback: the loop looks at it */
   bool uncounted;          /* the manager's own: not in the figures of those who wait */
+  int64_t asked_ns;        /* when its owner came, where what it got was no good; else 0 */
   /* guarded by the lock */
   struct cen_link link;
   bool queued;
@@ -251,7 +252,8 @@ bool pool_extend(struct pool *pool, uint32_t slot, uint64_t generation, int64_t 
 /* -------------------------------------------------------- waiting (wait.c) */
 
 void pool_waiter_init(struct pool_waiter *waiter, bool asynchronous);
-/* Takes what is free, else queues. true: settled already (see waiter->status). */
+/* Takes what is free, else queues: as the last, or, with asked_ns, before those who came after it.
+ * true: settled already (see waiter->status). */
 bool pool_wait(struct pool *pool, struct pool_waiter *waiter, int64_t now_ns,
                struct pool_wakes *wakes);
 /* After POOL_WOKEN. true: settled. */

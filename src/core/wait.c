@@ -12,6 +12,7 @@ void pool_waiter_init(struct pool_waiter *waiter, bool asynchronous)
   atomic_init(&waiter->signal, POOL_PARKED);
   waiter->asynchronous = asynchronous;
   waiter->uncounted = false;
+  waiter->asked_ns = 0;
   cen_link_init(&waiter->link);
   waiter->queued = false;
   waiter->enqueued_ns = 0;
@@ -179,12 +180,24 @@ static bool take_or_mark(struct pool *pool, struct pool_waiter *waiter, bool oth
   return false;
 }
 
+static void enqueue(struct pool *pool, struct pool_waiter *waiter)
+{
+  struct cen_link *behind = waiter->asked_ns != 0 ? pool->queue.next : &pool->queue;
+  while (behind != &pool->queue &&
+         CEN_CONTAINER(behind, struct pool_waiter, link)->enqueued_ns <= waiter->enqueued_ns) {
+    behind = behind->next;
+  }
+  cen_list_push_back(behind, &waiter->link); /* right before it */
+  waiter->queued = true;
+  pool->waiters++;
+}
+
 bool pool_wait(struct pool *pool, struct pool_waiter *waiter, int64_t now_ns,
                struct pool_wakes *wakes)
 {
   bool settled = true;
   pool_lock_take(&pool->lock);
-  waiter->enqueued_ns = now_ns;
+  waiter->enqueued_ns = waiter->asked_ns != 0 ? waiter->asked_ns : now_ns;
   if (atomic_load_explicit(&pool->phase, memory_order_relaxed) != POOL_OPEN) {
     waiter->status = CENOTE_SHUTTING_DOWN;
     pool->counters.acquire_refused += !waiter->uncounted;
@@ -198,9 +211,7 @@ bool pool_wait(struct pool *pool, struct pool_waiter *waiter, int64_t now_ns,
       pool_fill_locked(pool, now_ns, wakes);
     }
   } else {
-    cen_list_push_back(&pool->queue, &waiter->link);
-    waiter->queued = true;
-    pool->waiters++;
+    enqueue(pool, waiter);
     if (pool->held) {
       pool->turned_away = true; /* remembered, also when he leaves before the next probe, */
       wakes->loop = true;       /* which may be waiting for somebody who asks */

@@ -221,12 +221,14 @@ cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, 
 /* What only rests on the simple path is as good as free, but it takes a round trip to come back. */
 enum { RESTING_MS = 50 };
 
+/* `asked_ns`: since when, of one whose connection was no good; else 0. */
 static cenote_status wait_for(struct cenote_manager *manager, struct pool_ask *ask,
-                              int64_t deadline_ns, struct pool_grant *grant)
+                              int64_t asked_ns, int64_t deadline_ns, struct pool_grant *grant)
 {
   struct pool_waiter waiter;
   struct pool_wakes wakes = {0};
   pool_waiter_init(&waiter, false);
+  waiter.asked_ns = asked_ns;
   bool settled = pool_wait(&manager->pool, &waiter, cen_now_ns(), &wakes);
   manager_wake(manager, &wakes);
   if (!settled && simple_yield(manager) && !manager_must_not_block(manager)) {
@@ -345,9 +347,10 @@ static cenote_status acquire_visited(struct cenote_manager *manager, struct pool
     timeout_ms = cen_setting(&manager->settings, CEN_SET_ACQUIRE_TIMEOUT);
   }
   const int64_t deadline = cen_deadline_ns(start, timeout_ms);
+  int64_t asked_ns = 0;
   for (;;) {
     if (!taken) {
-      const cenote_status status = wait_for(manager, ask, deadline, grant);
+      const cenote_status status = wait_for(manager, ask, asked_ns, deadline, grant);
       if (status == CENOTE_QUEUE_FULL) {
         sched_yield(); /* who asks again at once must not keep the lock from those who serve */
       }
@@ -364,6 +367,7 @@ static cenote_status acquire_visited(struct cenote_manager *manager, struct pool
     if (is_usable(manager, grant, deadline)) {
       return CENOTE_OK;
     }
+    asked_ns = start; /* he keeps his place among those who wait */
     ask->now_ns = cen_now_ns();
     taken = pool_take(&manager->pool, UINT32_MAX, ask, grant);
   }

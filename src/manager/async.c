@@ -211,10 +211,12 @@ void async_checked(struct acquisition *acquisition, struct session *session, boo
     deliver(acquisition, CENOTE_OK, (cenote_lease){manager->id, slot, generation});
     return;
   }
-  /* Once more, from the start, with what is left of its time. */
+  /* Once more, with what is left of its time, at its place among those who wait. */
+  const int64_t asked_ns = acquisition->waiter.enqueued_ns;
   wakes = (struct pool_wakes){0};
   pthread_mutex_lock(&manager->async_lock);
   pool_waiter_init(&acquisition->waiter, true);
+  acquisition->waiter.asked_ns = asked_ns;
   (void)pool_wait(&manager->pool, &acquisition->waiter, cen_now_ns(), &wakes);
   pthread_mutex_unlock(&manager->async_lock);
   manager_wake(manager, &wakes);

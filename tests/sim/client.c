@@ -37,12 +37,13 @@ static void count_refusal(cenote_status status)
 
 /* -------------------------------------------------------------------- waiting */
 
-static cenote_status wait_blocking(int64_t deadline_ns, int64_t lease_ns, struct pool_ask *ask,
-                                   struct pool_grant *grant)
+static cenote_status wait_blocking(int64_t asked_ns, int64_t deadline_ns, int64_t lease_ns,
+                                   struct pool_ask *ask, struct pool_grant *grant)
 {
   struct pool_waiter *waiter = malloc(sizeof *waiter); /* freed at once: ASan sees late touches */
   struct pool_wakes wakes = {0};
   pool_waiter_init(waiter, false);
+  waiter->asked_ns = asked_ns;
   bool settled = pool_wait(&world->pool, waiter, sim_now(), &wakes);
   world_deliver(&wakes);
   world_event();
@@ -74,12 +75,13 @@ static cenote_status wait_blocking(int64_t deadline_ns, int64_t lease_ns, struct
   return status;
 }
 
-static cenote_status wait_asynchronous(int client, int64_t deadline_ns, struct pool_ask *ask,
-                                       struct pool_grant *grant)
+static cenote_status wait_asynchronous(int client, int64_t asked_ns, int64_t deadline_ns,
+                                       struct pool_ask *ask, struct pool_grant *grant)
 {
   struct request *request = &world->request[client];
   struct pool_wakes wakes = {0};
   pool_waiter_init(&request->waiter, true);
+  request->waiter.asked_ns = asked_ns;
   request->ask = *ask;
   request->deadline_ns = deadline_ns;
   atomic_init(&request->done, 0);
@@ -180,7 +182,8 @@ static bool check_before_use(struct lease *lease)
 
 cenote_status client_acquire(int client, int64_t wait_ns, int64_t lease_ns, struct lease **lease)
 {
-  const int64_t deadline_ns = sim_now() + wait_ns;
+  const int64_t start_ns = sim_now();
+  const int64_t deadline_ns = start_ns + wait_ns;
   *lease = NULL;
   for (int tries = 0; tries < 8; tries++) {
     struct pool_ask ask = ask_now(sim_coarse(), lease_ns);
@@ -190,9 +193,10 @@ cenote_status client_acquire(int client, int64_t wait_ns, int64_t lease_ns, stru
         !pool_take(&world->pool, (uint32_t)client, &ask, &grant)) {
       const bool asynchronous = (world->config.faults & FAULT_ASYNC) != 0 && sim_chance(3);
       sim_note("waits%s", asynchronous ? " asynchronously" : "");
-      const cenote_status status = asynchronous
-                                       ? wait_asynchronous(client, deadline_ns, &ask, &grant)
-                                       : wait_blocking(deadline_ns, lease_ns, &ask, &grant);
+      const int64_t asked_ns = tries > 0 ? start_ns : 0;
+      const cenote_status status =
+          asynchronous ? wait_asynchronous(client, asked_ns, deadline_ns, &ask, &grant)
+                       : wait_blocking(asked_ns, deadline_ns, lease_ns, &ask, &grant);
       count_refusal(status);
       if (status != CENOTE_OK) {
         sim_note("gets nothing: %s", cenote_status_name(status));

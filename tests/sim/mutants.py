@@ -88,7 +88,7 @@ MUTANTS = {
     "filling_only_for_the_minimum": [
         ("janitor.c", "         pool->waiters - pool->awake > pool->opening", "         false")],
     "last_come_first_served": [
-        ("wait.c", "cen_list_push_back(&pool->queue,", "cen_list_push_front(&pool->queue,")],
+        ("wait.c", "cen_list_push_back(behind,", "cen_list_push_front(&pool->queue,")],
     "never_handed_over": [
         ("take.c", "  if (must_hand_over(pool, slot, now_ns)) {", "  if (false && must_hand_over(pool, slot, now_ns)) {")],
     # ---- one owner

@@ -134,12 +134,72 @@ static void one_that_took_long_to_open_is_checked_before_its_first_use(void **st
   }
 }
 
+static enum pool_action_kind work_one(struct pool *pool, int64_t now)
+{
+  static char connection;
+  struct pool_wakes wakes = {0};
+  struct pool_action action;
+  assert_true(pool_next_action(pool, &action));
+  if (action.kind == POOL_ACT_OPEN) {
+    pool_set_resource(pool, action.slot, &connection);
+    pool_opened(pool, action.slot, now, &wakes);
+  } else {
+    pool_closed(pool, action.slot, now, &wakes);
+  }
+  return action.kind;
+}
+
+/* What it was given is dead: it does not go behind those who came while that was found out. */
+static void who_got_a_dead_connection_keeps_its_place(void **state)
+{
+  (void)state;
+  for (int64_t keeps = 0; keeps < 2; keeps++) {
+    struct pool pool;
+    struct pool_wakes wakes = {0};
+    struct pool_waiter first, others[3];
+    pool_begin(&pool, 0);
+    pool.limits.maximum = 1;
+    pool_waiter_init(&first, true);
+    assert_false(pool_wait(&pool, &first, at(10), &wakes));
+    assert_int_equal(work_one(&pool, at(11)), POOL_ACT_OPEN);
+    assert_int_equal(first.status, CENOTE_OK);
+    for (int i = 0; i < 3; i++) {
+      pool_waiter_init(&others[i], true);
+      assert_false(pool_wait(&pool, &others[i], at(12 + i), &wakes));
+    }
+    pool_discard(&pool, first.slot, first.generation, POOL_REASON_CHECK_FAILED, at(20), &wakes);
+    assert_int_equal(work_one(&pool, at(20)), POOL_ACT_CLOSE);
+    pool_waiter_init(&first, true);
+    first.asked_ns = keeps ? at(13) : 0; /* so it is the second, but for one who came with it */
+    assert_false(pool_wait(&pool, &first, at(20), &wakes));
+    assert_int_equal(first.enqueued_ns, keeps ? at(13) : at(20));
+    const struct pool_waiter *const order[2][4] = {{&others[0], &others[1], &others[2], &first},
+                                                   {&others[0], &others[1], &first, &others[2]}};
+    for (int i = 0; i < 4; i++) {
+      struct pool_grant grant;
+      const struct pool_ask ask = {.operation = "", .now_ns = at(21 + i), .lease_ns = SECOND};
+      assert_null(pool_check(&pool));
+      if (i == 0) {
+        assert_int_equal(work_one(&pool, at(21)), POOL_ACT_OPEN);
+      }
+      for (int j = 0; j < 4; j++) {
+        assert_int_equal(order[keeps][j]->queued, j > i);
+      }
+      pool_accept(&pool, order[keeps][i], &ask, &grant);
+      assert_int_equal(pool_release_slow(&pool, grant.slot, grant.generation, at(22 + i), &wakes),
+                       POOL_OK);
+    }
+    pool_deinit(&pool);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(checks_do_not_keep_an_idle_connection_alive),
       cmocka_unit_test(use_between_checks_does),
       cmocka_unit_test(one_that_took_long_to_open_is_checked_before_its_first_use),
+      cmocka_unit_test(who_got_a_dead_connection_keeps_its_place),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
