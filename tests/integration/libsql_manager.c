@@ -248,7 +248,9 @@ static void an_endpoint_that_comes_back_is_used_again(void **state)
   (void)state;
   assert_non_null(proxy);
   snprintf(url, sizeof url, "http://127.0.0.1:%d", fault_proxy_port(proxy));
-  rig_open(&rig, url, NULL);
+  /* else it is the usual pauses between tries and probes, seconds of them, that are waited for */
+  rig_open(&rig, url, "retry_delay_ms", "20", "breaker_open_ms", "50", "connect_backoff_ms", "5",
+           NULL);
   assert_int_equal(cenote_query(rig.manager, "SELECT 1", NULL, 0, NULL, &result, &error),
                    CENOTE_OK);
   cenote_result_free(result);
