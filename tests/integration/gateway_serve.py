@@ -184,7 +184,7 @@ def wrong_tokens_are_explained_and_never_shown():
 def a_token_file_that_others_can_read_is_warned_about():
     with Folder() as folder:
         with Gateway("--admin-token-file", file_write(f"{folder}/a", ADMIN, 0o644)) as gateway:
-            true("chmod 600" in gateway.err(), gateway.err())
+            gateway.wait_err("chmod 600")
 
 
 def failed_logins_are_limited_and_audited():
