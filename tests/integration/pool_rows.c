@@ -471,6 +471,8 @@ static void *sail(void *context)
       give_back(m);
     } else if (status == CENOTE_CANCELLED) {
       atomic_fetch_add(&crew->cancelled, 1);
+    } else if (status == CENOTE_BREAKER_OPEN && crew->subject->disturb) {
+      atomic_fetch_add(&crew->refused, 1); /* most of what the network carried was lost */
     } else if (status != CENOTE_TIMEOUT) {
       wrong(m, "acquire: %s, %s", cenote_status_name(status), error.message);
     }
