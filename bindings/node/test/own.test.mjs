@@ -457,7 +457,10 @@ test('a process with a client at work in a transaction still ends at process.exi
     lease.execute('HANG');
     setTimeout(() => process.exit(5), 50);`);
   const before = Date.now();
-  const done = await run([file], { cwd: folder, env: plainEnvironment() });
+  // What it leaves at work is no leak, and each line of such a report takes long to be found.
+  const { ASAN_OPTIONS: options } = process.env;
+  const env = plainEnvironment(options ? { ASAN_OPTIONS: `${options}:detect_leaks=0` } : {});
+  const done = await run([file], { cwd: folder, env });
   assert.equal(done.code, 5, done.err);
   assert.ok(Date.now() - before < 20000);
 });
