@@ -45,6 +45,7 @@ static void flags_reach_the_driver(void **state)
                {CENOTE_QUERY_RAW_TEXT, CENOTE_REQUEST_RAW_TEXT},
                {CENOTE_QUERY_NATIVE, CENOTE_REQUEST_NATIVE},
                {CENOTE_QUERY_READ_ONLY, CENOTE_REQUEST_REFUSE},
+               {CENOTE_QUERY_TIMES, CENOTE_REQUEST_TIMES},
                {CENOTE_QUERY_RAW_TEXT | CENOTE_QUERY_NATIVE,
                 CENOTE_REQUEST_RAW_TEXT | CENOTE_REQUEST_NATIVE}};
   for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
@@ -105,7 +106,7 @@ static void wrong_options_are_refused_before_anything_runs(void **state)
 {
   (void)state;
   const cenote_execute_options wrong[] = {{.size = 8},
-                                          {.size = sizeof wrong[0], .flags = 1u << 4},
+                                          {.size = sizeof wrong[0], .flags = 1u << 5},
                                           {.size = sizeof wrong[0], .columns = any_columns}};
   const uint64_t before = started(&place, CENOTE_REQUEST_EXECUTE);
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
