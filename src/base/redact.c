@@ -30,23 +30,15 @@ static void put(struct output *output, const char *text, size_t size)
   output->out[output->used] = '\0';
 }
 
-static int hex_digit(char c)
-{
-  if (c >= '0' && c <= '9') {
-    return c - '0';
-  }
-  c = (char)(c | 0x20);
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* A key as compared: percent signs decoded, small letters. A longer one is cut. */
 static void key_normalize(char key[KEY_TEXT], const char *text, size_t size)
 {
   size_t used = 0;
   for (size_t i = 0; i < size && used + 1 < KEY_TEXT; i++) {
     char c = text[i];
-    if (c == '%' && i + 2 < size && hex_digit(text[i + 1]) >= 0 && hex_digit(text[i + 2]) >= 0) {
-      c = (char)(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2]));
+    if (c == '%' && i + 2 < size && cen_hex_digit(text[i + 1]) >= 0 &&
+        cen_hex_digit(text[i + 2]) >= 0) {
+      c = (char)(cen_hex_digit(text[i + 1]) * 16 + cen_hex_digit(text[i + 2]));
       i += 2;
     }
     key[used++] = (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);

@@ -225,6 +225,33 @@ void cen_wipe(void *memory, size_t size)
   }
 }
 
+char *cen_percent_decode(const char *text, size_t size, bool *bad)
+{
+  char *out = malloc(size + 1);
+  size_t used = 0;
+  *bad = false;
+  for (size_t i = 0; out != NULL && i < size; i++) {
+    char c = text[i];
+    if (c == '%') {
+      const int high = size - i > 2 ? cen_hex_digit(text[i + 1]) : -1;
+      const int low = high >= 0 ? cen_hex_digit(text[i + 2]) : -1;
+      if (low < 0 || (high == 0 && low == 0)) {
+        *bad = true;
+        cen_wipe(out, used); /* of a password, perhaps */
+        free(out);
+        return NULL;
+      }
+      c = (char)(high * 16 + low);
+      i += 2;
+    }
+    out[used++] = c;
+  }
+  if (out != NULL) {
+    out[used] = '\0';
+  }
+  return out;
+}
+
 char *cen_text_copy(const char *text)
 {
   return text == NULL ? NULL : cen_text_copy_n(text, strlen(text));

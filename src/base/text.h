@@ -31,8 +31,19 @@ void cen_text_escape(char *out, size_t size, const char *text);
  * sslpassword, any key that contains "secret") replaced by "***"; key=value conninfo too.
  * In doubt (a raw "/", "?" or "@" in a password) it hides more rather than less. */
 void cen_url_redact(char *out, size_t size, const char *url);
+/* 0 … 15; -1: no hexadecimal digit. */
+static inline int cen_hex_digit(char c)
+{
+  if (c >= '0' && c <= '9') {
+    return c - '0';
+  }
+  c = (char)(c | 0x20);
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
 /* Overwrites memory in a way the compiler keeps. */
 void cen_wipe(void *memory, size_t size);
+/* %XX decoded, malloc'ed. NULL: no memory, or (*bad) a percent sign without two digits, or %00. */
+char *cen_percent_decode(const char *text, size_t size, bool *bad);
 char *cen_text_copy(const char *text);                /* malloc; NULL gives NULL */
 char *cen_text_copy_n(const char *text, size_t size); /* malloc */
 

@@ -65,15 +65,6 @@ static cenote_value read_auto(const char *text)
   return cenote_text(text);
 }
 
-static int hex_digit(char c)
-{
-  if (c >= '0' && c <= '9') {
-    return c - '0';
-  }
-  c = (char)(c | 0x20);
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool read_blob(const char *text, cenote_value *value)
 {
   text += strncmp(text, "\\x", 2) == 0 ? 2 : 0;
@@ -84,7 +75,7 @@ static bool read_blob(const char *text, cenote_value *value)
     return false;
   }
   for (size_t i = 0; i < size / 2; i++) {
-    int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
+    int high = cen_hex_digit(text[2 * i]), low = cen_hex_digit(text[2 * i + 1]);
     if (high < 0 || low < 0) {
       free(bytes);
       return false;

@@ -1,6 +1,8 @@
 /* http_body.c - the body of a request: counted by Content-Length, or in chunks. */
 #include "server/http_parse.h"
 
+#include "base/text.h"
+
 #include <string.h>
 
 static enum cen_http_step refuse(struct cen_http_parser *parser, int status, const char *why)
@@ -8,15 +10,6 @@ static enum cen_http_step refuse(struct cen_http_parser *parser, int status, con
   parser->status = status;
   parser->why = why;
   return CEN_HTTP_REFUSED;
-}
-
-static int hex_digit(char byte)
-{
-  if (byte >= '0' && byte <= '9') {
-    return byte - '0';
-  }
-  char lower = (char)(byte | 0x20);
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
 static bool text_is_printable(const char *text, size_t size)
@@ -35,11 +28,11 @@ static enum cen_http_step chunk_begin(struct cen_http_parser *parser)
 {
   uint64_t size = 0;
   size_t digits = 0;
-  while (digits < parser->line_size && hex_digit(parser->line[digits]) >= 0) {
+  while (digits < parser->line_size && cen_hex_digit(parser->line[digits]) >= 0) {
     if (digits == 15) { /* 60 bits: never an overflow */
       return refuse(parser, 400, "malformed chunk size");
     }
-    size = size * 16 + (uint64_t)hex_digit(parser->line[digits]);
+    size = size * 16 + (uint64_t)cen_hex_digit(parser->line[digits]);
     digits++;
   }
   size_t rest = parser->line_size - digits;

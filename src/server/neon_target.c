@@ -42,22 +42,13 @@ struct neon_targets {
 
 /* ----------------------------------------------------------------- small things */
 
-static int hex_value(char c)
-{
-  if (c >= '0' && c <= '9') {
-    return c - '0';
-  }
-  const char low = (char)(c | 0x20);
-  return low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
-}
-
 static char *decoded(const char *text, size_t size)
 {
   char *out = malloc(size + 1);
   size_t wrote = 0;
   for (size_t i = 0; out != NULL && i < size; i++) {
-    const int high = text[i] == '%' && size - i > 2 ? hex_value(text[i + 1]) : -1;
-    const int low = high >= 0 ? hex_value(text[i + 2]) : -1;
+    const int high = text[i] == '%' && size - i > 2 ? cen_hex_digit(text[i + 1]) : -1;
+    const int low = high >= 0 ? cen_hex_digit(text[i + 2]) : -1;
     out[wrote++] = low >= 0 ? (char)(high * 16 + low) : text[i];
     i += low >= 0 ? 2 : 0;
   }

@@ -6,6 +6,8 @@
  */
 #include "sql/verdict.h"
 
+#include "base/text.h"
+
 #include "sql/builtin.h"
 #include "sql/grammar.h"
 #include "sql/tokens.h"
@@ -112,14 +114,6 @@ static void path_clear(struct walk *walk)
   walk->path_lost = false;
 }
 
-static int hex(char c)
-{
-  return c >= '0' && c <= '9'   ? c - '0'
-         : c >= 'a' && c <= 'f' ? c - 'a' + 10
-         : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                : -1;
-}
-
 /* One character behind a backslash: ASCII only; anything else is lost. */
 static char unescape(const char **at, const char *end, bool *lost)
 {
@@ -134,7 +128,7 @@ static char unescape(const char **at, const char *end, bool *lost)
     return 0;
   }
   for (int i = 1; i < 5; i++) {
-    int digit = hex((*at)[i]);
+    int digit = cen_hex_digit((*at)[i]);
     code = digit < 0 ? 0x100 : code * 16 + digit;
   }
   *at += 5;

@@ -8,23 +8,14 @@
 #include <string.h>
 #include <strings.h>
 
-static int hex_value(char c)
-{
-  if (c >= '0' && c <= '9') {
-    return c - '0';
-  }
-  char low = (char)(c | 0x20);
-  return low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
-}
-
 /* Decodes and terminates where it stands (one byte behind it is ours). A percent sign without two
  * digits stays as it is. False: what comes out is no text. */
 static bool percent_decode(char *text, size_t size)
 {
   size_t wrote = 0;
   for (size_t i = 0; i < size; i++) {
-    int high = text[i] == '%' && size - i > 2 ? hex_value(text[i + 1]) : -1;
-    int low = high >= 0 ? hex_value(text[i + 2]) : -1;
+    int high = text[i] == '%' && size - i > 2 ? cen_hex_digit(text[i + 1]) : -1;
+    int low = high >= 0 ? cen_hex_digit(text[i + 2]) : -1;
     if (low >= 0) {
       text[wrote++] = (char)(high * 16 + low);
       i += 2;

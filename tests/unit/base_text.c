@@ -296,6 +296,34 @@ static void copies_are_terminated(void **state)
   cen_wipe(NULL, 3);
 }
 
+static void percent_signs_are_decoded_or_told(void **state)
+{
+  static const struct {
+    const char *text, *decoded; /* NULL: bad */
+  } cases[] = {{"", ""},        {"a%20b", "a b"}, {"%41%4a%4F", "AJO"},  {"100%25", "100%"},
+               {"%", NULL},     {"a%4", NULL},    {"%4g", NULL},         {"%g4", NULL},
+               {"x%00y", NULL}, {"%2541", "%41"}, {"%c3%A4", "\xc3\xa4"}};
+  bool bad;
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    char *decoded = cen_percent_decode(cases[i].text, strlen(cases[i].text), &bad);
+    assert_int_equal(bad, cases[i].decoded == NULL);
+    if (cases[i].decoded == NULL) {
+      assert_null(decoded);
+    } else {
+      assert_string_equal(decoded, cases[i].decoded);
+    }
+    free(decoded);
+  }
+  assert_null(cen_percent_decode("%41", 2, &bad)); /* not beyond its size */
+  assert_true(bad);
+  for (int c = 1; c < 256; c++) {
+    const char text[] = {(char)c, '\0'};
+    const bool is_hex = strchr("0123456789abcdefABCDEF", c) != NULL;
+    assert_int_equal(cen_hex_digit((char)c), is_hex ? strtol(text, NULL, 16) : -1);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -311,6 +339,7 @@ int main(void)
       cmocka_unit_test(what_harms_a_terminal_is_escaped),
       cmocka_unit_test(an_escaped_text_ends_before_what_does_not_fit),
       cmocka_unit_test(copies_are_terminated),
+      cmocka_unit_test(percent_signs_are_decoded_or_told),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,40 +21,12 @@ static cenote_status no_memory(cenote_error *error)
   return cenote_error_set(error, CENOTE_NO_MEMORY, "out of memory while reading the URL");
 }
 
-static int digit(char c)
+static bool is_printable(const char *text)
 {
-  if (c >= '0' && c <= '9') {
-    return c - '0';
+  while ((unsigned char)*text > ' ' && (unsigned char)*text < 0x7f) {
+    text++;
   }
-  c = (char)(c | 0x20);
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Percent signs decoded; NULL: no memory, or *bad: what is no text. */
-static char *decode(const char *text, size_t size, bool *bad)
-{
-  char *out = malloc(size + 1);
-  size_t used = 0;
-  *bad = false;
-  for (size_t i = 0; out != NULL && i < size; i++) {
-    char c = text[i];
-    if (c == '%') {
-      const int high = i + 2 < size ? digit(text[i + 1]) : -1;
-      const int low = i + 2 < size ? digit(text[i + 2]) : -1;
-      *bad = *bad || high < 0 || low < 0;
-      c = (char)(high * 16 + low);
-      i += 2;
-    }
-    *bad = *bad || (unsigned char)c <= ' ' || (unsigned char)c >= 0x7f;
-    if (*bad) {
-      break;
-    }
-    out[used++] = c;
-  }
-  if (out != NULL) {
-    out[used] = '\0';
-  }
-  return out;
+  return *text == '\0';
 }
 
 enum tls { TLS_DEFAULT, TLS_OFF, TLS_ON };
@@ -83,11 +55,12 @@ static cenote_status parameter(const char *text, size_t size, struct ls_url *out
   if (out->token != NULL) {
     return wrong(error, "authToken stands there twice");
   }
-  out->token = decode(value, value_size, &bad);
-  if (out->token == NULL) {
+  out->token = cen_percent_decode(value, value_size, &bad);
+  if (out->token == NULL && !bad) {
     return no_memory(error);
   }
-  return bad ? wrong(error, "authToken holds what no token holds") : CENOTE_OK;
+  return bad || !is_printable(out->token) ? wrong(error, "authToken holds what no token holds")
+                                          : CENOTE_OK;
 }
 
 static cenote_status parameters(const char *text, struct ls_url *out, enum tls *tls,

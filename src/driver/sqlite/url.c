@@ -13,47 +13,6 @@
 #include <string.h>
 #include <strings.h>
 
-static int hex_digit(char c)
-{
-  if (c >= '0' && c <= '9') {
-    return c - '0';
-  }
-  c = (char)(c | 0x20);
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Decodes %XX; NULL on a bad one, on %00 or without memory (*bad tells). */
-static char *decode(const char *text, size_t size, bool *bad)
-{
-  char *out = malloc(size + 1);
-  size_t used = 0;
-  size_t i;
-  *bad = false;
-  for (i = 0; out && i < size; i++) {
-    char c = text[i];
-    if (c == '%') {
-      int high = -1;
-      int low = -1;
-      if (size - i > 2) {
-        high = hex_digit(text[i + 1]);
-        low = hex_digit(text[i + 2]);
-      }
-      if (high < 0 || low < 0 || (high == 0 && low == 0)) {
-        *bad = true;
-        free(out);
-        return NULL;
-      }
-      c = (char)(high * 16 + low);
-      i += 2;
-    }
-    out[used++] = c;
-  }
-  if (out) {
-    out[used] = '\0';
-  }
-  return out;
-}
-
 /* Is the parameter's value one of the words? Kept in `out` in lower case. */
 static bool take_word(const char *value, const char *const *words, char *out, size_t size)
 {
@@ -143,8 +102,9 @@ static cenote_status take_parameters(struct cen_sq_url *url, bool strict, const 
     size_t name_size = equals ? (size_t)(equals - query) : size;
     bool bad_name;
     bool bad_value;
-    char *name = decode(query, name_size, &bad_name);
-    char *value = decode(equals ? equals + 1 : "", equals ? size - name_size - 1 : 0, &bad_value);
+    char *name = cen_percent_decode(query, name_size, &bad_name);
+    char *value =
+        cen_percent_decode(equals ? equals + 1 : "", equals ? size - name_size - 1 : 0, &bad_value);
     if (bad_name || bad_value) {
       status = cenote_error_set(error, CENOTE_CONFIG,
                                 "a %% of the URL is not followed by two "
@@ -209,7 +169,7 @@ cenote_status cen_sq_url_parse(const char *text, struct cen_sq_url *url, cenote_
     goto done;
   }
   path_size = strcspn(path, "?");
-  url->path = decode(path, path_size, &bad);
+  url->path = cen_percent_decode(path, path_size, &bad);
   if (!url->path) {
     status = bad ? cenote_error_set(error, CENOTE_CONFIG,
                                     "a %% in the URL's path is not followed by two hexadecimal "
