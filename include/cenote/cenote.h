@@ -305,6 +305,13 @@ CENOTE_API uint64_t cenote_lease_connection(cenote_lease lease);
  * Cenote's back marks the session dirty. */
 CENOTE_API void *cenote_lease_resource(cenote_lease lease);
 
+/* A statement that the holder has sent to the resource by itself has ended: statistics and the log
+ * of slow statements have it, as one of the lease, which may be over by now. The breaker does not:
+ * nobody here knows what a resource's error means. `status`: CENOTE_OK, else it counts as an error.
+ * Neither literals of `sql` nor anything else of the caller's is kept. Any thread. */
+CENOTE_API void cenote_note_statement(cenote_manager *manager, cenote_lease lease, const char *sql,
+                                      cenote_status status, int64_t took_us);
+
 /* -------------------------------------------------------------- statements */
 
 /* What a statement is run with; an `unsigned` of them. */

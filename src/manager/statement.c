@@ -168,19 +168,41 @@ static bool was_cut_off(struct cenote_manager *manager, const struct statement_o
          pool_was_taken(&manager->pool, outcome->lease.slot, outcome->lease.generation, &obituary);
 }
 
-void statement_note(struct cenote_manager *manager, const struct statement_outcome *outcome)
+static void note_figures(struct cenote_manager *manager, const struct statement_outcome *outcome)
 {
   const int64_t slow = cen_setting(&manager->settings, CEN_SET_SLOW_STATEMENT);
   const bool is_slow = slow > 0 && outcome->took_ns >= slow * CEN_NS_PER_MS;
-  if (outcome->path != CEN_PATH_HTTP && !was_cut_off(manager, outcome)) {
-    manager_note(manager, outcome->status, outcome->error);
-  }
   paths_note(manager, outcome->path, outcome->why, outcome->status, outcome->waited_ns,
              outcome->took_ns);
   if (is_slow) {
     atomic_fetch_add_explicit(&manager->slow_statements, 1, memory_order_relaxed);
   }
   log_statement(manager, outcome, is_slow);
+}
+
+void statement_note(struct cenote_manager *manager, const struct statement_outcome *outcome)
+{
+  if (outcome->path != CEN_PATH_HTTP && !was_cut_off(manager, outcome)) {
+    manager_note(manager, outcome->status, outcome->error);
+  }
+  note_figures(manager, outcome);
+}
+
+void cenote_note_statement(cenote_manager *manager, cenote_lease lease, const char *sql,
+                           cenote_status status, int64_t took_us)
+{
+  if (manager == NULL || sql == NULL || manager_is_foreign(manager)) {
+    return;
+  }
+  const int64_t most = INT64_MAX / 1000;
+  const int64_t us = took_us < 0 ? 0 : took_us > most ? most : took_us;
+  const bool ours = lease.manager == manager->id;
+  note_figures(manager, &(struct statement_outcome){.path = CEN_PATH_EXCLUSIVE,
+                                                    .why = CENOTE_WHY_LEASE,
+                                                    .sql = sql,
+                                                    .lease = ours ? lease : (cenote_lease){0},
+                                                    .status = status,
+                                                    .took_ns = us * 1000});
 }
 
 cenote_why statement_why(const struct entry *entry)

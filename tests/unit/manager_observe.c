@@ -134,6 +134,31 @@ static void a_slow_statement_is_named_but_not_quoted(void **state)
   place_close(&place);
 }
 
+static void a_statement_that_the_holder_sent_itself_is_counted_and_named(void **state)
+{
+  (void)state;
+  struct place place;
+  place_init(&place);
+  place_set(&place, "slow_statement_ms", "20");
+  place_open_with(&place, "0", "1");
+  cenote_lease lease = must_acquire(place.manager, "own client");
+  cenote_note_statement(place.manager, lease, "SELECT 1", CENOTE_OK, 500);
+  cenote_note_statement(place.manager, lease, "SELECT 'hidden'", CENOTE_CONNECTION_LOST, 50000);
+  must_release(lease);
+  cenote_note_statement(place.manager, lease, "SELECT 2", CENOTE_OK, -1); /* it is over */
+  cenote_note_statement(NULL, lease, "SELECT 3", CENOTE_OK, 1);
+  cenote_note_statement(place.manager, lease, NULL, CENOTE_OK, 1);
+  const cenote_statistics seen = statistics_of(place.manager);
+  assert_int_equal(seen.statements, 3);
+  assert_int_equal(seen.statement_errors, 1);
+  assert_int_equal(seen.exclusive.statements, 3);
+  assert_int_equal(seen.slow_statements, 1);
+  assert_int_equal(noted(&place.notes, "slow statement: 50 ms, 'own client': SELECT ?"), 1);
+  assert_int_equal(noted(&place.notes, "hidden"), 0);
+  assert_int_equal(seen.breaker, CENOTE_BREAKER_CLOSED); /* whatever the error was */
+  place_close(&place);
+}
+
 static void redact(void *context, const char *operation_id, char *buffer, size_t size)
 {
   (void)context;
@@ -547,6 +572,7 @@ int main(void)
       TEST(secrets_and_parameters_never_get_out),
       TEST(the_log_says_as_much_as_the_setting_asks_for),
       TEST(a_slow_statement_is_named_but_not_quoted),
+      TEST(a_statement_that_the_holder_sent_itself_is_counted_and_named),
       TEST(a_redacted_operation_id_is_redacted_everywhere),
       TEST(every_hook_is_called_at_its_time),
       TEST(a_rejected_connection_is_closed_with_reason_hook),
