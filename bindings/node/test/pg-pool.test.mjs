@@ -574,3 +574,15 @@ test('a message of a query says no argument', async () => {
   const other = await ours.query('SELECT $1::text, $2', ['hunter2']).catch((thrown) => thrown);
   assert.doesNotMatch(`${other.message}${JSON.stringify(other)}`, /hunter2/);
 });
+
+test('COPY from or to the client is refused in words for programs in JavaScript, and the client goes on', async () => {
+  const client = await ours.connect();
+  for (const text of ['COPY (SELECT 1) TO STDOUT', 'SELECT 1; COPY pg_class TO STDOUT']) {
+    const error = await client.query(text).then(() => assert.fail(text), (thrown) => thrown);
+    assert.deepEqual([error.code, error.status], ['CENOTE_UNSUPPORTED', 'CENOTE_UNSUPPORTED']);
+    assert.match(error.message, /^COPY from or to the client is not supported \(pg-copy-streams .*: use INSERT/);
+  }
+  assert.deepEqual((await client.query('SELECT 1 AS a')).rows, [{ a: 1 }]);
+  client.release();
+  await assert.rejects(ours.query('COPY (SELECT 1) TO STDOUT'), { code: 'CENOTE_UNSUPPORTED' });
+});
