@@ -94,8 +94,15 @@ static void use_pipeline(struct pg_rig *pg, cenote_connection *c)
   pg->rig.driver->cancel(c);
   struct rig_flight *flight;
   while ((flight = rig_pipe_next(&pipe)) != NULL) {
-    /* failed: by itself, by the cancel, without memory; the last answers of all are right */
-    assert_true(flight->answer != CENOTE_ANSWER_LOST && flight->answer != CENOTE_ANSWER_REPEAT);
+    /* failed: by itself, by the cancel, without memory; the last answers of all are right. Where the
+     * cancel hits what prepares a statement, those behind it that share its plan come again. */
+    const bool unplanned = strcmp(flight->error.sqlstate, "26000") == 0;
+    if (flight->answer == CENOTE_ANSWER_LOST ||
+        (flight->answer == CENOTE_ANSWER_REPEAT && !unplanned)) {
+      fail_msg("request %d was %s: %s %s", (int)(flight - flights),
+               flight->answer == CENOTE_ANSWER_LOST ? "lost" : "to be repeated",
+               flight->error.sqlstate, flight->error.message);
+    }
     if (flight->answer == CENOTE_ANSWER_DONE && flight - flights > COUNT) {
       assert_string_equal(cenote_result_text(flight->result, 0, 0), "7");
     }
