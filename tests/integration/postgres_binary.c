@@ -422,6 +422,42 @@ static void a_reset_forgets_what_was_told_of_the_columns(void **state)
   pg_bed_close(&bed);
 }
 
+/* As behind a pooler that prepares statements anew by itself: the server says nothing of a stale plan. */
+static void formats_that_do_not_fit_are_told_from_arguments_that_do_not(void **state)
+{
+  (void)state;
+  struct pg_bed bed;
+  struct rig_flight flight;
+  static const char sql[] = "SELECT 1, $1::int";
+  const cenote_value one = cenote_integer(1);
+  pg_bed_open(&bed, with_options("-cextra_float_digits%3D1"), true);
+  bed.pipe.flags = CENOTE_REQUEST_NATIVE;
+  for (int round = 0; round < 4; round++) {
+    assert_int_equal(rig_pipe_push(&bed.pipe, &flight, sql, &one, 1, 0), CENOTE_OK);
+    pg_bed_expect_integer(&bed, &flight, 1);
+  }
+  assert_int_equal(rig_pipe_push(&bed.pipe, &flight, sql, &one, 1, 0), CENOTE_OK);
+  struct pg_statement *statement = pg_flight_at(bed.c->pipe, 0)->statement;
+  pg_bed_expect_integer(&bed, &flight, 1);
+  statement->columns = 3;
+  assert_int_equal(rig_pipe_push(&bed.pipe, &flight, sql, &one, 1, 0), CENOTE_OK);
+  assert_true(asked(&bed) == 3);
+  pg_bed_expect(&bed, &flight, CENOTE_ANSWER_REPEAT);
+  rig_flight_free(&flight);
+  assert_int_equal(rig_pipe_push(&bed.pipe, &flight, sql, &one, 1, 0), CENOTE_OK);
+  assert_true(asked(&bed) == 0);
+  pg_bed_expect_integer(&bed, &flight, 1);
+  assert_int_equal(rig_pipe_push(&bed.pipe, &flight, sql, &one, 1, 0), CENOTE_OK);
+  assert_true(asked(&bed) == 3);
+  pg_bed_expect_integer(&bed, &flight, 1);
+  assert_int_equal(rig_pipe_push(&bed.pipe, &flight, sql, NULL, 0, 0), CENOTE_OK);
+  assert_true(asked(&bed) == 3);
+  pg_bed_expect(&bed, &flight, CENOTE_ANSWER_FAILED);
+  assert_non_null(strstr(flight.error.message, "supplies 0 parameters"));
+  rig_flight_free(&flight);
+  pg_bed_close(&bed);
+}
+
 static void more_columns_than_are_counted_stay_text(void **state)
 {
   (void)state;
@@ -458,6 +494,7 @@ int main(void)
       cmocka_unit_test(a_style_that_moves_makes_times_text_again),
       cmocka_unit_test(a_table_that_changes_is_read_as_it_is_now),
       cmocka_unit_test(a_reset_forgets_what_was_told_of_the_columns),
+      cmocka_unit_test(formats_that_do_not_fit_are_told_from_arguments_that_do_not),
       cmocka_unit_test(more_columns_than_are_counted_stay_text),
   };
   if (!pg_fixture_start(&server, NULL)) {

@@ -122,7 +122,9 @@ void pg_pipe_passed_over(cenote_connection *c)
 static bool is_misbound(const cenote_connection *c, const struct pg_flight *head,
                         const struct pg_said *said)
 {
-  return head->binary && !c->columns_told && strcmp(pg_said(said, PG_DIAG_SQLSTATE), "08P01") == 0;
+  return head->binary && !c->columns_told &&
+         strcmp(pg_said(said, PG_DIAG_SQLSTATE), "08P01") == 0 &&
+         strcmp(pg_said(said, PG_DIAG_SOURCE_FUNCTION), "PortalSetResultFormat") == 0;
 }
 
 static void run_failed(cenote_connection *c, const struct pg_said *said)
