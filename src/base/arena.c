@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { FIRST_CHUNK = 4 << 10, GREATEST_CHUNK = 1 << 20 };
 
@@ -49,4 +50,19 @@ void *cen_arena_grow(struct cen_arena *arena, size_t size, size_t align)
     arena->grow = arena->grow < GREATEST_CHUNK ? arena->grow * 2 : arena->grow;
   }
   return chunk->memory;
+}
+
+void *cen_arena_double(struct cen_arena *arena, const void *old, size_t count, size_t item,
+                       size_t least, size_t *room)
+{
+  const size_t wanted = *room == 0 ? least : *room * 2;
+  void *memory = cen_arena_get(arena, wanted * item, 16);
+  if (memory == NULL) {
+    return NULL;
+  }
+  if (count > 0) {
+    memcpy(memory, old, count * item);
+  }
+  *room = wanted;
+  return memory;
 }

@@ -33,4 +33,9 @@ static inline void *cen_arena_get(struct cen_arena *arena, size_t size, size_t a
   return memory;
 }
 
+/* An array that is full: twice its room, or `least` items where it had none; what is in it is
+ * copied. NULL: no memory, and nothing has changed. */
+void *cen_arena_double(struct cen_arena *arena, const void *old, size_t count, size_t item,
+                       size_t least, size_t *room);
+
 #endif

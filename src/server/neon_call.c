@@ -149,6 +149,19 @@ static bool types_ask(struct neon_call *call, const char *oids)
                             call, &call->ticket, NULL) == CENOTE_OK;
 }
 
+/* The database has refused: answered; a login that it no longer takes is known no more. */
+static bool refused(struct neon_call *call, cenote_status status, const cenote_error *error)
+{
+  if (status == CENOTE_AUTH) {
+    const struct neon_login_key key = neon_pool_key(call->pool);
+    neon_login_forget(call->loop->neon->logins, &key, call->digest);
+  }
+  if (status != CENOTE_OK) {
+    neon_answer_error(call, status, error);
+  }
+  return status != CENOTE_OK;
+}
+
 static void on_query(void *context, cenote_status status, cenote_result *result,
                      const cenote_error *error)
 {
@@ -158,12 +171,7 @@ static void on_query(void *context, cenote_status status, cenote_result *result,
     neon_call_end(call);
     return;
   }
-  if (status == CENOTE_AUTH) {
-    const struct neon_login_key key = neon_pool_key(call->pool);
-    neon_login_forget(call->loop->neon->logins, &key, call->digest);
-  }
-  if (status != CENOTE_OK) {
-    neon_answer_error(call, status, error);
+  if (refused(call, status, error)) {
     return;
   }
   char *oids = types_wanted(call, result);
@@ -346,12 +354,7 @@ static void on_lease(void *context, cenote_status status, cenote_lease lease,
     neon_call_end(call);
     return;
   }
-  if (status == CENOTE_AUTH) {
-    const struct neon_login_key key = neon_pool_key(call->pool);
-    neon_login_forget(call->loop->neon->logins, &key, call->digest);
-  }
-  if (status != CENOTE_OK) {
-    neon_answer_error(call, status, error);
+  if (refused(call, status, error)) {
     return;
   }
   batch_begin(call);

@@ -31,16 +31,10 @@ bool cen_hrana_ceiling(struct cen_reader *r, const char *problem)
 void *cen_hrana_grown(struct cen_hrana_decoding *d, const void *old, size_t count, size_t *room,
                       size_t item)
 {
-  size_t wanted = *room == 0 ? 4 : *room * 2;
-  void *memory = cen_arena_get(d->arena, wanted * item, 16);
+  void *memory = cen_arena_double(d->arena, old, count, item, 4, room);
   if (memory == NULL) {
     cen_hrana_no_memory(d);
-    return NULL;
   }
-  if (count > 0) {
-    memcpy(memory, old, count * item);
-  }
-  *room = wanted;
   return memory;
 }
 

@@ -114,16 +114,10 @@ static bool memory_failed(struct decoding *d)
 /* An array of the arena's that is full, twice as large. */
 static void *grown(struct decoding *d, const void *old, size_t count, size_t *room, size_t item)
 {
-  size_t wanted = *room == 0 ? 8 : *room * 2;
-  void *memory = cen_arena_get(d->arena, wanted * item, 16);
+  void *memory = cen_arena_double(d->arena, old, count, item, 8, room);
   if (memory == NULL) {
     memory_failed(d);
-    return NULL;
   }
-  if (count > 0) {
-    memcpy(memory, old, count * item);
-  }
-  *room = wanted;
   return memory;
 }
 
