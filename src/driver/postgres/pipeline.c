@@ -251,7 +251,7 @@ static bool send_hidden(cenote_connection *c, enum flight_kind kind, const char 
 }
 
 /* What has to come before a request. Where the backend is not the one that we logged in to, a
- * pooler hands sessions around, and nothing is set: see hidden_answered. */
+ * pooler hands sessions around, and nothing is set: see read_only_answered in answers.c. */
 static bool send_before(cenote_connection *c, bool bury)
 {
   struct pg_pipe *pipe = c->pipe;
