@@ -3,7 +3,7 @@
 
 const { isAnyArrayBuffer, isDate, isMap, isSet } = require('node:util').types;
 
-const { rangeError, typeError } = require('./errors.cjs');
+const { CenoteError, rangeError, typeError } = require('./errors.cjs');
 const { RowShape } = require('./rows.cjs');
 
 const LOWEST = -(2n ** 63n);
@@ -88,6 +88,10 @@ function toArguments(args, driver) {
     throw typeError('the arguments are neither an array nor an object of named ones: one alone is [value]');
   }
   const names = Object.keys(args);
+  if (names.length > 0 && !SQLITE.has(driver)) {
+    throw new CenoteError(`named arguments are for SQLite and libSQL, and this database is ${driver}: pass an array, for ? or $1`,
+      { status: 'CENOTE_UNSUPPORTED' });
+  }
   return [names.map((name) => toArgument(args[name], driver)), names.map((name) => name.replace(/^[:@$]/, ''))];
 }
 

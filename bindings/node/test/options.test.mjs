@@ -161,3 +161,16 @@ test('the details of an error do not end with a line break', async () => {
   lease.release();
   await own.gracefulShutdown(0);
 });
+
+const { CENOTE_TEST_POSTGRES_URL: url } = process.env;
+
+test('named arguments where the database has none are refused by that name', { skip: url ? false : 'no PostgreSQL server here' }, async () => {
+  const own = new DatabaseConnectionManager({ url, log: () => {} });
+  const lease = await own.acquireLease('named');
+  for (const call of [() => lease.execute('SELECT :a', { a: 1 }), () => lease.batch([{ sql: 'SELECT :a', args: { a: 1 } }])]) {
+    await refused(call, 'CENOTE_UNSUPPORTED', /^named arguments are for SQLite and libSQL, and this database is postgres: pass an array/);
+  }
+  assert.equal((await lease.execute('SELECT 1 AS a', {})).rows[0].a, 1);
+  lease.release();
+  await own.gracefulShutdown(0);
+});
