@@ -254,8 +254,9 @@ test('two hundred at once share eight connections', { skip }, async () => {
   const answers = await Promise.all(Array.from({ length: 200 }, (_, i) =>
     i % 4 === 0 ? sql.transaction([sql`select ${i}::int as n`]).then((r) => r[0]) : sql`select ${i}::int as n`));
   answers.forEach((rows, i) => assert.deepEqual(rows, [{ n: i }]));
-  const { rows } = await direct.query(`select count(*)::int as n from pg_stat_activity where usename = 'app' and pid <> pg_backend_pid()`);
-  assert.ok(rows[0].n <= 8, `${rows[0].n} connections`);
+  // The server may still see one of before that the gateway has left.
+  await until(async () => (await direct.query(`select count(*)::int as n from pg_stat_activity
+    where usename = 'app' and pid <> pg_backend_pid()`)).rows[0].n <= 8, 'eight connections are enough');
 });
 
 test('large texts and many rows come back whole', { skip }, async () => {
