@@ -445,19 +445,6 @@ static void a_forked_child_leaves_the_parents_session_alone(void **state)
   place_close(&place);
 }
 
-static int open_folder(void **state)
-{
-  (void)state;
-  return scratch_open() ? 0 : -1;
-}
-
-static int close_folder(void **state)
-{
-  (void)state;
-  scratch_close();
-  return 0;
-}
-
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -476,5 +463,5 @@ int main(void)
       cmocka_unit_test(errors_carry_fields_and_sqlites_own_name),
       cmocka_unit_test(a_forked_child_leaves_the_parents_session_alone),
   };
-  return cmocka_run_group_tests(tests, open_folder, close_folder);
+  return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

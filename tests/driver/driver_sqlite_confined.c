@@ -231,19 +231,6 @@ static void statements_have_smaller_ceilings(void **state)
   place_close(&place);
 }
 
-static int open_folder(void **state)
-{
-  (void)state;
-  return scratch_open() ? 0 : -1;
-}
-
-static int close_folder(void **state)
-{
-  (void)state;
-  scratch_close();
-  return 0;
-}
-
 /* Ours and SQLite's own. Texts that are not UTF-8 too. */
 static void functions_in_the_place_of_sqlites_answer_the_same(void **state)
 {
@@ -351,5 +338,5 @@ int main(void)
       cmocka_unit_test(functions_in_the_place_of_sqlites_answer_the_same),
       cmocka_unit_test(no_call_of_a_function_takes_hours),
   };
-  return cmocka_run_group_tests(tests, open_folder, close_folder);
+  return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

@@ -516,19 +516,6 @@ static void raw_transactions_show_in_the_session(void **state)
   place_close(&place);
 }
 
-static int open_folder(void **state)
-{
-  (void)state;
-  return scratch_open() ? 0 : -1;
-}
-
-static int close_folder(void **state)
-{
-  (void)state;
-  scratch_close();
-  return 0;
-}
-
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -548,5 +535,5 @@ int main(void)
       cmocka_unit_test(writes_are_refused_before_they_run),
       cmocka_unit_test(raw_transactions_show_in_the_session),
   };
-  return cmocka_run_group_tests(tests, open_folder, close_folder);
+  return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

@@ -444,19 +444,6 @@ static void newcomers_pass_a_slow_waiter_only_so_often(void **state)
   cen_sq_gate_deinit(&gate);
 }
 
-static int open_folder(void **state)
-{
-  (void)state;
-  return scratch_open() ? 0 : -1;
-}
-
-static int close_folder(void **state)
-{
-  (void)state;
-  scratch_close();
-  return 0;
-}
-
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -475,5 +462,5 @@ int main(void)
       cmocka_unit_test(sixteen_threads_share_the_database_in_memory),
       cmocka_unit_test(newcomers_pass_a_slow_waiter_only_so_often),
   };
-  return cmocka_run_group_tests(tests, open_folder, close_folder);
+  return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

@@ -44,3 +44,16 @@ const char *scratch_url(void)
   snprintf(url, sizeof(url), "sqlite:%s/%u.db", folder, ++number);
   return url;
 }
+
+int scratch_setup(void **state)
+{
+  (void)state;
+  return scratch_open() ? 0 : -1;
+}
+
+int scratch_teardown(void **state)
+{
+  (void)state;
+  scratch_close();
+  return 0;
+}

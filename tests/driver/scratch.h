@@ -7,6 +7,9 @@
 
 bool scratch_open(void);
 void scratch_close(void);
+/* The same, as cmocka wants a group's. */
+int scratch_setup(void **state);
+int scratch_teardown(void **state);
 /* A URL of a file that does not exist yet; valid until the next call. */
 const char *scratch_url(void);
 /* A path in the folder; valid until the next call. */

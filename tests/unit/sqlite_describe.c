@@ -143,19 +143,6 @@ static void a_driver_that_cannot_tell_says_so(void **state)
   place_close(&place);
 }
 
-static int open_folder(void **state)
-{
-  (void)state;
-  return scratch_open() ? 0 : -1;
-}
-
-static int close_folder(void **state)
-{
-  (void)state;
-  scratch_close();
-  return 0;
-}
-
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -166,5 +153,5 @@ int main(void)
       cmocka_unit_test(a_manager_confines_sql_of_strangers_when_it_is_told_to),
       cmocka_unit_test(a_driver_that_cannot_tell_says_so),
   };
-  return cmocka_run_group_tests(tests, open_folder, close_folder);
+  return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
