@@ -1,5 +1,6 @@
 // The peer of bench/gateway.c: what a user would write with Node's own HTTP server and node-postgres. POST /sql with
-// {"query", "params"}, a pool of twenty connections, statements prepared by name, Neon's shape of an answer in array mode.
+// {"query", "params"}, a pool of twenty connections, statements prepared by name, Neon's shape of an answer in array
+// mode.
 import http from 'node:http';
 import { createRequire } from 'node:module';
 

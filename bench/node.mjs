@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // What does the Node package cost beside npm's pg (a pool of 20) and generic-pool? Both do the same in turn in this
-// process, on the same server, and give what node-postgres gives: rows, fields, its types. docs/benchmarks.md tells more.
+// process, on the same server, and give what node-postgres gives: rows, fields, its types. docs/benchmarks.md tells
+// more.
 //
 //   tests/support/with_postgres bench/node.mjs [--json] [--smoke]
 //

@@ -66,7 +66,9 @@ function storyOf(breaker) {
   const parts = [];
   if (breaker.state !== 'closed' && breaker.notClosedMs > 0) parts.push(`for ${duration(breaker.notClosedMs)}`);
   if (breaker.nextAttemptMs > 0) parts.push(`next attempt in ${duration(breaker.nextAttemptMs)}`);
-  parts.push(breaker.opened > 0 ? `opened ${count(breaker.opened)} ×, refused ${count(breaker.rejected)}` : 'never opened');
+  parts.push(
+    breaker.opened > 0 ? `opened ${count(breaker.opened)} ×, refused ${count(breaker.rejected)}` : 'never opened'
+  );
   if (breaker.state !== 'closed' && breaker.lastFailure) parts.push(text(breaker.lastFailure, 300));
   return parts.join(' · ');
 }

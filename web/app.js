@@ -9,7 +9,17 @@ import { showLeases } from './leases.js';
 import { showCloses, showPools } from './pools.js';
 import { showAdvice } from './advice.js';
 
-const page = { paused: false, pausedAt: 0, status: null, cameAt: 0, shownAt: 0, waiting: [], link: 'connecting', since: Date.now(), note: '' };
+const page = {
+  paused: false,
+  pausedAt: 0,
+  status: null,
+  cameAt: 0,
+  shownAt: 0,
+  waiting: [],
+  link: 'connecting',
+  since: Date.now(),
+  note: '',
+};
 
 function showStatus() {
   if (page.status === null || page.paused || document.hidden) return;

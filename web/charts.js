@@ -16,18 +16,47 @@ const percentiles = (name) => [
 ];
 
 const CHARTS = [
-  { id: 'utilization', title: 'Utilisation', show: percent, most: 100,
-    lines: [{ key: 'utilization', label: 'of the maximum leased', look: 'main', fill: true }] },
-  { id: 'connections', title: 'Connections', show: rate, least: 1,
-    lines: [{ key: 'leases', label: 'leased', look: 'main', fill: true }, { key: 'idle', label: 'idle', look: 'second' },
-      { key: 'waiters', label: 'waiting callers', look: 'alarm' }] },
-  { id: 'throughput', title: 'Throughput by path', show: perSecond, least: 1,
-    lines: [{ key: 'simple', label: 'simple', look: 'main', fill: true }, { key: 'exclusive', label: 'exclusive', look: 'second' },
-      { key: 'acquires', label: 'leases', look: 'third' }] },
+  {
+    id: 'utilization',
+    title: 'Utilisation',
+    show: percent,
+    most: 100,
+    lines: [{ key: 'utilization', label: 'of the maximum leased', look: 'main', fill: true }],
+  },
+  {
+    id: 'connections',
+    title: 'Connections',
+    show: rate,
+    least: 1,
+    lines: [
+      { key: 'leases', label: 'leased', look: 'main', fill: true },
+      { key: 'idle', label: 'idle', look: 'second' },
+      { key: 'waiters', label: 'waiting callers', look: 'alarm' },
+    ],
+  },
+  {
+    id: 'throughput',
+    title: 'Throughput by path',
+    show: perSecond,
+    least: 1,
+    lines: [
+      { key: 'simple', label: 'simple', look: 'main', fill: true },
+      { key: 'exclusive', label: 'exclusive', look: 'second' },
+      { key: 'acquires', label: 'leases', look: 'third' },
+    ],
+  },
   { id: 'wait', title: 'Wait for a connection', show: duration, lines: percentiles('wait') },
   { id: 'statement', title: 'Statement time', show: duration, lines: percentiles('statement') },
-  { id: 'errors', title: 'Errors and time-outs', show: perSecond, least: 1,
-    lines: [{ key: 'errors', label: 'errors', look: 'alarm', fill: true }, { key: 'timeouts', label: 'time-outs', look: 'second' }] },
+  {
+    id: 'errors',
+    title: 'Errors and time-outs',
+    show: perSecond,
+    least: 1,
+    lines: [
+      { key: 'errors', label: 'errors', look: 'alarm', fill: true },
+      { key: 'timeouts', label: 'time-outs', look: 'second' },
+    ],
+  },
 ];
 
 const DASHES = { main: [], second: [6, 3], third: [2, 3], alarm: [] };
@@ -117,7 +146,11 @@ function paint() {
     const { x, y } = chart.options.scales;
     x.ticks.color = y.ticks.color = colours.text;
     y.grid.color = colours.grid;
-    Object.assign(chart.options.plugins.tooltip, { backgroundColor: colours.ink, titleColor: colours.card, bodyColor: colours.card });
+    Object.assign(chart.options.plugins.tooltip, {
+      backgroundColor: colours.ink,
+      titleColor: colours.card,
+      bodyColor: colours.card,
+    });
     chart.update('none');
   }
 }

@@ -10,9 +10,19 @@ const POOL_COLUMNS = [{ head: true }, {}, {}, NUMBER, NUMBER, NUMBER, NUMBER, NU
 const CLOSE_COLUMNS = [{ head: true }, NUMBER, NUMBER];
 
 const REASONS = {
-  idle: 'idle too long', age: 'grown old', flush: 'flushed', resize: 'above a smaller maximum', broken: 'broken',
-  check_failed: 'failed a check', reset_failed: 'could not be cleaned', expired: 'lease expired', hook: 'refused by a hook',
-  quota: 'needed by another pool', pressure: 'memory was short', open_failed: 'never opened', shutdown: 'shutdown',
+  idle: 'idle too long',
+  age: 'grown old',
+  flush: 'flushed',
+  resize: 'above a smaller maximum',
+  broken: 'broken',
+  check_failed: 'failed a check',
+  reset_failed: 'could not be cleaned',
+  expired: 'lease expired',
+  hook: 'refused by a hook',
+  quota: 'needed by another pool',
+  pressure: 'memory was short',
+  open_failed: 'never opened',
+  shutdown: 'shutdown',
 };
 
 export function showPools(status) {

@@ -8,7 +8,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { FETCH_OPTIONS } = require('./neon-client.cjs');
-const { checkKind, isObject, show, wrong } = require('./options.cjs');
+const { checkKind, describeValue, isObject, show, wrong } = require('./options.cjs');
 
 const NEVER_MS = 86400000;
 const MOST_CONNECT_MS = 600000;
@@ -426,4 +426,54 @@ function closeFiles(files) {
   }
 }
 
-module.exports = { baseUrl, checkKinds, closeFiles, readOptions };
+// ------------------------------------------------------------------ how two calls compare
+
+/** Options that a call may give for its own client or pool without anything to say about the core. */
+const OF_CLIENT = new Set([
+  'connectionString',
+  'host',
+  'port',
+  'user',
+  'password',
+  'database',
+  'arrayMode',
+  'fullResults',
+  'types',
+  'isolationLevel',
+  'readOnly',
+  'deferrable',
+  'disableWarningInBrowsers',
+]);
+
+/** What of the options is the core's: two calls that differ in it want different pools. */
+function describe(options) {
+  const of = Object.entries(options).filter(([name, value]) => !OF_CLIENT.has(name) && value !== undefined);
+  return describeValue(of.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** What the sessions of a pool are alike in: who asks for others gets a pool of its own. */
+const SESSIONS = {
+  /** `-c search_path=…` */
+  options: String,
+  /** Whom they trust, and who they are: nobody who asks for a checked certificate gets a session without one. */
+  ssl: (ssl) => {
+    if (ssl === false) {
+      return 'off';
+    }
+    const members = Object.entries({ ...ssl, rejectUnauthorized: ssl.rejectUnauthorized !== false });
+    return describeValue(members.filter(([, value]) => value !== undefined).sort(([a], [b]) => (a < b ? -1 : 1)));
+  },
+};
+
+/** @returns {Record<string, string>} of what is asked for of them */
+function sessionsOf(options) {
+  const asked = {};
+  for (const [name, textOf] of Object.entries(SESSIONS)) {
+    if (options[name] !== undefined && options[name] !== null) {
+      asked[name] = textOf(options[name]);
+    }
+  }
+  return asked;
+}
+
+module.exports = { baseUrl, checkKinds, closeFiles, describe, readOptions, sessionsOf };

@@ -235,7 +235,9 @@ class TransactionClient extends PgClient {
 /** @param {Function} callback of the client @param {object} options @param {object} types parsers, or undefined */
 async function executeTransaction(core, callback, options, types, remaining) {
   if (typeof callback !== 'function') {
-    throw typeError(`executeTransaction(callback, options): the callback is no function, but of type ${typeof callback}`);
+    throw typeError(
+      `executeTransaction(callback, options): the callback is no function, but of type ${typeof callback}`
+    );
   }
   checkObject(options, '{ isolationLevel: … } or others of docs/node.md');
   const how = { ...howOf(options, 'executeTransaction'), remaining };

@@ -5,13 +5,20 @@
 'use strict';
 
 const { Core, CenoteError, FLAGS, HINTS, idleOf, isDebugging, writeLog } = require('./core.cjs');
-const { baseUrl, checkKinds, closeFiles, readOptions } = require('./connection-pool-options.cjs');
+const {
+  baseUrl,
+  checkKinds,
+  closeFiles,
+  describe,
+  readOptions,
+  sessionsOf,
+} = require('./connection-pool-options.cjs');
 const { Password, holdBack } = require('./connection-pool-password.cjs');
 const { executeTransaction, howOf, transact } = require('./connection-pool-transact.cjs');
 const { typeError } = require('./errors.cjs');
 const { NeonDbError, makeNeonClient } = require('./neon-client.cjs');
 const { isScript } = require('./pg-client.cjs');
-const { checkObject, checkSignal, describeValue, show } = require('./options.cjs');
+const { checkObject, checkSignal, show } = require('./options.cjs');
 const { PgPool, types } = require('./pg-pool.cjs');
 const { DatabaseError, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
 const { toArguments } = require('./pg-types.cjs');
@@ -29,23 +36,6 @@ const WAYS = {
 const OF_NEON = new Set(['query', 'simple']);
 const LEVELS = ['error', 'warning', 'info', 'debug'];
 const DRIVERS = new Set(['postgres', 'neon']);
-
-/** Options that a call may give for its own client or pool without anything to say about the core. */
-const OF_CLIENT = new Set([
-  'connectionString',
-  'host',
-  'port',
-  'user',
-  'password',
-  'database',
-  'arrayMode',
-  'fullResults',
-  'types',
-  'isolationLevel',
-  'readOnly',
-  'deferrable',
-  'disableWarningInBrowsers',
-]);
 
 function wayOf(hint) {
   const way = WAYS[hint];
@@ -286,7 +276,8 @@ class Database {
   transact(callback, options) {
     if (this.overHttp) {
       throw new CenoteError(
-        'executeTransaction: over HTTP alone (a neon: URL) no transaction stays open; use a postgres: URL, which has both, ' +
+        'executeTransaction: over HTTP alone (a neon: URL) no transaction stays open; use a ' +
+          'postgres: URL, which has both, ' +
           'or getNeonClient().transaction([…])',
         { status: 'CENOTE_UNSUPPORTED' }
       );
@@ -379,12 +370,6 @@ class Database {
   }
 }
 
-/** What of the options is the core's: two calls that differ in it want different pools. */
-function describe(options) {
-  const of = Object.entries(options).filter(([name, value]) => !OF_CLIENT.has(name) && value !== undefined);
-  return describeValue(of.sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
 /** The core warns of an unverified certificate, too. */
 function logger(log, unverified) {
   const own = typeof log === 'function' ? log : undefined;
@@ -410,22 +395,6 @@ function optionsOf(given) {
   return given;
 }
 
-/** What the sessions of a pool are alike in: who asks for others gets a pool of its own. */
-const SESSIONS = {
-  /** `-c search_path=…` */
-  options: String,
-  /** Whom they trust, and who they are: nobody who asks for a checked certificate gets a session without one. */
-  ssl: (ssl) => {
-    if (ssl === false) {
-      return 'off';
-    }
-    const members = Object.entries({ ...ssl, rejectUnauthorized: ssl.rejectUnauthorized !== false });
-    return describeValue(members.filter(([, value]) => value !== undefined).sort(([a], [b]) => (a < b ? -1 : 1)));
-  },
-};
-
-const sessionsOf = (options, name) => ((options[name] ?? undefined) === undefined ? '' : SESSIONS[name](options[name]));
-
 class ConnectionPoolManager {
   #options;
   #databases = new Map();
@@ -447,7 +416,7 @@ class ConnectionPoolManager {
       return this.#databases.get(base);
     }
     return [...this.#databases.values()].find((database) =>
-      database.base === base && asked.every(([name, text]) => sessionsOf(database.options, name) === text));
+      database.base === base && asked.every(([name, text]) => sessionsOf(database.options)[name] === text));
   }
 
   /** One core for one database and one kind of sessions; what a later call says otherwise about it does not count. */
@@ -455,9 +424,9 @@ class ConnectionPoolManager {
     const all = { ...this.#options, ...options };
     const base = baseUrl(all);
     const [only] = this.#databases.size === 1 ? this.#databases.values() : [];
-    const asked = options === undefined ? [] : Object.keys(SESSIONS).map((name) => [name, sessionsOf(options, name)])
-      .filter(([, text]) => text !== '');
-    const known = this.#find(base ?? only?.base, asked) ?? (base === undefined && asked.length === 0 ? only : undefined);
+    const asked = Object.entries(sessionsOf(options ?? {}));
+    const known =
+      this.#find(base ?? only?.base, asked) ?? (base === undefined && asked.length === 0 ? only : undefined);
     if (known === undefined) {
       const key = this.#databases.has(base) ? `${base}\n${JSON.stringify(asked)}` : base;
       const made = new Database(all, (ended) => {

@@ -71,7 +71,9 @@ function writeLog(level, line) {
   process.stderr.write(`cenote ${LEVELS[level]}: ${line}\n`);
 }
 
-/** What a caller's function throws is an uncaught exception of its own: all else of this crossing is still delivered. */
+/**
+ * What a caller's function throws is an uncaught exception of its own: all else of this crossing is still delivered.
+ */
 function tell(listener, ...what) {
   try {
     listener(...what);
@@ -108,7 +110,8 @@ class Core {
    * @param {string|undefined} url
    * @param {Record<string, unknown>} settings by their names; undefined ones count as not given
    * @param {{audit?: (event: object) => void, log?: (level: string, line: string) => void,
-   *          own?: (kind: number, serial: number) => void}} [listeners] own: the connections are JavaScript's, see own.cjs
+   *          own?: (kind: number, serial: number) => void}} [listeners] own: the connections are JavaScript's, see
+   *          own.cjs
    */
   constructor(url, settings = {}, listeners = {}) {
     const text = typeof url?.href === 'string' ? url.href : url; // a URL, of whichever context
@@ -346,7 +349,14 @@ class Core {
     const left = bounded ? undefined : timeLeft();
     if (left !== undefined) {
       const lease = this.acquireWithin(left, operation, timeout, onSlot);
-      return owner === undefined ? lease : lease.then((had) => owner.done(had), (error) => { throw owner.fail(error); });
+      return owner === undefined
+        ? lease
+        : lease.then(
+            (had) => owner.done(had),
+            (error) => {
+              throw owner.fail(error);
+            }
+          );
     }
     const slot = this.open(undefined, LEASE, owner);
     const promise = made;
@@ -357,7 +367,9 @@ class Core {
   /** In an invocation: neither the waiting nor the lease outlasts it. */
   async acquireWithin(left, operation, timeout, onSlot) {
     if (left === 0) {
-      throw new CenoteError('Lease acquisition timeout: no time is left of the invocation', { status: 'CENOTE_TIMEOUT' });
+      throw new CenoteError('Lease acquisition timeout: no time is left of the invocation', {
+        status: 'CENOTE_TIMEOUT',
+      });
     }
     this.limits ??= this.statistics().config;
     const lease = await this.acquire(operation, Math.min(timeout ?? this.limits.acquireTimeout, left), onSlot, true);
@@ -390,8 +402,8 @@ class Core {
    * @param {object} how
    * @param {RowShape|Function} how.shape made once, not for each call; see rows.cjs
    * Where flags say script, and the text has several statements: an array of results, each through `finish`.
-   * @param {(result: object) => any} [how.finish] what the promise resolves with, made of the result as it arrives: spares a
-   *   `then`. What it throws rejects the promise.
+   * @param {(result: object) => any} [how.finish] what the promise resolves with, made of the result as it arrives:
+   *   spares a `then`. What it throws rejects the promise.
    * @param {number} [how.flags] @param {number} [how.timeout] @param {(cancel: () => void) => void} [how.onStart]
    * @param {{slot: number, resolve: Function|undefined}} [how.running] instead of onStart: is told what `cancel` wants
    * @param {{done: Function, fail: Function}} [how.owner] see open
@@ -422,7 +434,9 @@ class Core {
     }
   }
 
-  /** A statement without a lease; the path is chosen from its text. `how` as above; operation, hint, retries, remaining. */
+  /**
+   * A statement without a lease; the path is chosen from its text. `how` as above; operation, hint, retries, remaining.
+   */
   query(sql, args, names, how) {
     const slot = this.open(shapeOf(how.shape), how.finish, how.owner);
     const promise = made;
@@ -440,7 +454,8 @@ class Core {
   /**
    * Statements as one, all or nothing; in one request where the database takes them so (libSQL, Neon over HTTP).
    * @param {object} lease @param {{sql: string, args?: unknown[], names?: string[], shape: object, finish?: Function,
-   *   flags?: number}[]} statements @param {{mode?: number, isolation?: number, deferrable?: boolean, timeout?: number}} how
+   *   flags?: number}[]} statements @param {{mode?: number, isolation?: number, deferrable?: boolean, timeout?:
+   *   number}} how
    * @returns {Promise<object[]>}
    */
   batch(lease, statements, how) {
@@ -460,9 +475,21 @@ class Core {
     };
     let begun;
     try {
-      begun = addon.batch(this.handle, lease.manager, lease.place, lease.generation, slots, statements.map(({ sql }) => sql),
-        statements.map(({ args }) => args), statements.map(({ names }) => names), statements.map(({ flags }) => flags ?? 0),
-        how.mode, how.isolation, how.deferrable ? 1 : 0, how.timeout ?? 0);
+      begun = addon.batch(
+        this.handle,
+        lease.manager,
+        lease.place,
+        lease.generation,
+        slots,
+        statements.map(({ sql }) => sql),
+        statements.map(({ args }) => args),
+        statements.map(({ names }) => names),
+        statements.map(({ flags }) => flags ?? 0),
+        how.mode,
+        how.isolation,
+        how.deferrable ? 1 : 0,
+        how.timeout ?? 0
+      );
     } catch (error) {
       return failed(error);
     }
@@ -472,7 +499,7 @@ class Core {
     return begun.then(() => all, (info) => failed(fromAddon(info)));
   }
 
-  // ---------------------------------------------------------------- routed transactions, see connection-pool-transact.cjs
+  // ------------------------------------------------------------- routed transactions, see connection-pool-transact.cjs
 
   /**
    * Resolves when it was committed. `onBegin(tx)` is called when it is the body's turn, again for each repetition: then
@@ -499,7 +526,16 @@ class Core {
     const promise = made;
     let failure;
     try {
-      failure = addon.txExecute(this.handle, slot, this.#slotOf(tx), sql, args, names, how.flags ?? 0, how.timeout ?? 0);
+      failure = addon.txExecute(
+        this.handle,
+        slot,
+        this.#slotOf(tx),
+        sql,
+        args,
+        names,
+        how.flags ?? 0,
+        how.timeout ?? 0
+      );
     } catch (error) {
       this.refuse(slot, error);
       return promise;

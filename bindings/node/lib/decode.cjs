@@ -1,6 +1,6 @@
 /**
- * decode.cjs - the other half of addon/encode.c and addon/rows.c: reads what the addon delivers in one crossing. Nothing
- * here keeps `numbers`: the addon writes over it at the next wake.
+ * decode.cjs - the other half of addon/encode.c and addon/rows.c: reads what the addon delivers in one crossing.
+ * Nothing here keeps `numbers`: the addon writes over it at the next wake.
  */
 'use strict';
 
@@ -49,7 +49,10 @@ class Reader {
     return start === 0 && size === this.piece.length ? this.piece : this.piece.substring(start, this.pieceAt);
   }
 
-  /** One cell that tells its own type: null, number, string, boolean, ArrayBuffer, Date; a bigint where no number holds it. */
+  /**
+   * One cell that tells its own type: null, number, string, boolean, ArrayBuffer, Date; a bigint where no number holds
+   * it.
+   */
   cell() {
     const tag = this.numbers[this.at];
     const value = this.numbers[this.at + 1];
@@ -134,12 +137,13 @@ function readRows(reader, layout, shape, count) {
 /**
  * Reads a result.
  *
- * `columns` belongs to all results of the statement: nobody may change it. `tableOid`, `attribute`, `size` and `modifier`
- * are node-postgres' tableID, columnID, dataTypeSize, dataTypeModifier. `layout` is the same object for all results of
- * the statement, for whoever wants to keep something made of the columns (layout.memo is theirs). `command` is
- * layout.verb and, where there is one, `number`: `SELECT 5`, `INSERT 0 1`.
+ * `columns` belongs to all results of the statement: nobody may change it. `tableOid`, `attribute`, `size` and
+ * `modifier` are node-postgres' tableID, columnID, dataTypeSize, dataTypeModifier. `layout` is the same object for all
+ * results of the statement, for whoever wants to keep something made of the columns (layout.memo is theirs). `command`
+ * is layout.verb and, where there is one, `number`: `SELECT 5`, `INSERT 0 1`.
  * @returns {{columns: {name: string, type: string, oid: number, tableOid: number, attribute: number, size: number,
- *            modifier: number}[], rows: any[], affected: number, number: number|undefined, lastId: any, command: string,
+ *            modifier: number}[], rows: any[], affected: number, number: number|undefined, lastId: any, command:
+ *            string,
  *            layout: Layout}}
  */
 function readResult(reader, shape, layouts) {

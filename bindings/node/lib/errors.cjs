@@ -6,8 +6,8 @@ const SQLITE_KIND = /^SQLITE_[A-Z]+/;
 
 /**
  * `code` is what other libraries use for a database's error: SQLite's name (SQLITE_CONSTRAINT; as in libSQL's client,
- * `extendedCode` narrows it down: SQLITE_CONSTRAINT_UNIQUE), PostgreSQL's SQLSTATE (23505); for everything else `status`,
- * Cenote's own word (CENOTE_TIMEOUT). `details` may be several lines.
+ * `extendedCode` narrows it down: SQLITE_CONSTRAINT_UNIQUE), PostgreSQL's SQLSTATE (23505); for everything else
+ * `status`, Cenote's own word (CENOTE_TIMEOUT). `details` may be several lines.
  */
 class CenoteError extends Error {
   /** @param {string} message @param {object} [about] */
@@ -16,7 +16,8 @@ class CenoteError extends Error {
     this.name = 'CenoteError';
     this.status = about.status ?? 'CENOTE_INVALID';
     const fields = about.fields ?? {};
-    this.code = this.status === 'CENOTE_DATABASE' ? fields.X ?? about.sqlstate ?? this.status : about.code ?? this.status;
+    this.code =
+      this.status === 'CENOTE_DATABASE' ? (fields.X ?? about.sqlstate ?? this.status) : (about.code ?? this.status);
     const kind = SQLITE_KIND.exec(this.code);
     if (kind !== null) {
       this.extendedCode = this.code;
@@ -43,7 +44,10 @@ const rangeError = refusal(RangeError);
 
 /** @param {object} info what the addon says of a failure */
 function fromAddon(info) {
-  return new CenoteError(info.message, info.details === undefined ? info : { ...info, details: info.details.trimEnd() });
+  return new CenoteError(
+    info.message,
+    info.details === undefined ? info : { ...info, details: info.details.trimEnd() }
+  );
 }
 
 module.exports = { CenoteError, fromAddon, rangeError, typeError };

@@ -251,7 +251,9 @@ class DatabaseLease {
       return this.#send(sql, values, names, flags);
     }
     if (left === 0) {
-      throw new CenoteError('Statement timeout: no time is left of the invocation', { status: 'CENOTE_STATEMENT_TIMEOUT' });
+      throw new CenoteError('Statement timeout: no time is left of the invocation', {
+        status: 'CENOTE_STATEMENT_TIMEOUT',
+      });
     }
     return this.#send(sql, values, names, flags, Math.min(left, this.#owner.config.statementTimeout || Infinity));
   }
@@ -291,7 +293,10 @@ class DatabaseLease {
     const [sql, given] = toStatement(statement, args);
     const [read, names] = toArguments(given, this.#owner.driver);
     const values = this.#running ? keepArguments(read) : read; // the addon copies what it is given now
-    return new ResultSet(await this.#inTurn(() => this.#sendAsked(sql, values, names, this.#flags)), this.#owner.driver);
+    return new ResultSet(
+      await this.#inTurn(() => this.#sendAsked(sql, values, names, this.#flags)),
+      this.#owner.driver
+    );
   }
 
   #begin(mode, depth) {

@@ -41,7 +41,10 @@ class Leases extends Map {
   #sampled = 0;
   #dropped = 0;
 
-  /** @param {(handle: object, operationId: string) => object} make a lease @param {(handle: object) => boolean} isHeld */
+  /**
+   * @param {(handle: object, operationId: string) => object} make a lease
+   * @param {(handle: object) => boolean} isHeld
+   */
   constructor(make, isHeld) {
     super();
     this.#make = make;
@@ -76,8 +79,11 @@ class Leases extends Map {
     if (this.#warnings < WARNINGS) {
       this.#warnings++;
       const where = watched.where === '' ? ' (DEBUG=true tells where)' : `, acquired ${watched.where}`;
-      process.emitWarning(`The lease ${id} of ${JSON.stringify(watched.operationId)} was dropped without release() and is ` +
-        `kept until its deadline${where}`, { code: 'CENOTE_LEASE_DROPPED' });
+      process.emitWarning(
+        `The lease ${id} of ${JSON.stringify(watched.operationId)} was dropped without release() and is ` +
+          `kept until its deadline${where}`,
+        { code: 'CENOTE_LEASE_DROPPED' }
+      );
     }
   }
 
@@ -109,7 +115,9 @@ class Leases extends Map {
 
   #tellExpired(id, value) {
     if (value.where && isDebugging()) {
-      process.stderr.write(`cenote: lease ${id} (${JSON.stringify(value.operationId)}) expired, acquired ${value.where}\n`);
+      process.stderr.write(
+        `cenote: lease ${id} (${JSON.stringify(value.operationId)}) expired, acquired ${value.where}\n`
+      );
     }
   }
 

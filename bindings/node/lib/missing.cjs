@@ -28,16 +28,21 @@ function explain(error, addon) {
   const [, file, stem] = /((lib\w+)\.so[.\d]*): cannot open shared object file/.exec(error.message) ?? [];
   if (file !== undefined) {
     const [name, later] = PACKAGES[stem] ?? [];
-    const wanted = name === undefined ? '' : ` (Debian: apt-get install ${name}${later ? `, in newer ones ${later}` : ''})`;
+    const wanted =
+      name === undefined ? '' : ` (Debian: apt-get install ${name}${later ? `, in newer ones ${later}` : ''})`;
     return Object.assign(new Error(`cenote: the system library ${file} is missing${wanted}`, { cause: error }),
       { code: 'CENOTE_LIBRARY_MISSING' });
   }
   if (/version `GLIBC_[\d.]+' not found|musl/.test(error.message)) {
-    return Object.assign(new Error('cenote: the addon wants glibc 2.34 or later, as Debian 12 has it', { cause: error }),
-      { code: 'CENOTE_LIBRARY_MISSING' });
+    return Object.assign(
+      new Error('cenote: the addon wants glibc 2.34 or later, as Debian 12 has it', { cause: error }),
+      { code: 'CENOTE_LIBRARY_MISSING' }
+    );
   }
-  return Object.assign(new Error(`cenote: the addon ${addon} cannot be loaded: ${error.message.trim()}`, { cause: error }),
-    { code: 'CENOTE_ADDON' });
+  return Object.assign(
+    new Error(`cenote: the addon ${addon} cannot be loaded: ${error.message.trim()}`, { cause: error }),
+    { code: 'CENOTE_ADDON' }
+  );
 }
 
 /** What helps, by where it lies. */
@@ -54,7 +59,9 @@ function remedy(addon) {
  */
 function refuseOther(loaded, addon) {
   const refuse = (what) => {
-    throw Object.assign(new Error(`cenote: the addon ${addon} ${what}; ${remedy(addon)}`), { code: 'CENOTE_ADDON_VERSION' });
+    throw Object.assign(new Error(`cenote: the addon ${addon} ${what}; ${remedy(addon)}`), {
+      code: 'CENOTE_ADDON_VERSION',
+    });
   };
   if (typeof loaded.version !== 'string' || typeof loaded.open !== 'function') {
     refuse("is none of cenote's");

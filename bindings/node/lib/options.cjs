@@ -1,4 +1,6 @@
-/** options.cjs - what a caller gave as options: whether it is of the kind that is wanted, and how two of them compare. */
+/**
+ * options.cjs - what a caller gave as options: whether it is of the kind that is wanted, and how two of them compare.
+ */
 'use strict';
 
 const { inspect } = require('node:util');
@@ -25,7 +27,10 @@ const KINDS = {
   members: [isObject, 'an object is wanted'],
   callOrText: [(value) => typeof value === 'function' || typeof value === 'string', 'a function or a text is wanted'],
   yesOrMembers: [(value) => typeof value === 'boolean' || isObject(value), 'true, false or an object is wanted'],
-  setting: [(value) => ['number', 'string', 'boolean'].includes(typeof value), 'a number, a text, true or false is wanted'],
+  setting: [
+    (value) => ['number', 'string', 'boolean'].includes(typeof value),
+    'a number, a text, true or false is wanted',
+  ],
 };
 
 /**
@@ -38,8 +43,10 @@ function checkKind(name, value, kind, secret = false) {
     return;
   }
   const hint = typeof value === 'bigint' ? `: write ${value}, without the n` : '';
-  throw wrong(`${name}${secret ? '' : ` = ${show(value)}`} is of type ${Array.isArray(value) ? 'array' : typeof value}: ` +
-    `${wanted}${hint}`);
+  throw wrong(
+    `${name}${secret ? '' : ` = ${show(value)}`} is of type ${Array.isArray(value) ? 'array' : typeof value}: ` +
+      `${wanted}${hint}`
+  );
 }
 
 /**
@@ -73,7 +80,9 @@ function describeValue(value) {
       above.push(member);
       return member;
     }
-    return ['string', 'number', 'boolean', 'undefined'].includes(typeof member) || member === null ? member : String(member);
+    return ['string', 'number', 'boolean', 'undefined'].includes(typeof member) || member === null
+      ? member
+      : String(member);
   });
 }
 

@@ -404,7 +404,9 @@ class PgClient {
 
 Object.setPrototypeOf(PgClient.prototype, EventEmitter.prototype);
 
-/** Each promise of a client asks whether it is a promise itself: said here, it need not look through all of its classes. */
+/**
+ * Each promise of a client asks whether it is a promise itself: said here, it need not look through all of its classes.
+ */
 Object.defineProperty(PgClient.prototype, 'then', { value: undefined, writable: true, configurable: true });
 
 module.exports = { PgClient, answer, call, checkCallback, fault, isScript, queryError, toQuery };

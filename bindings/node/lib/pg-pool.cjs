@@ -386,8 +386,10 @@ class PgPool extends EventEmitter {
       return ended();
     }
     if (query.text !== undefined && !isScript(query) && isBegin(query.text)) {
-      return new CenoteError(`pool.query(${JSON.stringify(query.text.trim().slice(0, 20))}) cannot begin a transaction: the ` +
-        'next pool.query would not be part of it; use a client of pool.connect(), or executeTransaction');
+      return new CenoteError(
+        `pool.query(${JSON.stringify(query.text.trim().slice(0, 20))}) cannot begin a transaction: the ` +
+          'next pool.query would not be part of it; use a client of pool.connect(), or executeTransaction'
+      );
     }
     return undefined;
   }

@@ -180,8 +180,13 @@ function pgError(error) {
     case 'CENOTE_OUTCOME_UNKNOWN':
       return renamed(error, `Connection terminated unexpectedly: ${error.message}`);
     case 'CENOTE_UNSUPPORTED': // the library's words are for programs in C
-      return /^COPY /.test(error.message) ? renamed(error, 'COPY from or to the client is not supported (pg-copy-streams ' +
-        "needs a Client of node-postgres' own): use INSERT with unnest($1, …), or SELECT") : error;
+      return /^COPY /.test(error.message)
+        ? renamed(
+            error,
+            'COPY from or to the client is not supported (pg-copy-streams ' +
+              "needs a Client of node-postgres' own): use INSERT with unnest($1, …), or SELECT"
+          )
+        : error;
     case 'CENOTE_CONNECT':
       return renamed(error, error.message, networkCode(error.message));
     default:

@@ -1,7 +1,7 @@
 /**
- * rows.cjs - how rows become objects. The addon delivers most of them as bare numbers, column by column of a known kind,
- * and one string for the texts of many rows (addon/rows.c); code is generated for each set of columns that reads them
- * without looking at anything. What does not fit that comes as cells that tell their own types.
+ * rows.cjs - how rows become objects. The addon delivers most of them as bare numbers, column by column of a known
+ * kind, and one string for the texts of many rows (addon/rows.c); code is generated for each set of columns that reads
+ * them without looking at anything. What does not fit that comes as cells that tell their own types.
  *
  * Whoever wants rows of its own makes a RowShape once, and passes it with each call: builders are kept with the columns
  * and the shape. A shape made for each call costs a builder each time, though no code is generated for it before its
@@ -23,12 +23,14 @@ let generating = true;
 class RowShape {
   /**
    * @param {object} how
-   * @param {'object'|'array'|((columns: object[]) => new (...values: unknown[]) => unknown)} [how.rows] a row: an object by
-   *   column name (a later column of the same name wins), an array, or made by a class that is given the values
-   * @param {(column: object, kind: string) => ((value: any) => any)|undefined} [how.convert] what becomes of a column's cells
-   *   that are not NULL; undefined: they stay as they are. `kind` is 'integer' (number), 'bigint' (an integer that no
-   *   number holds), 'real' (number), 'text' (string), 'boolean', 'blob' (ArrayBuffer), 'date' (Date: timestamptz, with
-   *   FLAGS.dates). One column may have cells of several kinds. What a function throws rejects the call, and no other.
+   * @param {'object'|'array'|((columns: object[]) => new (...values: unknown[]) => unknown)} [how.rows] a row: an
+   *   object by column name (a later column of the same name wins), an array, or made by a class that is given the
+   *   values
+   * @param {(column: object, kind: string) => ((value: any) => any)|undefined} [how.convert] what becomes of a column's
+   *   cells that are not NULL; undefined: they stay as they are. `kind` is 'integer' (number), 'bigint' (an integer
+   *   that no number holds), 'real' (number), 'text' (string), 'boolean', 'blob' (ArrayBuffer), 'date' (Date:
+   *   timestamptz, with FLAGS.dates). One column may have cells of several kinds. What a function throws rejects the
+   *   call, and no other.
    */
   constructor({ rows = 'object', convert = () => undefined } = {}) {
     this.rows = rows;
@@ -117,7 +119,9 @@ class Layout {
 /** One value of a plain row, as source. The kinds are those of the layout; `v` counts the converting functions. */
 function source(layout, converts, i) {
   const at = `n[p + ${layout.masks + i}]`;
-  const raw = ['null', at, at, `s.substring(at, at = ${at})`, `${at} !== 0`, 'null', `new Date(${at})`][layout.kinds[i]];
+  const raw = ['null', at, at, `s.substring(at, at = ${at})`, `${at} !== 0`, 'null', `new Date(${at})`][
+    layout.kinds[i]
+  ];
   const value = converts[i] === undefined ? raw : `c${i}(${raw})`;
   return raw === 'null' ? raw : `m${i >> 5} & ${1 << (i & 31)} ? null : ${value}`;
 }

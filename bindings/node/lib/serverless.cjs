@@ -3,8 +3,9 @@
  * deadline, idle connections closed before an instance is suspended, and a clean end on a signal. Nothing here keeps
  * the loop alive. docs/node.md.
  *
- * A pool is a DatabaseConnectionManager, the manager of connection-pool, or anything else with `core` (see core.cjs); for
- * the clean end anything with gracefulShutdown, shutdown or end; for attachDatabasePool node-postgres' own pools too.
+ * A pool is a DatabaseConnectionManager, the manager of connection-pool, or anything else with `core` (see core.cjs);
+ * for the clean end anything with gracefulShutdown, shutdown or end; for attachDatabasePool node-postgres' own pools
+ * too.
  */
 'use strict';
 
@@ -151,7 +152,9 @@ async function closeIdleConnections(pool) {
   }
 }
 
-/** Watches one pool: some time after its last use its idle connections go, and the request that used it lives so long. */
+/**
+ * Watches one pool: some time after its last use its idle connections go, and the request that used it lives so long.
+ */
 class Linger {
   constructor(wait, close) {
     this.wait = wait;
@@ -329,7 +332,8 @@ function forget(pool) {
  * Shuts the pool down gracefully on SIGTERM and when the process has nothing left to do. The process's exit code, or
  * the signal it ends by, stay what they would have been.
  * @param {object} pool
- * @param {{signals?: string[], timeout?: number}} [options] signals beside beforeExit; timeout: ms for leases to come back
+ * @param {{signals?: string[], timeout?: number}} [options] signals beside beforeExit; timeout: ms for leases to come
+ *   back
  * @returns {() => void} takes the listeners away again
  */
 function cleanupOnExit(pool, options = {}) {

@@ -89,8 +89,10 @@ function toArguments(args, driver) {
   }
   const names = Object.keys(args);
   if (names.length > 0 && !SQLITE.has(driver)) {
-    throw new CenoteError(`named arguments are for SQLite and libSQL, and this database is ${driver}: pass an array, for ? or $1`,
-      { status: 'CENOTE_UNSUPPORTED' });
+    throw new CenoteError(
+      `named arguments are for SQLite and libSQL, and this database is ${driver}: pass an array, for ? or $1`,
+      { status: 'CENOTE_UNSUPPORTED' }
+    );
   }
   return [names.map((name) => toArgument(args[name], driver)), names.map((name) => name.replace(/^[:@$]/, ''))];
 }

@@ -42,7 +42,8 @@ const round = (/** @type {number} */ ms) => Math.round(ms * 100) / 100;
 function expectNumber(/** @type {any} */ result, /** @type {number} */ n) {
   const rows = Array.isArray(result) ? result : result?.rows;
   if (!Array.isArray(rows)) throw new Error('the result has no rows');
-  if (rows.length !== 1 || Number(rows[0]?.n) !== n) throw new Error(`asked for ${n}, got ${JSON.stringify(rows[0] ?? null)}`);
+  if (rows.length !== 1 || Number(rows[0]?.n) !== n)
+    throw new Error(`asked for ${n}, got ${JSON.stringify(rows[0] ?? null)}`);
 }
 
 /**
@@ -141,7 +142,9 @@ async function single(name, timeoutMs, check) {
 function judgeHealth(/** @type {any} */ health) {
   return ['neon', 'pgPool'].flatMap((path) => {
     const state = health?.[path];
-    return state?.healthy === true ? [] : [`${path} is not healthy: ${state?.error?.message ?? state?.error ?? 'no reason given'}`];
+    return state?.healthy === true
+      ? []
+      : [`${path} is not healthy: ${state?.error?.message ?? state?.error ?? 'no reason given'}`];
   });
 }
 
@@ -153,14 +156,16 @@ function judgeStatistics(/** @type {any} */ stats) {
   }
   if (stats?.waitingClients > 0) problems.push(`${stats.waitingClients} clients still wait`);
   if (stats?.activeConnections > 0) problems.push(`${stats.activeConnections} connections were not given back`);
-  for (const name of ['neonClient', 'pgPool']) if (stats?.[name] !== 'initialized') problems.push(`${name} is ${stats?.[name]}`);
+  for (const name of ['neonClient', 'pgPool'])
+    if (stats?.[name] !== 'initialized') problems.push(`${name} is ${stats?.[name]}`);
   return problems;
 }
 
 /**
  * @param {ConnectionPool} pool
  * @param {{ timeoutMs?: number, onStep?: (step: StepResult) => void }} [options] timeoutMs: of each step
- * @returns {Promise<{ ok: boolean, steps: StepResult[], statistics: any, summary: { passed: number, failed: number, queries: number, failedQueries: number, errorRate: number, averageMs: number | null } }>}
+ * @returns {Promise<{ ok: boolean, steps: StepResult[], statistics: any, summary: { passed: number, failed: number,
+ *   queries: number, failedQueries: number, errorRate: number, averageMs: number | null } }>}
  */
 export async function verify(pool, { timeoutMs = 60000, onStep = () => {} } = {}) {
   /** @type {StepResult[]} */
@@ -204,7 +209,10 @@ export async function verify(pool, { timeoutMs = 60000, onStep = () => {} } = {}
   const failedQueries = steps.reduce((sum, step) => sum + (step.failed ?? 0), 0);
   const done = steps.filter((step) => step.averageMs !== undefined);
   const answered = done.reduce((sum, step) => sum + Number(step.queries) - Number(step.failed), 0);
-  const total = done.reduce((sum, step) => sum + Number(step.averageMs) * (Number(step.queries) - Number(step.failed)), 0);
+  const total = done.reduce(
+    (sum, step) => sum + Number(step.averageMs) * (Number(step.queries) - Number(step.failed)),
+    0
+  );
   const passed = steps.filter((step) => step.ok).length;
   return {
     ok: passed === steps.length,
