@@ -10,7 +10,9 @@ function parse(pieces) {
   return events;
 }
 
-const STREAM = ': hello\r\n\r\nevent: status\r\ndata: {"a":\r\ndata: 1}\r\n\r\n:beat\n\ndata:no blank\n\nevent: point\nid: 7\ndata: x: y\n\nevent: empty\n\n' +
+const STREAM =
+  ': hello\r\n\r\nevent: status\r\ndata: {"a":\r\ndata: 1}\r\n\r\n:beat\n\ndata:no blank\n\nevent: ' +
+    'point\nid: 7\ndata: x: y\n\nevent: empty\n\n' +
   'data\r\rdata: unfinished\n';
 const EVENTS = [['status', '{"a":\n1}'], ['message', 'no blank'], ['point', 'x: y'], ['message', '']];
 

@@ -12,9 +12,15 @@ export class Gateway {
   static async start(args = [], { port = 0, env = {}, url = 'sqlite:page.db', folder = mkdtempSync(path.join(tmpdir(), 'cenote-browser-')) } = {}) {
     const self = new Gateway();
     self.folder = folder;
-    self.child = spawn(path.resolve(command), ['serve', ...(url ? ['--url', url] : []), '--listen', `127.0.0.1:${port}`, ...args], {
-      cwd: folder, env: { ...environment, ...env }, stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    self.child = spawn(
+      path.resolve(command),
+      ['serve', ...(url ? ['--url', url] : []), '--listen', `127.0.0.1:${port}`, ...args],
+      {
+        cwd: folder,
+        env: { ...environment, ...env },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      }
+    );
     process.once('exit', () => self.child.kill('SIGKILL')); // should this process end in the middle
     self.said = '';
     self.ended = new Promise((resolve) => self.child.once('exit', (status, signal) => resolve(status ?? signal)));

@@ -24,15 +24,25 @@ async function withGateway(args, body, look) {
 test('the page and its files come with a tag, a strict policy, and 304 for who has them', async () => {
   const gateway = await Gateway.start();
   try {
-    const names = ['/', ...new Set([...(await (await fetch(gateway.url)).text()).matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(([, name]) => name))];
+    const names = [
+      '/',
+      ...new Set(
+        [...(await (await fetch(gateway.url)).text()).matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(([, name]) => name)
+      ),
+    ];
     assert.ok(names.length > 10, names.join());
     for (const name of names) {
       const first = await fetch(gateway.url + name);
       assert.equal(first.status, 200, name);
-      assert.match(first.headers.get('content-security-policy'), /^default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; /);
+      assert.match(
+        first.headers.get('content-security-policy'),
+        /^default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; /
+      );
       assert.equal(first.headers.get('cache-control'), 'no-cache');
       assert.ok((await first.text()).length > 0);
-      const again = await fetch(gateway.url + name, { headers: { 'if-none-match': `"other", W/${first.headers.get('etag')}` } });
+      const again = await fetch(gateway.url + name, {
+        headers: { 'if-none-match': `"other", W/${first.headers.get('etag')}` },
+      });
       assert.equal(again.status, 304, name);
       assert.equal(await again.text(), '');
       const head = await fetch(gateway.url + name, { method: 'HEAD' });
@@ -40,7 +50,13 @@ test('the page and its files come with a tag, a strict policy, and 304 for who h
     }
     const chart = await (await fetch(`${gateway.url}/dashboard/chart.js`)).text();
     assert.match(chart, /Permission is hereby granted, free of charge[\s\S]+Chart\.js v3/);
-    for (const name of ['/dashboard/', '/dashboard/index.html', '/dashboard/../page.db', '/dashboard/none.js', '/dashboard']) {
+    for (const name of [
+      '/dashboard/',
+      '/dashboard/index.html',
+      '/dashboard/../page.db',
+      '/dashboard/none.js',
+      '/dashboard',
+    ]) {
       assert.equal((await fetch(gateway.url + name)).status, 404, name);
     }
     assert.equal((await fetch(gateway.url, { method: 'POST' })).status, 405);
@@ -63,7 +79,10 @@ test('a fresh gateway shows itself, live', () => withGateway([], async (page, ga
 test('a stream is a lease with its deadline; it expires, and that shows', () =>
   withGateway(['--lease-timeout-ms', '12s'], async (page, gateway) => {
     await page.shows('#link-text', 'live');
-    const held = await gateway.pipeline(['CREATE TABLE t (a)', 'BEGIN IMMEDIATE'], { keep: true, operation: 'nightly <b>report</b>' });
+    const held = await gateway.pipeline(['CREATE TABLE t (a)', 'BEGIN IMMEDIATE'], {
+      keep: true,
+      operation: 'nightly <b>report</b>',
+    });
     assert.ok(held.baton, JSON.stringify(held));
     await page.shows('#lease-table tbody th', 'nightly <b>report</b>');
     const [row] = await page.rows('#lease-table');
@@ -88,7 +107,8 @@ test('figures under load are those of the status endpoint', () => withGateway(['
   working = false;
   await Promise.all(workers);
   const batons = [];
-  for (const name of ['first', 'second']) batons.push((await gateway.pipeline(['SELECT 1'], { keep: true, operation: name })).baton);
+  for (const name of ['first', 'second'])
+    batons.push((await gateway.pipeline(['SELECT 1'], { keep: true, operation: name })).baton);
   await page.shows('#lease-caption', '2, oldest first');
   // Quiet now: what moves no more must be the same in both.
   const { connectionPool: { statistics }, pools } = await gateway.status();
@@ -97,8 +117,13 @@ test('figures under load are those of the status endpoint', () => withGateway(['
   await page.shows('#waiters', String(statistics.pool.waitingClients));
   assert.deepEqual((await page.rows('#lease-table')).map(([name]) => name), ['first', 'second']);
   const rows = await page.rows('#pool-table');
-  assert.deepEqual(rows.map((row) => [row[0], row[3], row[4], row[5]]),
-    pools.map((pool) => [pool.database, ...['totalConnections', 'activeLeases', 'waitingClients'].map((name) => String(pool.statistics.pool[name]))]));
+  assert.deepEqual(
+    rows.map((row) => [row[0], row[3], row[4], row[5]]),
+    pools.map((pool) => [
+      pool.database,
+      ...['totalConnections', 'activeLeases', 'waitingClients'].map((name) => String(pool.statistics.pool[name])),
+    ])
+  );
   for (const baton of batons) await gateway.pipeline([], { baton });
   await page.shows('#lease-caption', 'Nobody holds a connection');
 }));
@@ -146,7 +171,9 @@ test('the admin token of a real gateway opens the page', async () => {
 });
 
 test('who has tried too many tokens is told so', async () => {
-  const gateway = await Gateway.start(['--set', 'login_failures_per_minute=2'], { env: { CENOTE_ADMIN_TOKEN: 'let-me-look-at-it-please' } });
+  const gateway = await Gateway.start(['--set', 'login_failures_per_minute=2'], {
+    env: { CENOTE_ADMIN_TOKEN: 'let-me-look-at-it-please' },
+  });
   try {
     for (let i = 0; i < 4; i++) await gateway.status('wrong');
     const page = await Page.open(gateway.url);

@@ -86,14 +86,30 @@ export function inventStatus(change = {}) {
   const breaker = { state: 'closed', notClosedMs: 0, nextAttemptMs: 0, opened: 0, rejected: 0, lastFailure: '' };
   const statistics = {
     state: 'ACTIVE',
-    pool: { totalConnections: leases.length + 2, availableConnections: 2, activeLeases: leases.length, maxConnections: 20,
-      waitingClients: 0, longestWaitMs: 0, openingConnections: 0, closingConnections: 0, ...change.pool },
-    metrics: { statements: 4200, statementErrors: 3, connectionCreationErrors: 0, closedBy: { idle: 4, expired: 1, age: 0 } },
+    pool: {
+      totalConnections: leases.length + 2,
+      availableConnections: 2,
+      activeLeases: leases.length,
+      maxConnections: 20,
+      waitingClients: 0,
+      longestWaitMs: 0,
+      openingConnections: 0,
+      closingConnections: 0,
+      ...change.pool,
+    },
+    metrics: {
+      statements: 4200,
+      statementErrors: 3,
+      connectionCreationErrors: 0,
+      closedBy: { idle: 4, expired: 1, age: 0 },
+    },
     activeLeases: leases,
     latency: { acquireWait: times, hold: times, statement: times, connect: times },
     paths: { simple: { available: true, connections: 1 }, exclusive: {} },
     breakers: { endpoint: breaker, login: breaker, ...change.breakers },
-    lastMinute: { statements: 600 }, last15Minutes: {}, uptimeMs: 93784000,
+    lastMinute: { statements: 600 },
+    last15Minutes: {},
+    uptimeMs: 93784000,
   };
   return {
     status: 'healthy', timestamp: new Date().toISOString(),
@@ -118,10 +134,25 @@ export function inventHistory(now = Date.now()) {
   for (let i = 180; i >= 0; i--) {
     const t = now - i * 5000;
     const wave = 0.5 + 0.4 * Math.sin(i / 14) + 0.1 * Math.sin(i * 1.7);
-    points.push({ t, utilization: 90 * wave, leases: Math.round(18 * wave), connections: 20, idle: Math.round(18 - 17 * wave),
-      waiters: wave > 0.85 ? 3 : 0, acquires: 40 * wave, simple: 900 * wave, exclusive: 120 * wave, errors: i % 40 === 0 ? 2 : 0,
-      timeouts: i % 60 === 0 ? 1 : 0, waitP50: 0.05 + wave * 0.1, waitP95: 1 + wave, waitP99: 4 * wave + 1,
-      statementP50: 0.4 + wave * 0.1, statementP95: 2 * wave + 0.5, statementP99: 6 * wave + 1 });
+    points.push({
+      t,
+      utilization: 90 * wave,
+      leases: Math.round(18 * wave),
+      connections: 20,
+      idle: Math.round(18 - 17 * wave),
+      waiters: wave > 0.85 ? 3 : 0,
+      acquires: 40 * wave,
+      simple: 900 * wave,
+      exclusive: 120 * wave,
+      errors: i % 40 === 0 ? 2 : 0,
+      timeouts: i % 60 === 0 ? 1 : 0,
+      waitP50: 0.05 + wave * 0.1,
+      waitP95: 1 + wave,
+      waitP99: 4 * wave + 1,
+      statementP50: 0.4 + wave * 0.1,
+      statementP95: 2 * wave + 0.5,
+      statementP99: 6 * wave + 1,
+    });
   }
   return { stepMs: 5000, points };
 }

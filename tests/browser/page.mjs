@@ -11,7 +11,8 @@ const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/
 
 export const source = process.env.CENOTE_SOURCE;
 export const chart = process.env.CHART_JS ?? '/usr/share/javascript/chart.js/chart.min.js';
-const browserPath = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
+const browserPath =
+  process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
 export const PATIENCE = 60000; // only a hang reaches it
 
 let browser = null;
@@ -22,7 +23,11 @@ async function openBrowser() {
   assert.ok(browserPath, 'there is no Chromium (package chromium)');
   home = mkdtempSync(path.join(tmpdir(), 'cenote-chromium-'));
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('XDG_')));
-  return chromium.launch({ executablePath: browserPath, args: ['--no-sandbox', '--disable-dev-shm-usage'], env: { ...env, HOME: home } });
+  return chromium.launch({
+    executablePath: browserPath,
+    args: ['--no-sandbox', '--disable-dev-shm-usage'],
+    env: { ...env, HOME: home },
+  });
 }
 
 /** After the last page. */
@@ -51,13 +56,19 @@ export class Page {
   #watch() {
     this.tab.on('console', (message) => {
       // A server that is down or refuses is what some tests are about; Chromium logs it by itself.
-      if (message.type() === 'error' && /^Failed to load resource: (net::ERR_|the server responded with a status of (401|429|503))/.test(message.text())) return;
+      if (
+        message.type() === 'error' &&
+        /^Failed to load resource: (net::ERR_|the server responded with a status of (401|429|503))/.test(message.text())
+      )
+        return;
       if (message.type() === 'error' || message.type() === 'warning') this.complaints.push(message.text());
     });
     this.tab.on('pageerror', (error) => this.complaints.push(String(error)));
     this.tab.on('request', (request) => this.requests.push(request.url()));
     return this.tab.addInitScript(() => {
-      document.addEventListener('securitypolicyviolation', (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
+      document.addEventListener('securitypolicyviolation', (event) =>
+        console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`)
+      );
     });
   }
 
@@ -79,7 +90,9 @@ export class Page {
   }
 
   rows(table) {
-    return this.tab.locator(`${table} tbody tr`).evaluateAll((rows) => rows.map((row) => [...row.cells].map((cell) => cell.innerText.trim())));
+    return this.tab
+      .locator(`${table} tbody tr`)
+      .evaluateAll((rows) => rows.map((row) => [...row.cells].map((cell) => cell.innerText.trim())));
   }
 
   /** What axe-core finds that is serious or critical. */
@@ -87,8 +100,11 @@ export class Page {
     // Through the debugger: the page's own policy forbids scripts from elsewhere.
     await this.tab.evaluate(axeSource);
     const found = await this.tab.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
-    return found.violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
-      .map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join(' | ')}`);
+    return found.violations
+      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+      .map(
+        ({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join(' | ')}`
+      );
   }
 
   /** Wider than the window? */
@@ -99,6 +115,10 @@ export class Page {
   async close() {
     await this.context.close();
     assert.deepEqual(this.complaints, []);
-    assert.deepEqual(this.requests.filter((url) => new URL(url).origin !== this.origin), [], 'requests to somebody else');
+    assert.deepEqual(
+      this.requests.filter((url) => new URL(url).origin !== this.origin),
+      [],
+      'requests to somebody else'
+    );
   }
 }

@@ -29,8 +29,15 @@ const pick = (...of) => of[Math.floor(Math.random() * of.length)];
 const tide = () => 0.55 + 0.35 * Math.sin(Date.now() / 95000) + 0.1 * Math.sin(Date.now() / 17000);
 
 for (const database of ['shop', 'stock', 'reports']) {
-  await gateway.pipeline(['PRAGMA journal_mode = WAL', 'CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT, price INTEGER)',
-    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) INSERT INTO item SELECT i, 'item ' || i, i * 7 % 900 FROM n"], { database });
+  await gateway.pipeline(
+    [
+      'PRAGMA journal_mode = WAL',
+      'CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT, price INTEGER)',
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) INSERT INTO " +
+        "item SELECT i, 'item ' || i, i * 7 % 900 FROM n",
+    ],
+    { database }
+  );
 }
 
 async function visitor() {
@@ -46,7 +53,11 @@ async function visitor() {
 async function buyer(operation, database, thoughtMs) {
   while (working) {
     await sleep(Math.random() * 2 * thoughtMs / tide());
-    const { baton } = await gateway.pipeline(['BEGIN', 'SELECT price FROM item WHERE id = 12'], { operation, database, keep: true });
+    const { baton } = await gateway.pipeline(['BEGIN', 'SELECT price FROM item WHERE id = 12'], {
+      operation,
+      database,
+      keep: true,
+    });
     await sleep(Math.random() * thoughtMs * tide());
     await gateway.pipeline(['SELECT sum(price) FROM item', 'COMMIT'], { baton, database }).catch(() => {});
   }
@@ -56,7 +67,11 @@ async function buyer(operation, database, thoughtMs) {
 async function report(operation, seconds) {
   while (working) {
     await sleep(Math.random() * 8000);
-    const { baton } = await gateway.pipeline(['SELECT count(*) FROM item'], { operation, database: 'reports', keep: true });
+    const { baton } = await gateway.pipeline(['SELECT count(*) FROM item'], {
+      operation,
+      database: 'reports',
+      keep: true,
+    });
     await sleep(seconds * 1000);
     await gateway.pipeline(['SELECT 1'], { baton, database: 'reports' }).catch(() => {});
   }
@@ -64,9 +79,13 @@ async function report(operation, seconds) {
 
 const work = [
   ...Array.from({ length: 12 }, visitor),
-  ...['checkout', 'checkout', 'checkout', 'checkout', 'basket', 'basket', 'basket', 'refund', 'refund'].map((name) => buyer(name, 'shop', 3000)),
+  ...['checkout', 'checkout', 'checkout', 'checkout', 'basket', 'basket', 'basket', 'refund', 'refund'].map((name) =>
+    buyer(name, 'shop', 3000)
+  ),
   ...['stock-sync', 'price-import', 'stock-sync', 'delivery'].map((name) => buyer(name, 'stock', 4000)),
-  report('nightly-report', 28), report('export-invoices', 34), report('month-end', 14),
+  report('nightly-report', 28),
+  report('export-invoices', 34),
+  report('month-end', 14),
 ];
 
 const page = await Page.open(gateway.url, { viewport: { width: Number(width), height: 900 }, colorScheme });

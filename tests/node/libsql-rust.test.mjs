@@ -7,7 +7,14 @@ import { Gateway, until } from './gateway.mjs';
 let gateway, db;
 
 before(async () => {
-  gateway = await Gateway.start(['--url', 'sqlite:rust.db', '--set', 'max_connections=4', '--set', 'acquire_timeout_ms=20s']);
+  gateway = await Gateway.start([
+    '--url',
+    'sqlite:rust.db',
+    '--set',
+    'max_connections=4',
+    '--set',
+    'acquire_timeout_ms=20s',
+  ]);
   db = new Database(gateway.url, { authToken: '' });
 });
 

@@ -83,7 +83,10 @@ test('missing and surplus arguments are errors of the statement', async () => {
 });
 
 test('errors have the database\'s code and message', async () => {
-  await assert.rejects(client.execute('SELECT * FROM nope'), (e) => e.code === 'SQLITE_ERROR' && /no such table: nope/.test(e.message));
+  await assert.rejects(
+    client.execute('SELECT * FROM nope'),
+    (e) => e.code === 'SQLITE_ERROR' && /no such table: nope/.test(e.message)
+  );
   await assert.rejects(client.execute('SELEC 1'), (e) => e.name === 'LibsqlError' && /syntax error/.test(e.message));
   await client.execute('INSERT INTO t (id) VALUES (1)');
   await assert.rejects(client.execute('INSERT INTO t (id) VALUES (1)'), (e) => /^SQLITE_CONSTRAINT/.test(e.code) &&
@@ -106,8 +109,10 @@ for (const mode of ['deferred', 'write', 'read']) {
 }
 
 test('batch: all or nothing, the failing statement is named', async () => {
-  await assert.rejects(client.batch(['INSERT INTO t (a) VALUES (1)', 'SELECT * FROM nope', 'INSERT INTO t (a) VALUES (2)'], 'write'),
-    (e) => /no such table/.test(e.message) && (e.statementIndex === undefined || e.statementIndex === 1));
+  await assert.rejects(
+    client.batch(['INSERT INTO t (a) VALUES (1)', 'SELECT * FROM nope', 'INSERT INTO t (a) VALUES (2)'], 'write'),
+    (e) => /no such table/.test(e.message) && (e.statementIndex === undefined || e.statementIndex === 1)
+  );
   assert.deepEqual(rows(await client.execute('SELECT count(*) FROM t')), [[0]]);
 });
 
@@ -127,13 +132,22 @@ test('executeMultiple runs a script, and stops at its first failure', async () =
   await client.executeMultiple(`INSERT INTO t (a) VALUES (1); INSERT INTO t (a) VALUES (';');
     CREATE TRIGGER IF NOT EXISTS tr AFTER INSERT ON t BEGIN UPDATE t SET b = 'x'; END;`);
   assert.deepEqual(rows(await client.execute('SELECT count(*) FROM t')), [[2]]);
-  await assert.rejects(client.executeMultiple('INSERT INTO t (a) VALUES (3); SELECT * FROM nope; INSERT INTO t (a) VALUES (4)'));
+  await assert.rejects(
+    client.executeMultiple('INSERT INTO t (a) VALUES (3); SELECT * FROM nope; INSERT INTO t (a) VALUES (4)')
+  );
   assert.deepEqual(rows(await client.execute('SELECT count(*) FROM t')), [[3]]);
 });
 
 test('migrate switches foreign keys off around its transaction', async () => {
-  await client.batch(['DROP TABLE IF EXISTS child', 'DROP TABLE IF EXISTS parent', 'CREATE TABLE parent (id INTEGER PRIMARY KEY)',
-    'CREATE TABLE child (p REFERENCES parent (id))'], 'write');
+  await client.batch(
+    [
+      'DROP TABLE IF EXISTS child',
+      'DROP TABLE IF EXISTS parent',
+      'CREATE TABLE parent (id INTEGER PRIMARY KEY)',
+      'CREATE TABLE child (p REFERENCES parent (id))',
+    ],
+    'write'
+  );
   const results = await client.migrate(['INSERT INTO child VALUES (1)', 'INSERT INTO parent VALUES (1)']);
   assert.equal(results.length, 2);
 });
@@ -240,7 +254,10 @@ test('a token is asked for where one is set', async () => {
     const ok = createClient({ url: guarded.url, authToken: token });
     assert.deepEqual(rows(await ok.execute('SELECT 1')), [[1]]);
     for (const authToken of [undefined, 'wrong-token-wrong-token']) {
-      await assert.rejects(createClient({ url: guarded.url, authToken }).execute('SELECT 1'), (e) => e.code === 'SERVER_ERROR' && /401/.test(e.message));
+      await assert.rejects(
+        createClient({ url: guarded.url, authToken }).execute('SELECT 1'),
+        (e) => e.code === 'SERVER_ERROR' && /401/.test(e.message)
+      );
     }
     assert.ok(!guarded.said.includes(token));
   } finally {

@@ -1,5 +1,5 @@
-// @neondatabase/serverless against POST /sql: each of the notes' "Checks a real client makes", compared with node-postgres
-// over TCP on the same server.
+// @neondatabase/serverless against POST /sql: each of the notes' "Checks a real client makes", compared with
+// node-postgres over TCP on the same server.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { neon, neonConfig, NeonDbError } from '@neondatabase/serverless';
@@ -32,8 +32,24 @@ after(async () => {
   await gateway?.finish();
 });
 
-const members = ['severity', 'code', 'detail', 'hint', 'position', 'internalPosition', 'internalQuery', 'where', 'schema',
-  'table', 'column', 'dataType', 'constraint', 'file', 'line', 'routine'];
+const members = [
+  'severity',
+  'code',
+  'detail',
+  'hint',
+  'position',
+  'internalPosition',
+  'internalQuery',
+  'where',
+  'schema',
+  'table',
+  'column',
+  'dataType',
+  'constraint',
+  'file',
+  'line',
+  'routine',
+];
 
 async function sameError(text, params = []) {
   const [over, tcp] = await Promise.all([
@@ -75,8 +91,14 @@ test('full results are the same as over TCP, all seven members of a field includ
 
 test('commands and counts are as over TCP', { skip }, async () => {
   const run = async (client, text, params) => {
-    const result = client === sql ? await sql.query(text, params, { fullResults: true }) : await client.query(text, params);
-    return { command: result.command, rowCount: result.rowCount, rows: result.rows, fields: result.fields.map((f) => f.name) };
+    const result =
+      client === sql ? await sql.query(text, params, { fullResults: true }) : await client.query(text, params);
+    return {
+      command: result.command,
+      rowCount: result.rowCount,
+      rows: result.rows,
+      fields: result.fields.map((f) => f.name),
+    };
   };
   for (const [text, params] of [
     [`insert into ${tables}.person (name, age) values ($1, $2), ('b', 3) returning name`, ['a', 2]],
@@ -90,7 +112,10 @@ test('commands and counts are as over TCP', { skip }, async () => {
   ]) {
     const over = await run(sql, text, params);
     await direct.query('begin');
-    const tcp = text === 'begin' ? { ...over, command: 'BEGIN', rowCount: null } : await run(direct, text, params).catch((e) => e);
+    const tcp =
+      text === 'begin'
+        ? { ...over, command: 'BEGIN', rowCount: null }
+        : await run(direct, text, params).catch((e) => e);
     await direct.query('rollback');
     if (tcp instanceof Error) {
       continue; // it was there already, or is gone: the command below is what counts
@@ -110,14 +135,26 @@ test('array mode, and duplicate column names', { skip }, async () => {
 
 test('custom type parsers get the text', { skip }, async () => {
   const types = { getTypeParser: () => (text) => `<${text}>` };
-  assert.deepEqual(await sql.query('select 1 as a, true as b, null as c', [], { types }), [{ a: '<1>', b: '<t>', c: null }]);
+  assert.deepEqual(await sql.query('select 1 as a, true as b, null as c', [], { types }), [
+    { a: '<1>', b: '<t>', c: null },
+  ]);
 });
 
 test('parameters of every kind arrive as with node-postgres', { skip }, async () => {
   const date = new Date('2026-02-03T04:05:06.789Z');
   const text = `select $1::int as i, $2::text as t, $3::bool as b, $4::jsonb as j, $5::int[] as a, $6::timestamptz as d,
     $7::text as n, $8::bytea as y, $9::text[] as q`;
-  const params = [1, 'x\'"\\', true, { a: [1, { b: null }] }, [1, 2, 3], date, null, Buffer.from([0, 255, 10]), ['a,b', '"', '\\', null, 'NULL', '{}']];
+  const params = [
+    1,
+    'x\'"\\',
+    true,
+    { a: [1, { b: null }] },
+    [1, 2, 3],
+    date,
+    null,
+    Buffer.from([0, 255, 10]),
+    ['a,b', '"', '\\', null, 'NULL', '{}'],
+  ];
   const over = await sql.query(text, params);
   const tcp = (await direct.query(text, params)).rows;
   assert.deepEqual(over, tcp);
@@ -135,7 +172,8 @@ test('errors carry every field that PostgreSQL sent', { skip }, async () => {
   await sameError('select 1/0');
   await sameError('select $1::int', ['x']);
   await sameError('select to_timestamp(\'x\', \'y\') + nofunction(1)');
-  await sameError('do $$ begin raise exception \'no way\' using hint = \'try\', detail = \'because\', errcode = \'P0042\'; end $$');
+  await sameError('do $$ begin raise exception \'no way\' using hint = \'try\', detail = ' +
+    '\'because\', errcode = \'P0042\'; end $$');
   await sameError('do $$ begin execute \'select 1 from nowhere\'; end $$');
   await sameError(`do $$ begin raise exception '%', repeat('long ', 400); end $$`);
 });
@@ -151,11 +189,17 @@ test('several statements in one text are refused', { skip }, async () => {
 });
 
 test('an operator that is a question mark is no placeholder', { skip }, async () => {
-  assert.deepEqual(await sql`select '{"a":1}'::jsonb ? ${'a'} as has, '{"a":1}'::jsonb ?| array['b'] as any`, [{ has: true, any: false }]);
+  assert.deepEqual(await sql`select '{"a":1}'::jsonb ? ${'a'} as has, '{"a":1}'::jsonb ?| array['b'] as any`, [
+    { has: true, any: false },
+  ]);
 });
 
 test('a transaction gives an array of results, in order', { skip }, async () => {
-  const results = await sql.transaction([sql`select 1 as a`, sql`select ${2}::int as b`, sql`select 3 as c where false`]);
+  const results = await sql.transaction([
+    sql`select 1 as a`,
+    sql`select ${2}::int as b`,
+    sql`select 3 as c where false`,
+  ]);
   assert.deepEqual(results, [[{ a: 1 }], [{ b: 2 }], []]);
   assert.deepEqual(await sql.transaction([]), []);
 });
@@ -168,26 +212,38 @@ test('a transaction runs with the isolation, access mode and deferrability that 
   assert.deepEqual(await ask({ isolationLevel: 'RepeatableRead' }), [[{ i: 'repeatable read', r: 'off', d: 'off' }]]);
   assert.deepEqual(await ask({ isolationLevel: 'ReadCommitted' }), [[{ i: 'read committed', r: 'off', d: 'off' }]]);
   assert.deepEqual(await ask({ isolationLevel: 'ReadUncommitted' }), [[{ i: 'read uncommitted', r: 'off', d: 'off' }]]);
-  await assert.rejects(sql.transaction([sql`create temp table t (a int)`, sql`create table ${sql.unsafe(tables)}.ro (a int)`],
-    { readOnly: true }), (e) => e.code === '25006');
+  await assert.rejects(
+    sql.transaction([sql`create temp table t (a int)`, sql`create table ${sql.unsafe(tables)}.ro (a int)`], {
+      readOnly: true,
+    }),
+    (e) => e.code === '25006'
+  );
 });
 
 test('array mode and full results of a transaction', { skip }, async () => {
-  const [first, second] = await sql.transaction([sql`select 1 as a`, sql`select 2 as b`], { arrayMode: true, fullResults: true });
+  const [first, second] = await sql.transaction([sql`select 1 as a`, sql`select 2 as b`], {
+    arrayMode: true,
+    fullResults: true,
+  });
   assert.deepEqual([first.rows, second.rows], [[[1]], [[2]]]);
   assert.equal(first.command, 'SELECT');
   assert.equal(first.rowAsArray, true);
 });
 
 test('a transaction that fails leaves nothing and reports the failing statement', { skip }, async () => {
-  await assert.rejects(sql.transaction([
-    sql`insert into ${sql.unsafe(tables)}.person (name) values ('ghost')`, sql`select 1/0`]), (e) => e.code === '22012');
+  await assert.rejects(
+    sql.transaction([sql`insert into ${sql.unsafe(tables)}.person (name) values ('ghost')`, sql`select 1/0`]),
+    (e) => e.code === '22012'
+  );
   assert.equal((await direct.query(`select 1 from ${tables}.person where name = 'ghost'`)).rowCount, 0);
 });
 
 test('an error at the commit is reported as the statement\'s', { skip }, async () => {
   await direct.query(`create table if not exists ${tables}.later (a int unique deferrable initially deferred)`);
-  await assert.rejects(sql.transaction([sql`insert into ${sql.unsafe(tables)}.later values (1), (1)`]), (e) => e.code === '23505');
+  await assert.rejects(
+    sql.transaction([sql`insert into ${sql.unsafe(tables)}.later values (1), (1)`]),
+    (e) => e.code === '23505'
+  );
 });
 
 test('session state never survives a request', { skip }, async () => {
@@ -205,7 +261,8 @@ test('session state never survives a request', { skip }, async () => {
     assert.ok(!begun.has(row.begun), 'two requests saw the same transaction');
     begun.add(row.begun);
   }
-  await until(async () => (await direct.query('select 1 from pg_locks where locktype = \'advisory\'')).rowCount === 0, 'the lock is gone');
+  await until(async () => (await direct.query('select 1 from pg_locks where locktype = ' +
+    '\'advisory\'')).rowCount === 0, 'the lock is gone');
   const [set] = await sql.transaction([sql`set local work_mem = '9MB'`, sql`show work_mem`]).then((r) => r[1]);
   assert.equal(set.work_mem, '9MB');
 });
@@ -242,7 +299,10 @@ test('an aborted fetch cancels the statement and gives its connection back', { s
   const mark = `neon_abort_${process.pid}`;
   const asked = sql.query(`select pg_sleep(60), '${mark}'`, [], { fetchOptions: { signal: controller.signal } })
     .then(() => assert.fail('it was not aborted'), (e) => e); // nothing is sent before somebody waits
-  const running = () => direct.query(`select 1 from pg_stat_activity where state = 'active' and query like '%${mark}%' and pid <> pg_backend_pid()`);
+  const running = () =>
+    direct.query(
+      `select 1 from pg_stat_activity where state = 'active' and query like '%${mark}%' and pid <> pg_backend_pid()`
+    );
   await until(async () => (await running()).rowCount > 0, 'the statement runs');
   controller.abort();
   assert.match(String(await asked), /abort/i);

@@ -24,7 +24,11 @@ after(async () => {
 function run(program, gateway) {
   const file = path.join(import.meta.dirname ?? '.', 'readme-program.mjs');
   writeFileSync(file, program.replaceAll('http://127.0.0.1:3000', gateway.url));
-  const done = spawnSync(process.execPath, [file], { encoding: 'utf8', env: environment({ DATABASE_URL: url }), timeout: 60000 });
+  const done = spawnSync(process.execPath, [file], {
+    encoding: 'utf8',
+    env: environment({ DATABASE_URL: url }),
+    timeout: 60000,
+  });
   assert.equal(done.status, 0, done.stderr);
   return done.stdout;
 }

@@ -8,7 +8,14 @@ import { Gateway, until } from './gateway.mjs';
 let gateway, db;
 
 before(async () => {
-  gateway = await Gateway.start(['--url', 'sqlite:turso.db', '--set', 'max_connections=4', '--set', 'acquire_timeout_ms=20s']);
+  gateway = await Gateway.start([
+    '--url',
+    'sqlite:turso.db',
+    '--set',
+    'max_connections=4',
+    '--set',
+    'acquire_timeout_ms=20s',
+  ]);
   db = connect({ url: gateway.url });
 });
 
@@ -35,7 +42,9 @@ test('prepare, get, all, iterate, run', async () => {
 });
 
 test('a thousand rows come through a cursor', async () => {
-  const select = await db.prepare('WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) SELECT i FROM n');
+  const select = await db.prepare(
+    'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) SELECT i FROM n'
+  );
   const all = await select.all();
   assert.equal(all.length, 1000);
   assert.equal(all[999].i, 1000);
@@ -54,7 +63,10 @@ test('results above the ceiling of an answer are streamed', async () => {
 
 test('batch with a mode is atomic', async () => {
   await db.batch(['INSERT INTO t (a) VALUES (1)', 'INSERT INTO t (a) VALUES (2)'], 'immediate');
-  await assert.rejects(db.batch(['INSERT INTO t (a) VALUES (3)', 'INSERT INTO nope VALUES (1)'], 'immediate'), /no such table/);
+  await assert.rejects(
+    db.batch(['INSERT INTO t (a) VALUES (3)', 'INSERT INTO nope VALUES (1)'], 'immediate'),
+    /no such table/
+  );
   assert.equal((await (await db.prepare('SELECT count(*) AS n FROM t')).get()).n, 2);
 });
 

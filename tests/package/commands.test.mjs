@@ -1,5 +1,6 @@
-// The two commands on real databases. Programs on npm's pg, Neon's client and libSQL's are rewritten by cenote-migrate and
-// run on the installed package: they answer what they answered before. CENOTE_TEST_CLIENTS is the folder of those clients.
+// The two commands on real databases. Programs on npm's pg, Neon's client and libSQL's are rewritten by cenote-migrate
+// and run on the installed package: they answer what they answered before. CENOTE_TEST_CLIENTS is the folder of those
+// clients.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -106,12 +107,22 @@ for (const [name, program] of Object.entries(PROGRAMS)) {
     const play = (root) => {
       const sqlite = program.includes('getDatabaseClient');
       if (!sqlite) {
-        run('node', ['-e', `const c = new (require('pg').Client)(process.env.URL); c.connect().then(() => c.query('DROP TABLE IF EXISTS before_after; CREATE TABLE before_after (word text CHECK (length(word) > 0))')).then(() => c.end())`],
-          { env: { URL: url } });
+        run(
+          'node',
+          [
+            '-e',
+            `const c = new (require('pg').Client)(process.env.URL); c.connect().then(() => c.query('DROP TABLE IF EXISTS before_after; CREATE TABLE before_after (word text CHECK (length(word) > 0))')).then(() => c.end())`,
+          ],
+          { env: { URL: url } }
+        );
       }
       const database = sqlite ? `file:${path.join(project, root, 'words.db')}` : url;
-      return JSON.parse(run('node', ['main.js'],
-        { cwd: path.join(project, root), env: { DATABASE_URL: database, ENDPOINT: `${gateway.url}/sql`, TZ: 'UTC' } }).out);
+      return JSON.parse(
+        run('node', ['main.js'], {
+          cwd: path.join(project, root),
+          env: { DATABASE_URL: database, ENDPOINT: `${gateway.url}/sql`, TZ: 'UTC' },
+        }).out
+      );
     };
     for (const root of ['before', 'after']) {
       fs.rmSync(path.join(project, root), { recursive: true, force: true });
@@ -130,14 +141,28 @@ for (const [name, program] of Object.entries(PROGRAMS)) {
 }
 
 test('cenote-verify verifies a real database, with one path and with both', () => {
-  for (const env of [{ DATABASE_URL: process.env.CENOTE_TEST_POSTGRES_URL }, { DATABASE_URL: url, CENOTE_HTTP_ENDPOINT: `${gateway.url}/sql` }]) {
-    assert.match(run('npx', ['--offline', '--no', 'cenote-verify'], { env }).out, /6 of 6 steps passed; 220 queries, 0 failed \(0\.0 %\)/);
+  for (const env of [
+    { DATABASE_URL: process.env.CENOTE_TEST_POSTGRES_URL },
+    { DATABASE_URL: url, CENOTE_HTTP_ENDPOINT: `${gateway.url}/sql` },
+  ]) {
+    assert.match(
+      run('npx', ['--offline', '--no', 'cenote-verify'], { env }).out,
+      /6 of 6 steps passed; 220 queries, 0 failed \(0\.0 %\)/
+    );
   }
 });
 
 test('cenote-verify of a database that is not there says what failed, and ends with status 1', () => {
-  const env = { DATABASE_URL: 'postgres://me:hidden@127.0.0.1:9/none', CENOTE_RETRIES: '0', CENOTE_CONNECT_TIMEOUT_MS: '500', CENOTE_ACQUIRE_TIMEOUT_MS: '500' };
-  const { out, err } = run('npx', ['--offline', '--no', '--', 'cenote-verify', '--json', '--timeout', '10'], { env, status: 1 });
+  const env = {
+    DATABASE_URL: 'postgres://me:hidden@127.0.0.1:9/none',
+    CENOTE_RETRIES: '0',
+    CENOTE_CONNECT_TIMEOUT_MS: '500',
+    CENOTE_ACQUIRE_TIMEOUT_MS: '500',
+  };
+  const { out, err } = run('npx', ['--offline', '--no', '--', 'cenote-verify', '--json', '--timeout', '10'], {
+    env,
+    status: 1,
+  });
   const { ok, steps, summary } = JSON.parse(out);
   assert.equal(ok, false);
   assert.equal(steps[0].ok, false);

@@ -1,6 +1,6 @@
-// The packed npm package as a new user meets it: installed into an empty project without a network, used from ECMAScript
-// modules, CommonJS and TypeScript, on each version of Node.js. CENOTE_PACKAGE_TOOLS is a folder whose node_modules has
-// the TypeScript compiler; project.mjs tells of the rest.
+// The packed npm package as a new user meets it: installed into an empty project without a network, used from
+// ECMAScript modules, CommonJS and TypeScript, on each version of Node.js. CENOTE_PACKAGE_TOOLS is a folder whose
+// node_modules has the TypeScript compiler; project.mjs tells of the rest.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
@@ -26,10 +26,16 @@ before(() => {
 });
 
 test('an empty project gets the one package, and nothing runs at its installation', () => {
-  assert.deepEqual(fs.readdirSync(path.join(project, 'node_modules')).filter((name) => !name.startsWith('.')), ['cenote']);
+  assert.deepEqual(
+    fs.readdirSync(path.join(project, 'node_modules')).filter((name) => !name.startsWith('.')),
+    ['cenote']
+  );
   assert.equal(manifest.scripts, undefined);
   assert.equal(fs.existsSync(path.join(installed, 'binding.gyp')), false);
-  assert.deepEqual(fs.readdirSync(path.join(project, 'node_modules', '.bin')).sort(), ['cenote-migrate', 'cenote-verify']);
+  assert.deepEqual(fs.readdirSync(path.join(project, 'node_modules', '.bin')).sort(), [
+    'cenote-migrate',
+    'cenote-verify',
+  ]);
 });
 
 test('the package holds what it needs and nothing else', () => {
@@ -41,14 +47,22 @@ test('the package holds what it needs and nothing else', () => {
   expected.push(...expected.filter((name) => name.endsWith('.d.ts')).map((name) => name.replace(/ts$/, 'cts')));
   assert.deepEqual(own, expected.sort());
   assert.deepEqual(own.filter((name) => !/\.(cjs|mjs|d\.ts|d\.cts|md|node|json|1)$|^(LICENSE|NOTICE)$/.test(name)), []);
-  const bundled = new Set(filesOf(path.join(installed, 'node_modules')).filter((name) => !name.startsWith('.')).map((name) => /^(@[^/]+\/)?[^/]+/.exec(name)[0]));
+  const bundled = new Set(
+    filesOf(path.join(installed, 'node_modules'))
+      .filter((name) => !name.startsWith('.'))
+      .map((name) => /^(@[^/]+\/)?[^/]+/.exec(name)[0])
+  );
   assert.deepEqual([...bundled].sort(), Object.keys(manifest.dependencies).sort());
   assert.deepEqual([...manifest.bundleDependencies].sort(), Object.keys(manifest.dependencies).sort());
   assert.ok(fs.statSync(process.env.CENOTE_PACKAGE).size < 3 << 20, 'it is small');
 });
 
 test('what package.json names is there, and it says which machine it is for', () => {
-  const named = [...Object.values(manifest.bin), ...manifest.man, ...JSON.stringify(manifest.exports).match(/\.\/[\w./-]+\.(cjs|mjs|d\.ts|d\.cts)/g)];
+  const named = [
+    ...Object.values(manifest.bin),
+    ...manifest.man,
+    ...JSON.stringify(manifest.exports).match(/\.\/[\w./-]+\.(cjs|mjs|d\.ts|d\.cts)/g),
+  ];
   assert.ok(named.length >= 8);
   for (const name of named) assert.ok(fs.existsSync(path.join(installed, name)), name);
   assert.deepEqual([manifest.os, manifest.cpu, manifest.libc], [['linux'], [process.arch], ['glibc']]);
@@ -73,7 +87,10 @@ for (const [version, bin] of versions) {
   test(`it works on Node.js ${version}, by import and by require, and lets the process end`, () => {
     put('use.mjs', `import { createRequire } from 'node:module';\nimport * as all from 'cenote/connection-manager';
       import { acquireDbLease } from 'cenote/connection-manager';\nconst other = createRequire(import.meta.url)('cenote/connection-manager');\n${USE}`);
-    put('use.cjs', `const all = require('cenote/connection-manager');\nconst { acquireDbLease } = all;\nimport('cenote/connection-manager').then(async (other) => {${USE}});\n`);
+    put(
+      'use.cjs',
+      `const all = require('cenote/connection-manager');\nconst { acquireDbLease } = all;\nimport('cenote/connection-manager').then(async (other) => {${USE}});\n`
+    );
     for (const url of ['file:new.db', ...(postgres ? [postgres] : [])]) {
       for (const file of ['use.mjs', 'use.cjs']) {
         const { out, err } = run('node', [file], { bin, env: { DATABASE_URL: url } });
@@ -85,7 +102,9 @@ for (const [version, bin] of versions) {
   });
 
   test(`every export of it loads on Node.js ${version}, with the same names both ways`, () => {
-    const modules = Object.entries(manifest.exports).filter(([, entry]) => typeof entry === 'object').map(([name]) => `cenote${name.slice(1)}`);
+    const modules = Object.entries(manifest.exports)
+      .filter(([, entry]) => typeof entry === 'object')
+      .map(([name]) => `cenote${name.slice(1)}`);
     put('every.cjs', `(async () => { for (const name of ${JSON.stringify(modules)}) {
       const names = (all) => Object.keys(all).filter((one) => one !== 'default' && one !== 'module.exports').sort().join();
       if (!names(require(name)) || names(require(name)) !== names(await import(name))) { console.log(name, names(require(name)), '!=', names(await import(name))); }
@@ -95,11 +114,17 @@ for (const [version, bin] of versions) {
 
   test(`both commands run by npx on Node.js ${version}`, () => {
     fs.rmSync(path.join(project, 'old'), { recursive: true, force: true });
-    put('old/db.ts', `import { neon } from '@neondatabase/serverless';\nexport const sql: any = neon(process.env.DATABASE_URL!);\n`);
+    put(
+      'old/db.ts',
+      `import { neon } from '@neondatabase/serverless';\nexport const sql: any = neon(process.env.DATABASE_URL!);\n`
+    );
     const { out } = run('npx', ['--offline', '--no', 'cenote-migrate', 'old'], { bin });
     assert.match(out, /\+import \{ getNeonClient \} from 'cenote\/connection-pool';/);
     assert.match(fs.readFileSync(path.join(project, 'old/db.ts'), 'utf8'), /sql: any = getNeonClient\(\);/);
-    assert.match(run('npx', ['--offline', '--no', '--', 'cenote-verify', '--help'], { bin }).out, /^Usage: cenote-verify/);
+    assert.match(
+      run('npx', ['--offline', '--no', '--', 'cenote-verify', '--help'], { bin }).out,
+      /^Usage: cenote-verify/
+    );
   });
 }
 
@@ -131,14 +156,24 @@ for (const page of ['README.md', 'bindings/node/README.md']) {
 
 test('a missing system library is named, with its Debian package', () => {
   const { PACKAGES } = createRequire(import.meta.url)(path.join(installed, 'lib', 'missing.cjs'));
-  const needed = run('readelf', ['-d', path.join(installed, 'cenote.node')]).out.matchAll(/\(NEEDED\).*\[((lib\w+)\.so[.\d]*)\]/g);
+  const needed = run('readelf', ['-d', path.join(installed, 'cenote.node')]).out.matchAll(
+    /\(NEEDED\).*\[((lib\w+)\.so[.\d]*)\]/g
+  );
   for (const [, file, stem] of needed) {
     if (stem === 'libc' || stem === 'libm') continue;
     assert.ok(PACKAGES[stem], `${stem} has a package`);
-    const without = Buffer.from(fs.readFileSync(path.join(installed, 'cenote.node'), 'latin1').replaceAll(file, `${file.slice(0, -1)}9`), 'latin1');
+    const without = Buffer.from(
+      fs.readFileSync(path.join(installed, 'cenote.node'), 'latin1').replaceAll(file, `${file.slice(0, -1)}9`),
+      'latin1'
+    );
     const { err } = run('node', ['-e', "require('cenote/connection-manager').getConnectionManager()"],
       { env: { CENOTE_NODE_ADDON: put('without.node', without) }, status: 1 });
-    assert.ok(err.includes(`Error: cenote: the system library ${file.slice(0, -1)}9 is missing (Debian: apt-get install ${PACKAGES[stem][0]}`), err);
+    assert.ok(
+      err.includes(
+        `Error: cenote: the system library ${file.slice(0, -1)}9 is missing (Debian: apt-get install ${PACKAGES[stem][0]}`
+      ),
+      err
+    );
     assert.match(err, /CENOTE_LIBRARY_MISSING/);
   }
 });
@@ -146,14 +181,19 @@ test('a missing system library is named, with its Debian package', () => {
 test('an old Node.js is refused by name, the oldest that package.json takes is not', () => {
   const { refuseOld } = createRequire(import.meta.url)(path.join(installed, 'lib', 'missing.cjs'));
   const oldest = Number(/\d+/.exec(manifest.engines.node)[0]);
-  assert.throws(() => refuseOld(`${oldest - 1}.9.1`), { code: 'CENOTE_NODE_VERSION', message: /Node\.js 17\.9\.1 is too old.* 18 or later/ });
+  assert.throws(() => refuseOld(`${oldest - 1}.9.1`), {
+    code: 'CENOTE_NODE_VERSION',
+    message: /Node\.js 17\.9\.1 is too old.* 18 or later/,
+  });
   refuseOld(`${oldest}.0.0`);
 });
 
 test('the declarations name the settings that docs/settings.md names', () => {
   const [, table] = /## The table([^]*?)\n## /.exec(fs.readFileSync(path.join(SOURCE, 'docs', 'settings.md'), 'utf8'));
   const documented = [...table.matchAll(/^\| `\w+` \| `(\w+)` \|/gm)].map((match) => match[1]);
-  const declared = [...fs.readFileSync(path.join(installed, 'types', 'settings.d.ts'), 'utf8').matchAll(/^  (\w+)\?: /gm)].map((match) => match[1]);
+  const declared = [
+    ...fs.readFileSync(path.join(installed, 'types', 'settings.d.ts'), 'utf8').matchAll(/^  (\w+)\?: /gm),
+  ].map((match) => match[1]);
   assert.ok(documented.length > 40);
   // `log` is beside them: it may be a function, too.
   assert.deepEqual(declared.sort(), [...documented.filter((name) => name !== 'log'), 'profile'].sort());
@@ -161,20 +201,35 @@ test('the declarations name the settings that docs/settings.md names', () => {
 
 // ------------------------------------------------------------------ TypeScript
 
-const STRICT = { strict: true, noUncheckedIndexedAccess: true, exactOptionalPropertyTypes: true, noEmit: true, skipLibCheck: false, target: 'es2022' };
+const STRICT = {
+  strict: true,
+  noUncheckedIndexedAccess: true,
+  exactOptionalPropertyTypes: true,
+  noEmit: true,
+  skipLibCheck: false,
+  target: 'es2022',
+};
 
 function compile(name, options, files, type) {
   const root = `typed-${name}`;
   put(`${root}/package.json`, JSON.stringify({ private: true, type }));
   for (const file of files) put(`${root}/${file}`, fs.readFileSync(path.join(TYPES, file)));
-  put(`${root}/tsconfig.json`, JSON.stringify({ compilerOptions: { ...STRICT, types: ['node'], typeRoots: [path.join(TOOLS, '@types')], ...options }, files }));
+  put(
+    `${root}/tsconfig.json`,
+    JSON.stringify({
+      compilerOptions: { ...STRICT, types: ['node'], typeRoots: [path.join(TOOLS, '@types')], ...options },
+      files,
+    })
+  );
   run(process.execPath, [path.join(TOOLS, 'typescript', 'bin', 'tsc'), '-p', root]);
 }
 
 const typed = () => fs.readdirSync(TYPES).filter((name) => name.endsWith('.ts')).sort();
 
 test('every export has a test of its types', () => {
-  const modules = Object.entries(manifest.exports).filter(([, entry]) => typeof entry === 'object').map(([name]) => `${name.slice(2) || 'index'}.ts`);
+  const modules = Object.entries(manifest.exports)
+    .filter(([, entry]) => typeof entry === 'object')
+    .map(([name]) => `${name.slice(2) || 'index'}.ts`);
   assert.deepEqual(typed(), modules.sort());
 });
 
@@ -196,11 +251,20 @@ test('the declarations name what the modules export, no more and no less', () =>
   for (const [name, entry] of Object.entries(manifest.exports)) {
     if (typeof entry !== 'object') continue;
     const file = path.join(installed, entry.import.types);
-    const program = ts.createProgram([file], { module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext, types: [] });
+    const program = ts.createProgram([file], {
+      module: ts.ModuleKind.NodeNext,
+      moduleResolution: ts.ModuleResolutionKind.NodeNext,
+      types: [],
+    });
     const types = program.getTypeChecker();
-    const exported = types.getExportsOfModule(types.getSymbolAtLocation(program.getSourceFile(file)))
-      .filter((symbol) => (symbol.flags & ts.SymbolFlags.Alias ? types.getAliasedSymbol(symbol) : symbol).flags & ts.SymbolFlags.Value)
-      .map((symbol) => symbol.name).sort();
+    const exported = types
+      .getExportsOfModule(types.getSymbolAtLocation(program.getSourceFile(file)))
+      .filter(
+        (symbol) =>
+          (symbol.flags & ts.SymbolFlags.Alias ? types.getAliasedSymbol(symbol) : symbol).flags & ts.SymbolFlags.Value
+      )
+      .map((symbol) => symbol.name)
+      .sort();
     const real = Object.keys(createRequire(path.join(project, 'x.js'))(`cenote${name.slice(1)}`)).sort();
     assert.deepEqual(exported, real, name);
   }

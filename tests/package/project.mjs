@@ -19,7 +19,9 @@ export const installed = path.join(project, 'node_modules', 'cenote');
 
 /** Nothing of ours, and a registry that nobody answers at. */
 function environment(bin, more) {
-  const mine = Object.entries(process.env).filter(([name]) => !/^(CENOTE_|npm_|PG|NODE_)|^DATABASE_URL$|^DEBUG$/.test(name));
+  const mine = Object.entries(process.env).filter(
+    ([name]) => !/^(CENOTE_|npm_|PG|NODE_)|^DATABASE_URL$|^DEBUG$/.test(name)
+  );
   return { ...Object.fromEntries(mine), HOME: folder, npm_config_cache: path.join(folder, 'cache'),
     npm_config_registry: 'http://127.0.0.1:9/', npm_config_update_notifier: 'false',
     NODE_DISABLE_COMPILE_CACHE: '1', // tsc would leave one in TMPDIR
