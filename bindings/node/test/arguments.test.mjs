@@ -11,9 +11,17 @@ const skip = url ? false : 'no PostgreSQL server here';
 const hex = (bytes) => Buffer.from(bytes).toString('hex');
 
 /** Bytes of every kind that can be an argument, and how they are overwritten. */
-const kinds = () => [Buffer.from('aaaa'), new Uint8Array([97, 97, 97, 97]), new Float32Array([1]), new DataView(new ArrayBuffer(4)),
-  new ArrayBuffer(4)];
-const bytesOf = (value) => (value instanceof ArrayBuffer ? new Uint8Array(value) : new Uint8Array(value.buffer, value.byteOffset, value.byteLength));
+const kinds = () => [
+  Buffer.from('aaaa'),
+  new Uint8Array([97, 97, 97, 97]),
+  new Float32Array([1]),
+  new DataView(new ArrayBuffer(4)),
+  new ArrayBuffer(4),
+];
+const bytesOf = (value) =>
+  value instanceof ArrayBuffer
+    ? new Uint8Array(value)
+    : new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
 
 /** Asks with the bytes, overwrites them at once, and says what each call should have sent. */
 async function changed(ask) {
@@ -41,11 +49,16 @@ for (const [name, make] of backends) {
     if (name !== 'PostgreSQL') {
       await changed((b) => lease.execute('SELECT :b AS b', { b }).then(first));
     }
-    await changed((bytes) => lease.batch([sql, { sql, args: [bytes] }].map((one) => (one === sql ? 'SELECT 1 AS b' : one)))
-      .then(([, result]) => first(result)));
+    await changed((bytes) =>
+      lease
+        .batch([sql, { sql, args: [bytes] }].map((one) => (one === sql ? 'SELECT 1 AS b' : one)))
+        .then(([, result]) => first(result))
+    );
     const transaction = await lease.transaction();
     await changed((bytes) => transaction.execute({ sql, args: [bytes] }).then(first));
-    await changed((bytes) => transaction.batch(['SELECT 1', { sql, args: [bytes] }]).then(([, result]) => first(result)));
+    await changed((bytes) =>
+      transaction.batch(['SELECT 1', { sql, args: [bytes] }]).then(([, result]) => first(result))
+    );
     await transaction.commit();
     const args = [Buffer.from('aaaa')];
     const asked = [1, 2, 3].map(() => lease.execute(sql, args));
@@ -55,8 +68,12 @@ for (const [name, make] of backends) {
   });
 }
 
-const setUps = [['the simple path', {}], ['connections of their own', { poolQueryViaFetch: false }],
-  ['a password that comes later', { password: async () => 'cenote' }], ['sessions that are set up', { onConnect: (client) => client.query('SET work_mem = 4096') }]];
+const setUps = [
+  ['the simple path', {}],
+  ['connections of their own', { poolQueryViaFetch: false }],
+  ['a password that comes later', { password: async () => 'cenote' }],
+  ['sessions that are set up', { onConnect: (client) => client.query('SET work_mem = 4096') }],
+];
 for (const [name, options] of setUps) {
   test(`connection-pool, ${name}: what was given is sent`, { skip }, async () => {
     const manager = new ConnectionPoolManager({ connectionString: url, max: 2, log: () => {}, ...options });
@@ -70,13 +87,21 @@ for (const [name, options] of setUps) {
     await changed((bytes) => client.query(sql, [bytes, 'x']).then(first));
     await changed((bytes) => client.query({ text: sql, values: [bytes, 'x'] }).then(first));
     const values = [null, 'before'];
-    const asked = [pool.query(sql, values), pool.query(sql, values), pool.query(sql, values), client.query(sql, values), client.query(sql, values)];
+    const asked = [
+      pool.query(sql, values),
+      pool.query(sql, values),
+      pool.query(sql, values),
+      client.query(sql, values),
+      client.query(sql, values),
+    ];
     values[1] = 'after';
     assert.deepEqual((await Promise.all(asked)).map(({ rows }) => rows[0].t), Array(5).fill('before'));
     client.release();
     await manager.executeTransaction((tx) => changed((bytes) => tx.query(sql, [bytes, 'x']).then(first)));
     const neon = manager.getNeonClient();
-    await changed((bytes) => neon.transaction([neon`SELECT 1 AS b`, neon.query(sql, [bytes, 'x'])]).then(([, [row]]) => row.b));
+    await changed((bytes) =>
+      neon.transaction([neon`SELECT 1 AS b`, neon.query(sql, [bytes, 'x'])]).then(([, [row]]) => row.b)
+    );
     // A query of Neon's client runs when it is awaited, with what its values are then.
     const bytes = Buffer.from('aaaa');
     const lazy = neon`SELECT ${bytes} AS b`;
@@ -98,7 +123,11 @@ test("a statement that waits for the caller's own client has the arguments that 
       return { rows: [{ b: Buffer.from(seen[seen.length - 1] ?? '', 'hex') }] };
     },
   };
-  const manager = new DatabaseConnectionManager({ createClient: () => ({ ...client }), maxConnections: 1, log: () => {} });
+  const manager = new DatabaseConnectionManager({
+    createClient: () => ({ ...client }),
+    maxConnections: 1,
+    log: () => {},
+  });
   after(() => manager.gracefulShutdown(0));
   const lease = await manager.acquireLease('own');
   const busy = lease.execute('SELECT 1'); // all of these wait
@@ -109,7 +138,9 @@ test("a statement that waits for the caller's own client has the arguments that 
   await again;
   await changed((bytes) => lease.batch(['SELECT 1', ['SELECT ?', [bytes]]]).then(([, { rows }]) => rows[0].b));
   const transaction = await lease.transaction();
-  await changed((bytes) => transaction.batch(['SELECT 1', { sql: 'SELECT ?', args: [bytes] }]).then(([, { rows }]) => rows[0].b));
+  await changed((bytes) =>
+    transaction.batch(['SELECT 1', { sql: 'SELECT ?', args: [bytes] }]).then(([, { rows }]) => rows[0].b)
+  );
   await transaction.commit();
   const dates = [new Date(5)];
   let sent;

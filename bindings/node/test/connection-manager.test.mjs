@@ -37,7 +37,8 @@ for (const [database, url] of databases(folder)) {
     await lease.execute(`DROP TABLE IF EXISTS ${name}`);
     await lease.execute(`CREATE TABLE ${name} (${columns})`);
   });
-  const count = (name) => leased(async (lease) => Number((await lease.execute(`SELECT count(*) FROM ${name}`)).rows[0][0]));
+  const count = (name) =>
+    leased(async (lease) => Number((await lease.execute(`SELECT count(*) FROM ${name}`)).rows[0][0]));
 
   test(`${database}: a row has its values by name and by position, and writes itself as JSON`, () => leased(async (lease) => {
     const result = await lease.execute("SELECT 1 AS one, 'zwei' AS two, NULL AS three, 2.5 AS half, 4 AS one");
@@ -56,8 +57,21 @@ for (const [database, url] of databases(folder)) {
   }));
 
   test(`${database}: texts of every kind and length come back as they went`, () => leased(async (lease) => {
-    const texts = ['', 'a', 'ä', '😀', 'x'.repeat(255), 'x'.repeat(256), 'ä'.repeat(127), '😀'.repeat(64), 'y'.repeat(4096),
-      'y'.repeat(4097), 'é'.repeat(5000), 'z'.repeat(100000), '𝒳'.repeat(50000)];
+    const texts = [
+      '',
+      'a',
+      'ä',
+      '😀',
+      'x'.repeat(255),
+      'x'.repeat(256),
+      'ä'.repeat(127),
+      '😀'.repeat(64),
+      'y'.repeat(4096),
+      'y'.repeat(4097),
+      'é'.repeat(5000),
+      'z'.repeat(100000),
+      '𝒳'.repeat(50000),
+    ];
     const question = texts.map(() => '?').join(', ');
     await leased((other) => other.execute('SELECT 1'));
     const cast = sqlite ? question : question.replaceAll('?', '?::text');
@@ -78,7 +92,10 @@ for (const [database, url] of databases(folder)) {
   }));
 
   test(`${database}: blobs, booleans, dates and large integers as arguments`, async () => {
-    await table('kinds', sqlite ? 'b blob, t integer, d integer, n integer' : 'b bytea, t boolean, d timestamptz, n bigint');
+    await table(
+      'kinds',
+      sqlite ? 'b blob, t integer, d integer, n integer' : 'b bytea, t boolean, d timestamptz, n bigint'
+    );
     await leased(async (lease) => {
       const when = new Date('2026-01-02T03:04:05.678Z');
       const done = await lease.execute('INSERT INTO kinds VALUES (?, ?, ?, ?)',
@@ -184,10 +201,16 @@ for (const [database, url] of databases(folder)) {
     const [connection] = own.connections.values();
     assert.ok(connection.id > 0 && Math.abs(Date.now() - connection.createdAt) < 60000);
     assert.ok(lease.id !== '' && lease.lastUsed >= lease.createdAt && Math.abs(Date.now() - lease.createdAt) < 60000);
-    assert.deepEqual([lease.operationId, lease.isReleased, typeof lease.connection.execute], ['members', false, 'function']);
+    assert.deepEqual(
+      [lease.operationId, lease.isReleased, typeof lease.connection.execute],
+      ['members', false, 'function']
+    );
     assert.equal((await lease.connection.execute('SELECT 1 AS a')).rows[0].a, 1);
     const { currentActiveLeases, totalConnectionsCreated, totalLeasesGranted, totalLeasesReleased } = own.metrics;
-    assert.deepEqual([currentActiveLeases, totalConnectionsCreated, totalLeasesGranted, totalLeasesReleased], [1, 1, 1, 0]);
+    assert.deepEqual(
+      [currentActiveLeases, totalConnectionsCreated, totalLeasesGranted, totalLeasesReleased],
+      [1, 1, 1, 0]
+    );
     lease.release();
     assert.deepEqual(seen(), ['IDLE', false, 1, 0]);
     const again = await own.acquireLease();
@@ -212,7 +235,10 @@ for (const [database, url] of databases(folder)) {
       }
       const transaction = await lease.transaction();
       await transaction.execute('INSERT INTO child VALUES (7)');
-      await assert.rejects(transaction.commit(), { code: sqlite ? 'SQLITE_CONSTRAINT' : '23503', status: 'CENOTE_DATABASE' });
+      await assert.rejects(transaction.commit(), {
+        code: sqlite ? 'SQLITE_CONSTRAINT' : '23503',
+        status: 'CENOTE_DATABASE',
+      });
       await transaction.rollback();
       assert.equal(transaction.closed, true);
       assert.equal((await lease.execute('SELECT count(*) AS n FROM child')).rows[0].n, 0);
@@ -397,7 +423,10 @@ for (const [database, url] of databases(folder)) {
 test('SQLite: named arguments, with and without their sign', async () => {
   const manager = open({ url: 'sqlite::memory:' });
   const lease = await manager.acquireLease();
-  const { rows } = await lease.execute({ sql: 'SELECT :a AS a, @b AS b, $c AS c', args: { a: 1, '@b': 'zwei', $c: null } });
+  const { rows } = await lease.execute({
+    sql: 'SELECT :a AS a, @b AS b, $c AS c',
+    args: { a: 1, '@b': 'zwei', $c: null },
+  });
   assert.deepEqual({ ...rows[0] }, { a: 1, b: 'zwei', c: null });
   lease.release();
 });
@@ -414,7 +443,10 @@ test('SQLite: the id of an inserted row is a bigint', async () => {
 test('an unknown option, a wrong value and a wrong URL are errors that name them', () => {
   assert.throws(() => new DatabaseConnectionManager({ url: 'sqlite::memory:', maxConections: 2 }),
     /"maxConections": did you mean maxConnections\?$/);
-  assert.throws(() => new DatabaseConnectionManager({ url: 'sqlite::memory:', maxConnections: 0 }), /max.?connections/i);
+  assert.throws(
+    () => new DatabaseConnectionManager({ url: 'sqlite::memory:', maxConnections: 0 }),
+    /max.?connections/i
+  );
   assert.throws(() => new DatabaseConnectionManager({ url: 'gopher://x' }), { code: 'CENOTE_CONFIG' });
   for (const [options, says] of [['postgres://u:secret@h/db', /^the options are no object/], [null, /no object/],
     [{ url: 42 }, /type number/], [{ url: '' }, /is empty/], [{ createClient: {} }, /^createClient is no function/]]) {

@@ -383,15 +383,21 @@ const insert = 'INSERT INTO cp_numbers VALUES ($1)';
 const numbers = async () => (await pool.executeQuery('SELECT n FROM cp_numbers ORDER BY n')).map(({ n }) => n);
 const cleared = () => pool.executeQuery('DELETE FROM cp_numbers');
 
-test('a transaction waits for what was not awaited, also where the callback took all listeners away', { skip }, async () => {
-  let result;
-  await pool.executeTransaction((client) => {
-    client.removeAllListeners();
-    client.query('SELECT pg_sleep(0.05)');
-    client.query('SELECT 8 AS n').then((answer) => { result = answer.rows[0].n; });
-  });
-  assert.equal(result, 8);
-});
+test(
+  'a transaction waits for what was not awaited, also where the callback took all listeners away',
+  { skip },
+  async () => {
+    let result;
+    await pool.executeTransaction((client) => {
+      client.removeAllListeners();
+      client.query('SELECT pg_sleep(0.05)');
+      client.query('SELECT 8 AS n').then((answer) => {
+        result = answer.rows[0].n;
+      });
+    });
+    assert.equal(result, 8);
+  }
+);
 
 test('executeTransaction commits what its callback did and answers what it answers', { skip }, async () => {
   await cleared();
@@ -452,7 +458,10 @@ test('an error rolls back and is thrown as it is', { skip }, async () => {
 
 test('executeQuery begins no transaction, since no later one would be part of it', { skip }, async () => {
   for (const way of ['query', 'transaction']) {
-    await assert.rejects(pool.executeQuery('/* so */ begin', [], way), /cannot begin a transaction.*executeTransaction/);
+    await assert.rejects(
+      pool.executeQuery('/* so */ begin', [], way),
+      /cannot begin a transaction.*executeTransaction/
+    );
   }
 });
 
@@ -666,7 +675,8 @@ test('a pool whose connections trust others, or show another certificate, is ano
   assert.equal(manager.getPgPool({ password: () => 'one' }), manager.getPgPool({ password: () => 'two' }));
   assert.deepEqual((await plain.query('SELECT 1 AS a')).rows, [{ a: 1 }]);
   const first = open();
-  assert.equal(first.getPgPool({ ssl: false }), first.getPgPool(), 'the first one is everybody\'s who asks for nothing');
+  assert.equal(first.getPgPool({ ssl: false }), first.getPgPool(), 'the first one is everybody\'s ' +
+    'who asks for nothing');
 });
 
 test('getStats and healthCheck have the documented shapes', { skip }, async () => {

@@ -46,8 +46,12 @@ test('numbers are those that JavaScript reads', postgres, async () => {
   const list = numbers.map((number) => (Object.is(number, -0) ? '-0' : number)).join();
   const rows = await all(pg, 'SELECT unnest($1::float8[])', [`{${list}}`]);
   rows.forEach(([number], i) => assert.ok(Object.is(number, numbers[i]), `${number} for ${numbers[i]}`));
-  await thrice(pg, "SELECT 'NaN'::float8, 'Infinity'::float4, (-32768)::int2, 9007199254740991::int8, 9007199254740993::int8", undefined,
-    [[NaN, Infinity, -32768, 9007199254740991, 9007199254740993n]]);
+  await thrice(
+    pg,
+    "SELECT 'NaN'::float8, 'Infinity'::float4, (-32768)::int2, 9007199254740991::int8, 9007199254740993::int8",
+    undefined,
+    [[NaN, Infinity, -32768, 9007199254740991, 9007199254740993n]]
+  );
 });
 
 test('more columns than a mask has bits, NULL in any of them', postgres, async () => {
@@ -66,7 +70,9 @@ test('names of columns are names, whatever they are', postgres, async () => {
 });
 
 test('times with a zone are dates where that is asked for', postgres, async () => {
-  const sql = "SELECT unnest(ARRAY['2026-03-01 12:30:15.123456+02', '1969-12-31 23:59:59.999Z', '0099-01-01 00:00Z', 'infinity', " +
+  const sql =
+    "SELECT unnest(ARRAY['2026-03-01 12:30:15.123456+02', '1969-12-31 23:59:59.999Z', '0099-01-01 " +
+      "00:00Z', 'infinity', " +
     "'2000-02-29 00:00:00+05:45', '12026-01-01 00:00Z', NULL]::timestamptz[])";
   const found = [];
   const shape = new RowShape({
@@ -100,7 +106,8 @@ test('a parser that throws rejects its own call and no other', postgres, async (
     }
     return value;
   } });
-  const ask = (text, shape) => all(pg, 'SELECT $1::text AS t, repeat($1, 300) AS u FROM generate_series(1, 50)', [text], shape);
+  const ask = (text, shape) =>
+    all(pg, 'SELECT $1::text AS t, repeat($1, 300) AS u FROM generate_series(1, 50)', [text], shape);
   for (let i = 0; i < 3; i++) {
     const [good, bad, plain] = await Promise.allSettled([ask('good', picky), ask('bad', picky), ask('bad', objects)]);
     assert.equal(good.value.length, 50);
@@ -113,7 +120,12 @@ test('a parser that throws rejects its own call and no other', postgres, async (
 });
 
 test('results larger than the buffers are whole', postgres, async () => {
-  const rows = await all(pg, "SELECT i, 'row ' || i AS t, i % 3 = 0 AS b FROM generate_series(1, 120000) i", undefined, objects);
+  const rows = await all(
+    pg,
+    "SELECT i, 'row ' || i AS t, i % 3 = 0 AS b FROM generate_series(1, 120000) i",
+    undefined,
+    objects
+  );
   assert.equal(rows.length, 120000);
   assert.deepEqual(rows[119999], { i: 120000, t: 'row 120000', b: true });
   assert.equal(rows.findIndex(({ i, t }, at) => i !== at + 1 || t !== `row ${i}`), -1);

@@ -41,7 +41,8 @@ test('a lease that is dropped without release is warned about once, and counted'
   assert.equal(held, 1); // it is the pool's until its deadline
 });
 
-test('with DEBUG all leases are watched, and the warning, the exit and an expiry say where one was acquired', async () => {
+test('with DEBUG all leases are watched, and the warning, the exit and an expiry say where one was ' +
+  'acquired', async () => {
   const said = await script(DROP, { DEBUG: 'true' });
   const { warnings, sampling } = JSON.parse(said.out);
   assert.equal(sampling.sampled, 201);

@@ -56,7 +56,10 @@ const REFUSED = [
 
 const statement = ([sql, args]) => (args === undefined ? sql : { sql, args });
 
-/** All there is to see of a result. `lastInsertRowid` of what inserts nothing is the driver's whim over files: none here. */
+/**
+ * All there is to see of a result. `lastInsertRowid` of what inserts nothing is the driver's whim over files: none
+ * here.
+ */
 function seen(result, inserts) {
   return {
     columns: result.columns,
@@ -87,7 +90,10 @@ async function both(places, options, work) {
 const file = (name) => `file:${path.join(folder, name)}`;
 const places = [['files', () => [file('theirs.db'), file('ours.db')]]];
 if (createClient !== undefined && process.env.CENOTE) {
-  const addresses = [await gateway(folder, ['--url', 'sqlite:theirs-gate.db']), await gateway(folder, ['--url', 'sqlite:ours-gate.db'])];
+  const addresses = [
+    await gateway(folder, ['--url', 'sqlite:theirs-gate.db']),
+    await gateway(folder, ['--url', 'sqlite:ours-gate.db']),
+  ];
   places.push(['the gateway', () => addresses]);
 }
 
@@ -114,28 +120,43 @@ for (const [where, urls] of places) {
     await real.execute("UPDATE t SET v = 'u'");
   }));
 
-  compare(`over ${where}: what @libsql/client refuses is refused, with its codes`, () => both(urls(), {}, async (real, lease) => {
-    for (const [sql, args, message] of REFUSED) {
-      const failure = (client) => client.execute(statement([sql, args])).then(() => assert.fail(`${sql} ran`), (error) => error);
-      const [theirs, ours] = [await failure(real), await failure(lease)];
-      assert.match(theirs.message, message);
-      assert.match(ours.message, message);
-      if (/^SQL_PARSE|^SQLITE_(?!UNKNOWN)/.test(theirs.code)) {
-        assert.equal(ours.code, theirs.code, sql);
-        assert.equal(ours.extendedCode, theirs.extendedCode ?? ours.extendedCode, sql);
-      } else if (theirs instanceof RangeError || theirs instanceof TypeError) {
-        assert.equal(ours.name, theirs.name, sql);
+  compare(`over ${where}: what @libsql/client refuses is refused, with its codes`, () =>
+    both(urls(), {}, async (real, lease) => {
+      for (const [sql, args, message] of REFUSED) {
+        const failure = (client) =>
+          client.execute(statement([sql, args])).then(
+            () => assert.fail(`${sql} ran`),
+            (error) => error
+          );
+        const [theirs, ours] = [await failure(real), await failure(lease)];
+        assert.match(theirs.message, message);
+        assert.match(ours.message, message);
+        if (/^SQL_PARSE|^SQLITE_(?!UNKNOWN)/.test(theirs.code)) {
+          assert.equal(ours.code, theirs.code, sql);
+          assert.equal(ours.extendedCode, theirs.extendedCode ?? ours.extendedCode, sql);
+        } else if (theirs instanceof RangeError || theirs instanceof TypeError) {
+          assert.equal(ours.name, theirs.name, sql);
+        }
       }
-    }
-  }));
+    })
+  );
 
   for (const intMode of ['bigint', 'string']) {
-    compare(`over ${where}: intMode ${intMode} is that of @libsql/client`, () => both(urls(), { intMode }, async (real, lease) => {
-      for (const each of [['SELECT id, v FROM t ORDER BY id'], ['SELECT 9223372036854775807, -9223372036854775808, 0'],
-        ['SELECT ?', [-(2n ** 63n)]], ["SELECT 1.5, 'x', NULL"]]) {
-        assert.deepEqual(seen(await lease.execute(statement(each)), true), seen(await real.execute(statement(each)), true));
-      }
-    }));
+    compare(`over ${where}: intMode ${intMode} is that of @libsql/client`, () =>
+      both(urls(), { intMode }, async (real, lease) => {
+        for (const each of [
+          ['SELECT id, v FROM t ORDER BY id'],
+          ['SELECT 9223372036854775807, -9223372036854775808, 0'],
+          ['SELECT ?', [-(2n ** 63n)]],
+          ["SELECT 1.5, 'x', NULL"],
+        ]) {
+          assert.deepEqual(
+            seen(await lease.execute(statement(each)), true),
+            seen(await real.execute(statement(each)), true)
+          );
+        }
+      })
+    );
   }
 
   compare(`over ${where}: batches in every mode, transactions in every mode`, () => both(urls(), {}, async (real, lease) => {
@@ -150,8 +171,11 @@ for (const [where, urls] of places) {
     const writes = ['INSERT INTO b (a) VALUES (1)', { sql: 'INSERT INTO b (a) VALUES (?)', args: [2] }];
     const [theirs, ours] = [await real.batch(writes, 'write'), await lease.batch(writes, 'write')];
     assert.deepEqual(ours.map((result) => seen(result, true)), theirs.map((result) => seen(result, true)));
-    await assert.rejects(lease.batch(writes, 'read'), { sqlstate: '25006' }); // a plain SQLite file lets the client write
-    await assert.rejects(lease.batch(['INSERT INTO b (a) VALUES (3)', 'INSERT INTO b (id) VALUES (1)']), { statementIndex: 1 });
+    // a plain SQLite file lets the client write
+    await assert.rejects(lease.batch(writes, 'read'), { sqlstate: '25006' });
+    await assert.rejects(lease.batch(['INSERT INTO b (a) VALUES (3)', 'INSERT INTO b (id) VALUES (1)']), {
+      statementIndex: 1,
+    });
     for (const [mode, writable] of [['write', true], ['deferred', true], ['read', false]]) {
       for (const [client, checked] of [[real, writable], [lease, true]]) {
         const transaction = await client.transaction(mode);
@@ -165,11 +189,13 @@ for (const [where, urls] of places) {
         assert.equal(transaction.closed, true);
       }
     }
-    assert.equal((await lease.execute('INSERT INTO b (a) VALUES (4)')).rowsAffected, 1); // the mode went with its transaction
+    // the mode went with its transaction
+    assert.equal((await lease.execute('INSERT INTO b (a) VALUES (4)')).rowsAffected, 1);
   }));
 }
 
-compare('one file for both: what one writes, the other reads', () => both([file('one.db'), file('one.db')], {}, async (real, lease) => {
+compare('one file for both: what one writes, the other ' +
+  'reads', () => both([file('one.db'), file('one.db')], {}, async (real, lease) => {
   const kinds = [1, 'ä', 1.5, null, new Uint8Array([9, 0]), 2n ** 40n, true, new Date(1700000000000)];
   await real.execute('CREATE TABLE k (a)');
   for (const value of kinds) {

@@ -1,4 +1,7 @@
-/** A client's promises are settled by the delivery itself: what callers and their listeners do meanwhile harms nobody else. */
+/**
+ * A client's promises are settled by the delivery itself: what callers and their listeners do meanwhile harms nobody
+ * else.
+ */
 import assert from 'node:assert/strict';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { test } from 'node:test';
@@ -22,7 +25,9 @@ test('what a listener of drain throws fails its own query alone', async () => {
   const clients = await Promise.all(Array.from({ length: 4 }, () => pool.connect()));
   clients[1].once('drain', () => { throw new Error('mine'); });
   clients[2].once('drain', () => { throw new Error('mine, too'); });
-  const told = await Promise.allSettled(clients.map((client, i) => client.query(i === 2 ? 'SELECT nothing' : 'SELECT 1')));
+  const told = await Promise.allSettled(
+    clients.map((client, i) => client.query(i === 2 ? 'SELECT nothing' : 'SELECT 1'))
+  );
   assert.deepEqual(told.map(({ reason }) => reason?.message), [undefined, 'mine', 'mine, too', undefined]);
   for (const client of clients) {
     assert.equal((await client.query('SELECT 2 AS two')).rows[0].two, 2);

@@ -521,7 +521,10 @@ test('a getter among the arguments may call the pool: its statement is not taken
   }
   const plain = await pool.query('SELECT $1::text AS one, $2::text AS two', args('w', () => {}));
   assert.deepEqual(plain.rows, [{ one: 'w', two: 'getter' }]);
-  assert.deepEqual((await Promise.all(inner)).map(({ rows }) => rows[0].it), ['1 inner', '2 inner', '1 inner', '2 inner']);
+  assert.deepEqual(
+    (await Promise.all(inner)).map(({ rows }) => rows[0].it),
+    ['1 inner', '2 inner', '1 inner', '2 inner']
+  );
   await pool.end();
 });
 

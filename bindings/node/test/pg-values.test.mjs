@@ -60,7 +60,8 @@ const ARRAYS = {
   'float4[]': ['{1.5,NaN,NULL}'],
   'float8[]': ['{Infinity,-0}'],
   'numeric[]': ['{1.10,NULL}'],
-  'text[]': ['{}', '{a,NULL,"NULL","",null}', '{"a,b","{c}","d\\"e","f\\\\g"," h "}', '{ä,😀}', '{{"x y",z},{"",NULL}}'],
+  'text[]': ['{}', '{a,NULL,"NULL","",null}', '{"a,b","{c}","d\\"e","f\\\\g"," h ' +
+    '"}', '{ä,😀}', '{{"x y",z},{"",NULL}}'],
   'varchar[]': ['{a,b}'],
   'char(3)[]': ['{ab,c}'],
   'uuid[]': ['{123e4567-e89b-12d3-a456-426614174000}'],
@@ -89,7 +90,8 @@ for (const [type, texts] of Object.entries({ ...VALUES, ...ARRAYS })) {
     const list = [...texts.map((text) => cast(text, type)), `NULL::${type}`];
     const rows = `SELECT v FROM (VALUES ${list.map((one, i) => `(${i}, ${one})`).join(', ')}) AS t (i, v) ORDER BY i`;
     const sql = `SELECT ${list.map((one, i) => `${one} AS v${i}`).join(', ')}`;
-    // Each time other code reads them: statements are prepared, then come in binary, and code is generated for their rows.
+    // Each time other code reads them: statements are prepared, then come in binary, and code is generated for their
+    // rows.
     for (let round = 0; round < 4; round++) {
       await alike((pool) => pool.query(sql), ours, theirs);
       await alike((pool) => pool.query({ text: rows, rowMode: 'array' }), ours, theirs);
@@ -115,21 +117,41 @@ test('many rows of many types come as pg has them', async () => {
 });
 
 test('values are those of pg whatever the sessions say of their text, however often they are asked for', async () => {
-  const times = ['2026-07-01 12:34:56.789999+00', '1969-12-31 23:59:59.9999+00', '0099-12-31 23:59:59+00',
-    '0001-01-01 00:00:00+00', '0044-03-15 12:00:00.000001+00 BC', '4713-01-02 00:00:00+00 BC', '9999-12-31 23:59:59.999999+00',
-    '10000-01-01 00:00:00+00', '275000-01-01 00:00:00+00', '294000-06-07 08:09:10+00', '1880-01-01 00:00:00+00',
-    'infinity', '-infinity'].map((time) => cast(time, 'timestamptz'));
-  const reals = ['0.1', '-0', '1e15', '0.30000000000000004', '5e-324', 'NaN', '-Infinity'].map((real) => cast(real, 'float8'));
+  const times = [
+    '2026-07-01 12:34:56.789999+00',
+    '1969-12-31 23:59:59.9999+00',
+    '0099-12-31 23:59:59+00',
+    '0001-01-01 00:00:00+00',
+    '0044-03-15 12:00:00.000001+00 BC',
+    '4713-01-02 00:00:00+00 BC',
+    '9999-12-31 23:59:59.999999+00',
+    '10000-01-01 00:00:00+00',
+    '275000-01-01 00:00:00+00',
+    '294000-06-07 08:09:10+00',
+    '1880-01-01 00:00:00+00',
+    'infinity',
+    '-infinity',
+  ].map((time) => cast(time, 'timestamptz'));
+  const reals = ['0.1', '-0', '1e15', '0.30000000000000004', '5e-324', 'NaN', '-Infinity'].map((real) =>
+    cast(real, 'float8')
+  );
   const statements = [
     ...times.map((time) => `SELECT ${time} AS at`),
     `SELECT v AS at, 1 AS i FROM unnest(ARRAY[${times.join(', ')}, NULL]) AS v`,
     `SELECT v AS at, i, 9007199254740993 AS big FROM unnest(ARRAY[${times.join(', ')}, NULL]) WITH ORDINALITY AS t (v, i)`,
     `SELECT ${reals.map((real, i) => `${real} AS r${i}`).join(', ')}, 0.1::float4 AS f, '\\x615c'::bytea AS b, true AS t`,
   ];
-  for (const options of ['-cTimeZone=UTC', '-cTimeZone=Asia/Kolkata', '-cTimeZone=Europe/Amsterdam -cbytea_output=escape',
-    '-cextra_float_digits=0', '-cDateStyle=German -cTimeZone=UTC']) {
-    const [one, other] = [ourPool({}, {}, `${URL}${URL.includes('?') ? '&' : '?'}options=${encodeURIComponent(options)}`),
-      theirPool({ options })];
+  for (const options of [
+    '-cTimeZone=UTC',
+    '-cTimeZone=Asia/Kolkata',
+    '-cTimeZone=Europe/Amsterdam -cbytea_output=escape',
+    '-cextra_float_digits=0',
+    '-cDateStyle=German -cTimeZone=UTC',
+  ]) {
+    const [one, other] = [
+      ourPool({}, {}, `${URL}${URL.includes('?') ? '&' : '?'}options=${encodeURIComponent(options)}`),
+      theirPool({ options }),
+    ];
     for (let round = 0; round < 4; round++) {
       for (const statement of statements) {
         await alike((pool) => pool.query(statement), one, other);

@@ -120,7 +120,11 @@ test('the profile of the surroundings gives the documented defaults', async () =
 const postgres = process.env.CENOTE_TEST_POSTGRES_URL ? test : test.skip;
 
 postgres('PostgreSQL: a lost connection is told, a rollback resolves, and the pool goes on', async () => {
-  const manager = new DatabaseConnectionManager({ url: process.env.CENOTE_TEST_POSTGRES_URL, maxConnections: 2, log: () => {} });
+  const manager = new DatabaseConnectionManager({
+    url: process.env.CENOTE_TEST_POSTGRES_URL,
+    maxConnections: 2,
+    log: () => {},
+  });
   const lease = await manager.acquireLease('lost');
   const transaction = await lease.transaction();
   await transaction.execute('CREATE TEMPORARY TABLE gone (a int)');

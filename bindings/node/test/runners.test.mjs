@@ -1,7 +1,7 @@
 /**
  * The test sample of the requirements under vitest and jest, as users' suites run: with nothing changed but the import
- * path, then with work in it and a lease that is never given back. Nothing stays open. CENOTE_TEST_RUNNERS is the folder
- * whose node_modules has what runners/package-lock.json pins.
+ * path, then with work in it and a lease that is never given back. Nothing stays open. CENOTE_TEST_RUNNERS is the
+ * folder whose node_modules has what runners/package-lock.json pins.
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -42,14 +42,27 @@ function suites() {
   const required = worked.replace(/^import (\{.*\}) from (.*);$/m, 'const $1 = require($2);');
   assert.notEqual(changed, worked);
   assert.notEqual(worked, required);
-  return { 'sample.test.mjs': changed, 'worked.test.mjs': worked, 'leaking.test.mjs': leaking, 'required.test.cjs': required };
+  return {
+    'sample.test.mjs': changed,
+    'worked.test.mjs': worked,
+    'leaking.test.mjs': leaking,
+    'required.test.cjs': required,
+  };
 }
 
 /** Runs to its own end: who has to be killed left something open. */
 function runIn(args, env) {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'],
-      env: plainEnvironment({ CENOTE_URL: `file:${path.join(folder, 'runners.sqlite')}`, CI: '1', NO_COLOR: '1', ...env }) });
+    const child = spawn(process.execPath, args, {
+      cwd: folder,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: plainEnvironment({
+        CENOTE_URL: `file:${path.join(folder, 'runners.sqlite')}`,
+        CI: '1',
+        NO_COLOR: '1',
+        ...env,
+      }),
+    });
     let said = '';
     child.stdout.on('data', (data) => { said += data; });
     child.stderr.on('data', (data) => { said += data; });

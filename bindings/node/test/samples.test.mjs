@@ -110,8 +110,10 @@ const TABLE = [
     after: "const lease = await acquireDbLease('forgotten');", complains: '"forgotten"' },
   { begins: "import { getDatabaseClient } from '../lib/database.js';",
     parses: 'the state before the migration: not Cenote' },
-  { begins: "import { acquireDbLease } from '../lib/connection-manager.js';\n\nconst lease = await acquireDbLease('operation');",
-    fails: true, after: '', why: 'SELECT ... is no statement, and nothing catches; the lease is released all the same' },
+  { begins: "import { acquireDbLease } from '../lib/connection-manager.js';\n\nconst lease = await " +
+    "acquireDbLease('operation');",
+    fails: true, after: '', why: 'SELECT ... is no statement, and nothing catches; the lease is ' +
+      'released all the same' },
 ];
 
 /** What the samples expect to be there. */
@@ -119,7 +121,9 @@ async function makeSchema(url) {
   const manager = new DatabaseConnectionManager({ url, maxConnections: 1 });
   const lease = await manager.acquireLease('schema');
   await lease.batch([
-    ...['registrations', 'tickets', 'inventory', 'users', 'data', 'processed'].map((table) => `DROP TABLE IF EXISTS ${table}`),
+    ...['registrations', 'tickets', 'inventory', 'users', 'data', 'processed'].map(
+      (table) => `DROP TABLE IF EXISTS ${table}`
+    ),
     'CREATE TABLE registrations (email text, name text)',
     { sql: 'INSERT INTO registrations VALUES (?, ?)', args: ['ada@example.com', 'Ada'] },
     'CREATE TABLE tickets (id text PRIMARY KEY, type text, price double precision)',

@@ -1,4 +1,6 @@
-/** What functions of a cloud need: time left, idle connections closed before a suspension, a clean end, freeze and thaw. */
+/**
+ * What functions of a cloud need: time left, idle connections closed before a suspension, a clean end, freeze and thaw.
+ */
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { EventEmitter } from 'node:events';
@@ -286,7 +288,8 @@ test("a pool of node-postgres' kind is kept awake for its own idle time-out", as
 
 const postgres = process.env.CENOTE_TEST_POSTGRES_URL ? test : test.skip;
 
-postgres('cenote/connection-pool: the time left bounds its clients and statements, and it can be attached', async () => {
+postgres('cenote/connection-pool: the time left bounds its clients and statements, and it can be ' +
+  'attached', async () => {
   const pool = getPgPool({ connectionString: process.env.CENOTE_TEST_POSTGRES_URL });
   const { core } = connectionPoolManager;
   const sql = getNeonClient();
@@ -318,10 +321,14 @@ postgres('cenote/connection-pool: the time left bounds its clients and statement
 
 // ------------------------------------------------------------------ freeze and thaw
 
-postgres('PostgreSQL: a process that was stopped while the server reaped its sessions goes on without an error', async () => {
+postgres('PostgreSQL: a process that was stopped while the server reaped its sessions goes on ' +
+  'without an error', async () => {
   const admin = async (sql) => {
-    const { stdout } = await promisify(execFile)('psql', ['-X', '-q', '-A', '-t', '-d', process.env.CENOTE_TEST_POSTGRES_ADMIN_URL,
-      '-c', sql], { timeout: 20000, env: { ...process.env, LD_PRELOAD: '' } });
+    const { stdout } = await promisify(execFile)(
+      'psql',
+      ['-X', '-q', '-A', '-t', '-d', process.env.CENOTE_TEST_POSTGRES_ADMIN_URL, '-c', sql],
+      { timeout: 20000, env: { ...process.env, LD_PRELOAD: '' } }
+    );
     return stdout.trim();
   };
   const child = spawn(process.execPath, [script(`
@@ -355,7 +362,9 @@ postgres('PostgreSQL: a process that was stopped while the server reaped its ses
     assert.equal((await lines.next()).value, 'ready');
     child.kill('SIGSTOP');
     await pause(200);
-    const reaped = await admin("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'frozen'");
+    const reaped = await admin(
+      "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'frozen'"
+    );
     assert.ok(Number(reaped) >= 3, reaped);
     await pause(2300); // beyond the leases' deadline
     child.kill('SIGCONT');

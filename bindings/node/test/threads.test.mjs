@@ -33,8 +33,10 @@ function start(text, workerData) {
 }
 
 for (const [database, url] of databases(folder)) {
-  const slow = database === 'SQLite' ? 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n'
-    : 'SELECT pg_sleep(60)';
+  const slow =
+    database === 'SQLite'
+      ? 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n'
+      : 'SELECT pg_sleep(60)';
 
   test(`${database}: four threads and the main one at once, each with its own rows`, async () => {
     const work = `
@@ -75,7 +77,9 @@ for (const [database, url] of databases(folder)) {
     const where = url();
     const manager = new DatabaseConnectionManager({ url: where, maxConnections: 2 });
     for (let round = 0; round < 3; round++) {
-      const { worker, first, ended } = start(work, { url: database === 'PostgreSQL' ? `${where}&application_name=doomed` : where });
+      const { worker, first, ended } = start(work, {
+        url: database === 'PostgreSQL' ? `${where}&application_name=doomed` : where,
+      });
       await first;
       await worker.terminate();
       assert.equal(await ended, 1);
@@ -87,8 +91,12 @@ for (const [database, url] of databases(folder)) {
       const lease = await manager.acquireLease('look');
       let left = [null];
       for (let i = 0; i < 500 && left.length > 0; i++) {
-        left = (await lease.execute('SELECT state, query, query_start::text, state_change::text, wait_event FROM pg_stat_activity ' +
-          "WHERE application_name = 'doomed'")).rows;
+        left = (
+          await lease.execute(
+            'SELECT state, query, query_start::text, state_change::text, wait_event FROM pg_stat_activity ' +
+              "WHERE application_name = 'doomed'"
+          )
+        ).rows;
         await pause(20);
       }
       assert.deepEqual(left, []);

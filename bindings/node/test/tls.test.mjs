@@ -1,6 +1,6 @@
 /**
- * TLS although Node carries an OpenSSL of its own: libpq's, with SCRAM and verify-full, and libcurl's to HTTPS endpoints,
- * beside Node's in the same process, in threads too.
+ * TLS although Node carries an OpenSSL of its own: libpq's, with SCRAM and verify-full, and libcurl's to HTTPS
+ * endpoints, beside Node's in the same process, in threads too.
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -91,7 +91,8 @@ postgres('a server whose certificate is for another host is refused', async () =
       failure = await query({ url }, SSL).then(() => undefined, (error) => error);
     }
     assert.match(failure.message, /localhost|host name|certificate/);
-    assert.deepEqual(await query({ url: url.replace('verify-full', 'verify-ca') }, SSL), SECURE); // the name alone is wrong
+    // the name alone is wrong
+    assert.deepEqual(await query({ url: url.replace('verify-full', 'verify-ca') }, SSL), SECURE);
   } finally {
     certificate('good');
   }
@@ -105,9 +106,18 @@ postgres('many connections at once, in threads and outside, all of them secure',
 
 if (url && process.env.CENOTE) {
   const tls = path.dirname(ca);
-  const serve = (name) => gateway(folder, ['--url', `sqlite:${name}.sqlite`, '--tls-cert', path.join(tls, `${name}.crt`),
-    '--tls-key', path.join(tls, `${name}.key`)]);
-  const [good, wrong] = (await Promise.all([serve('good'), serve('wrong')])).map((address) => address.replace('127.0.0.1', 'localhost'));
+  const serve = (name) =>
+    gateway(folder, [
+      '--url',
+      `sqlite:${name}.sqlite`,
+      '--tls-cert',
+      path.join(tls, `${name}.crt`),
+      '--tls-key',
+      path.join(tls, `${name}.key`),
+    ]);
+  const [good, wrong] = (await Promise.all([serve('good'), serve('wrong')])).map((address) =>
+    address.replace('127.0.0.1', 'localhost')
+  );
   const agent = https.globalAgent;
   after(() => agent.destroy());
 

@@ -9,8 +9,10 @@ const wait = () => new Promise((done) => setTimeout(done, 1));
 async function answer(n) {
   if (wrong === 'hangs') await new Promise((done) => setTimeout(done, 30000));
   await wait();
-  if (wrong === 'breaks') throw Object.assign(new Error(`next attempt in ${900 - n} ms`), { code: 'CENOTE_BREAKER_OPEN' });
-  if (wrong === 'fails' && n === 7) throw Object.assign(new Error('too many connections for postgres://me:hidden@host/db'), { code: '53300' });
+  if (wrong === 'breaks')
+    throw Object.assign(new Error(`next attempt in ${900 - n} ms`), { code: 'CENOTE_BREAKER_OPEN' });
+  if (wrong === 'fails' && n === 7)
+    throw Object.assign(new Error('too many connections for postgres://me:hidden@host/db'), { code: '53300' });
   return { rows: [{ n: wrong === 'lies' && n === 3 ? 4 : n }] };
 }
 
@@ -32,6 +34,12 @@ export const healthCheck = async () => ({
   pgPool: { healthy: true, error: null },
 });
 export const getStats = () => ({
-  totalConnections: 5, activeConnections: held, idleConnections: 5, waitingClients: 0, neonClient: 'initialized', pgPool: 'initialized', timestamp: new Date().toISOString(),
+  totalConnections: 5,
+  activeConnections: held,
+  idleConnections: 5,
+  waitingClients: 0,
+  neonClient: 'initialized',
+  pgPool: 'initialized',
+  timestamp: new Date().toISOString(),
 });
 export const shutdown = async () => {};
