@@ -8,7 +8,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { FETCH_OPTIONS } = require('./neon-client.cjs');
-const { checkKind, describeValue, isObject, show, wrong } = require('./options.cjs');
+const { checkKind, describeValue, show, wrong } = require('./options.cjs');
 
 const NEVER_MS = 86400000;
 const MOST_CONNECT_MS = 600000;
