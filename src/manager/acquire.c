@@ -11,6 +11,7 @@
 
 #include <inttypes.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,6 +171,23 @@ static void timed_out(const struct pool_picture *picture, uint32_t shared, int64
   }
 }
 
+/* Who looks for the word in a failed acquire's message finds it, and what it has to do with it. */
+static void before_timeout(int64_t waited_ms, cenote_error *error)
+{
+  char suffix[64];
+  if (error == NULL || error->size < sizeof *error) {
+    return;
+  }
+  const int length =
+      snprintf(suffix, sizeof suffix, " (%" PRId64 " ms into the acquire timeout)", waited_ms);
+  const size_t last = sizeof error->message - 1 - (size_t)length;
+  size_t end = strlen(error->message);
+  if (end > last) {
+    end = cen_utf8_cut(error->message, last);
+  }
+  memcpy(error->message + end, suffix, (size_t)length + 1);
+}
+
 cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, int64_t waited_ms,
                              cenote_error *error)
 {
@@ -185,7 +203,8 @@ cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, 
     break;
   case CENOTE_QUEUE_FULL:
     cenote_error_set(error, why,
-                     "%u callers wait for a connection already (max_waiters); try again later",
+                     "%u callers wait for a connection already (max_waiters); the acquire timeout "
+                     "is not waited for, try again later",
                      picture.waiters);
     break;
   case CENOTE_SHUTTING_DOWN:
@@ -198,6 +217,9 @@ cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, 
     return breaking_error(manager, error);
   default:
     cenote_error_set(error, why, "%s", picture.failure.message);
+    if (!picture.failure.permanent) {
+      before_timeout(waited_ms, error);
+    }
     cen_error_sqlstate(error, picture.failure.sqlstate);
     if (why == CENOTE_CONNECT && picture.failure.permanent && error != NULL &&
         error->size >= sizeof *error) {

@@ -288,7 +288,9 @@ static cenote_status refuse(struct cenote_manager *manager, enum which which, ce
   } else if (view.state == CENOTE_BREAKER_IS_OPEN) {
     snprintf(next, sizeof next, "; next attempt in %" PRId64 " ms", ms_between(now, view.next_ns));
   }
-  cenote_error_set(error, CENOTE_BREAKER_OPEN, "the %s is open since %" PRId64 " ms%s: %s",
+  cenote_error_set(error, CENOTE_BREAKER_OPEN,
+                   "the %s is open since %" PRId64
+                   " ms%s: %s (the acquire timeout is not waited for)",
                    name_of(which), ms_between(view.opened_ns, now), next, view.why);
   cen_error_sqlstate(error, view.sqlstate);
   cen_error_details(error, "%s\nopened %" PRIu64 " times, %" PRIu64 " callers refused\n",

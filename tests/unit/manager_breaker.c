@@ -62,6 +62,7 @@ static void while_it_is_open_callers_fail_at_once_and_are_told_why(void **state)
     expect(CENOTE_BREAKER_OPEN, try_acquire(&place, 600000), &place.error);
     assert_true(now_ms() - start < PATIENCE_MS);
     has_text(place.error.message, "circuit breaker is open since");
+    has_text(place.error.message, "the acquire timeout is not waited for");
     has_text(place.error.message, "next attempt in");
     has_text(place.error.message, "scripted failure");
     assert_true(place.error.retryable);
@@ -120,6 +121,7 @@ static void who_waits_already_learns_what_the_server_said_when_it_opens(void **s
   place_open_with(&place, "0", "1");
   expect(CENOTE_CONNECT, try_acquire(&place, PATIENCE_MS), &place.error);
   has_text(place.error.message, "scripted failure");
+  has_text(place.error.message, "into the acquire timeout)");
   has_text(place.error.details, "the circuit breaker has opened");
   assert_true(place.error.retryable);
   assert_int_equal(statistics_of(place.manager).breaker_opened, 1);

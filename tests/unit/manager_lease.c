@@ -274,6 +274,7 @@ static void one_waiter_past_the_ceiling_is_refused(void **state)
   expect(CENOTE_QUEUE_FULL, cenote_acquire(place.manager, "third", 5000, &lease, &place.error),
          &place.error);
   assert_true(place.error.retryable);
+  has_text(place.error.message, "the acquire timeout is not waited for");
   has_text(place.error.details, "holder");
   assert_int_equal(statistics_of(place.manager).acquire_refused, 1);
   must_release(held);
