@@ -100,7 +100,8 @@ function configOf(spec) {
       pointRadius: radiusOf, pointHitRadius: 8, tension: 0, fill: line.fill ? 'origin' : false, spanGaps: false,
     })) },
     options: {
-      animation: false, responsive: true, maintainAspectRatio: false, parsing: false, normalized: true, events: ['mousemove', 'mouseout', 'touchstart', 'touchmove'],
+      animation: false, responsive: true, maintainAspectRatio: false, parsing: false, normalized: true,
+      events: ['mousemove', 'mouseout', 'touchstart', 'touchmove'],
       interaction: { mode: 'index', intersect: false },
       layout: { padding: { top: 4 } },
       scales: {
@@ -108,12 +109,14 @@ function configOf(spec) {
           afterBuildTicks: (axis) => { axis.ticks = ticksBetween(axis.min, axis.max); },
           ticks: { maxRotation: 0, callback: (value) => minute(value), font: { size: 11 } } },
         y: { beginAtZero: true, max: spec.most, suggestedMax: spec.least,
-          grid: { drawTicks: false, drawBorder: false }, ticks: { maxTicksLimit: 5, padding: 8, callback: (value) => spec.show(value), font: { size: 11 } } },
+          grid: { drawTicks: false, drawBorder: false },
+          ticks: { maxTicksLimit: 5, padding: 8, callback: (value) => spec.show(value), font: { size: 11 } } },
       },
       plugins: {
         legend: { display: false },
         tooltip: { displayColors: false, padding: 8, callbacks: {
-          title: (items) => (items.length > 0 ? new Date(items[0].parsed.x).toLocaleTimeString('en', { hourCycle: 'h23' }) : ''),
+          title: (items) =>
+            (items.length > 0 ? new Date(items[0].parsed.x).toLocaleTimeString('en', { hourCycle: 'h23' }) : ''),
           label: (item) => `${item.dataset.label}: ${spec.show(item.parsed.y)}`,
         } },
       },
@@ -208,7 +211,8 @@ function summaryOf(spec, lines) {
     if (known.length === 0) return `${spec.lines[i].label}: nothing measured`;
     const top = known.reduce((a, b) => (b.y > a.y ? b : a));
     const now = line[line.length - 1].y;
-    return `${spec.lines[i].label}: now ${now === null ? 'nothing' : spec.show(now)}, highest ${spec.show(top.y)} at ${minute(top.x)}`;
+    const current = now === null ? 'nothing' : spec.show(now);
+    return `${spec.lines[i].label}: now ${current}, highest ${spec.show(top.y)} at ${minute(top.x)}`;
   });
   return `${spec.title}, last 15 minutes. ${parts.join('; ')}.`;
 }

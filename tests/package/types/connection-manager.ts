@@ -10,7 +10,8 @@ import type {
 
 export async function allowed(): Promise<Row[]> {
   const options: ManagerOptions = {
-    maxConnections: 5, acquireTimeout: 1000, intMode: 'bigint', log: (level: string, line: string) => void (level + line),
+    maxConnections: 5, acquireTimeout: 1000, intMode: 'bigint',
+    log: (level: string, line: string) => void (level + line),
     audit: (event: AuditEvent) => void event.kind,
   };
   const manager: DatabaseConnectionManager = getConnectionManager(options);

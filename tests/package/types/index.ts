@@ -1,5 +1,7 @@
 /** What the declarations of the package as a whole allow, and what they refuse. Compiled, never run. */
-import { acquireDbLease, CenoteError, DatabaseConnectionManager, executeQuery, getNeonClient, getPgPool, shutdown } from 'cenote';
+import {
+  acquireDbLease, CenoteError, DatabaseConnectionManager, executeQuery, getNeonClient, getPgPool, shutdown,
+} from 'cenote';
 import type { DatabaseLease, PoolOptions, ResultSet } from 'cenote';
 import { CenoteError as OfManager } from 'cenote/connection-manager';
 import { CenoteError as OfPool } from 'cenote/connection-pool';

@@ -14,7 +14,8 @@ export async function allowed(context: InvocationContext): Promise<number> {
   takeBack();
   const answer: number = await withInvocation(context, async () => 42, options);
   withInvocation(5000, () => undefined);
-  const handler = wrapHandler(async (event: { id: number }, given: { deadline: Date }) => event.id + given.deadline.getTime());
+  const handler = wrapHandler(async (event: { id: number }, given: { deadline: Date }) =>
+    event.id + given.deadline.getTime());
   const left: number | undefined = timeLeft();
   await closeIdleConnections(pool);
   return answer + (await handler({ id: 1 }, { deadline: new Date() })) + (left ?? 0) + remainingTime();
