@@ -3,9 +3,12 @@
  */
 
 import { stat } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
 import { replaceFile } from './files.mjs';
 import { planMigration } from './migrate.mjs';
+
+const require = createRequire(import.meta.url);
 
 const HELP = `Usage: cenote-migrate DIR [--dry-run] [--json]
 
@@ -16,11 +19,13 @@ Rewrites direct use of a database to Cenote's pool, in a folder or a single file
   await getDatabaseClient()           await acquireDbLease('…'), release() in a finally
 
 What cannot be proved to do the same is left alone and listed with file, line and reason.
-node_modules, hidden folders and symbolic links are not entered.
+Folders named node_modules, bower_components, dist, build or coverage, hidden ones (.next) and symbolic links are not
+entered; a folder that is given itself is read whatever its name.
 
   --dry-run   show what would change, write nothing
   --json      print one JSON object instead of text
   --help      this text
+  --version   name and version
 
 Exit status: 0 done, 1 some file could not be read, parsed or written, 2 wrong usage.
 `;
@@ -32,7 +37,12 @@ export async function main(/** @type {string[]} */ args, { out = process.stdout,
     given = parseArgs({
       args,
       allowPositionals: true,
-      options: { 'dry-run': { type: 'boolean' }, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+      options: {
+        'dry-run': { type: 'boolean' },
+        json: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+        version: { type: 'boolean' },
+      },
     });
   } catch (error) {
     err.write(`cenote-migrate: ${/** @type {Error} */ (error).message}\n`);
@@ -41,6 +51,10 @@ export async function main(/** @type {string[]} */ args, { out = process.stdout,
   const { values, positionals } = given;
   if (values.help) {
     out.write(HELP);
+    return 0;
+  }
+  if (values.version) {
+    out.write(`cenote-migrate ${require('../package.json').version}\n`);
     return 0;
   }
   if (positionals.length !== 1) {

@@ -2,6 +2,7 @@
  * What the rewriting of one file gathers: changes of its text, names it needs from Cenote, and what a person has to see.
  */
 
+import { removeLine } from './edits.mjs';
 import { nameOf, requiredBy } from './origins.mjs';
 import { bare, isConstant, nameIsFree, walk } from './scope.mjs';
 
@@ -11,6 +12,12 @@ import { bare, isConstant, nameIsFree, walk } from './scope.mjs';
 
 export const POOL = 'cenote/connection-pool';
 export const MANAGER = 'cenote/connection-manager';
+
+/** @returns {Remark} */
+export function remarkAt(/** @type {import('./origins.mjs').Module} */ module, /** @type {Node} */ node,
+  /** @type {string} */ what, /** @type {string} */ why) {
+  return { file: module.name, line: node.loc.start.line, what, why };
+}
 
 export class Context {
   /**
@@ -43,13 +50,13 @@ export class Context {
 
   /** Something stays as it is, for a person. Returns false, for the callers' sake. */
   leave(/** @type {Node} */ node, /** @type {string} */ what, /** @type {string} */ why) {
-    this.left.push({ file: this.module.name, line: node.loc.start.line, what, why });
+    this.left.push(remarkAt(this.module, node, what, why));
     return false;
   }
 
   /** Something was changed, and a person should know what follows. */
   note(/** @type {Node} */ node, /** @type {string} */ what, /** @type {string} */ why) {
-    this.notes.push({ file: this.module.name, line: node.loc.start.line, what, why });
+    this.notes.push(remarkAt(this.module, node, what, why));
   }
 
   replace(/** @type {number} */ start, /** @type {number} */ end, /** @type {string} */ text) {
@@ -63,6 +70,52 @@ export class Context {
   /** Is there a comment between two places? */
   hasComment(/** @type {number} */ start, /** @type {number} */ end) {
     return this.module.comments.some((comment) => comment.start >= start && comment.end <= end);
+  }
+
+  isComment(/** @type {number} */ at) {
+    return this.module.comments.some((comment) => comment.start <= at && at < comment.end);
+  }
+
+  /** A text in the quotes that the file has more of. */
+  quote(/** @type {string} */ text) {
+    const mark = (this.text.match(/"/g)?.length ?? 0) > (this.text.match(/'/g)?.length ?? 0) ? '"' : "'";
+    return mark + text + mark;
+  }
+
+  /** Takes code away, but leaves the comments in it. */
+  remove(/** @type {number} */ start, /** @type {number} */ end) {
+    let at = start;
+    let line = false;
+    for (const comment of this.module.comments) {
+      if (comment.start < start || comment.end > end) continue;
+      this.cut(at, comment.start, line, true);
+      at = comment.end;
+      line = this.text.startsWith('//', comment.start);
+    }
+    this.cut(at, end, line, false);
+  }
+
+  /** Takes away the code between two comments. A line comment keeps its line break, words stay apart. */
+  cut(/** @type {number} */ start, /** @type {number} */ end, /** @type {boolean} */ line, /** @type {boolean} */ more) {
+    const code = this.text.slice(start, end);
+    const apart = /\S/.test(this.text[start - 1] ?? ' ');
+    if (start === end || (/^\s*$/.test(code) && (line || more || /[\w$]/.test(this.text[end])))) return;
+    const head = line ? /^\s*/.exec(code)?.[0] ?? '' : '';
+    const tail = more && apart && code.length > head.length ? /\s*$/.exec(code)?.[0] ?? '' : '';
+    this.replace(start + head.length, end - tail.length, '');
+  }
+
+  /** Writes something in the place of code, and leaves the comments in it. */
+  put(/** @type {number} */ start, /** @type {number} */ end, /** @type {string} */ text) {
+    if (!this.hasComment(start, end)) return this.replace(start, end, text);
+    this.replace(start, start, text);
+    this.remove(start, end);
+  }
+
+  /** Takes a statement away, with its line where nothing else stands on it. */
+  dropLine(/** @type {Node} */ node) {
+    if (this.hasComment(node.start, node.end)) this.remove(node.start, node.end);
+    else this.edits.push(removeLine(this.text, node));
   }
 
   /** Every identifier below this node goes away. */

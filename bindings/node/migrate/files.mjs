@@ -8,6 +8,9 @@ import { access, chown, lstat, open, readdir, rename, stat, unlink } from 'node:
 import { basename, dirname, extname, join, relative, sep } from 'node:path';
 import { EXTENSIONS } from './parse.mjs';
 
+/** Folders whose files a tool has written, or a package manager has put there. */
+export const SKIPPED = new Set(['node_modules', 'dist', 'build', 'coverage', 'bower_components']);
+
 /** A bigger file was not written by a person. */
 export const MAX_FILE_BYTES = 2 * 1024 * 1024;
 
@@ -47,7 +50,7 @@ async function listFolder(folder, troubles) {
   for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) {
-      if (entry.name !== 'node_modules' && !entry.name.startsWith('.')) {
+      if (!SKIPPED.has(entry.name) && !entry.name.startsWith('.')) {
         result.push(...(await listFolder(path, troubles)));
       }
     } else if (entry.isFile() && isSource(entry.name)) {

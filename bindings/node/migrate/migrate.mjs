@@ -2,14 +2,15 @@
  * The migration of a tree of files: what would change, and what a person has to see. Reads only; cli.mjs writes.
  */
 
-import { Context } from './context.mjs';
+import { Context, remarkAt } from './context.mjs';
 import { unifiedDiff } from './diff.mjs';
 import { applyEdits } from './edits.mjs';
 import { readTree } from './files.mjs';
 import { settleImports } from './imports.mjs';
-import { Project, kindOf, nameOf } from './origins.mjs';
+import { Obstacles, sourceOf } from './obstacles.mjs';
+import { Project, kindOf, nameOf, stringOf } from './origins.mjs';
 import { parse } from './parse.mjs';
-import { rewriteClient, rewriteLease, rewriteNeon, rewritePool } from './rules.mjs';
+import { ENDS_SHARED, rewriteClient, rewriteLease, rewriteNeon, rewritePool } from './rules.mjs';
 import { analyse, bare, isInside, outerOf, walk } from './scope.mjs';
 
 /** @typedef {import('./scope.mjs').Node} Node */
@@ -55,12 +56,13 @@ export async function planMigration(/** @type {string} */ root) {
     }
   }
   const project = new Project([...parsed.keys()]);
+  const obstacles = new Obstacles(project);
   /** @type {Context[]} */
   const changed = [];
   for (const [module, { file, again }] of parsed) {
     const ctx = new Context(project, module);
     try {
-      rewriteModule(ctx);
+      rewriteModule(ctx, obstacles);
       const text = applyEdits(module.text, ctx.edits);
       if (text !== module.text) {
         again(text);
@@ -73,13 +75,18 @@ export async function planMigration(/** @type {string} */ root) {
     }
   }
   remarkOptions(changed);
+  for (const { module, node, pool } of obstacles.ends) {
+    const migrated = changed.some((ctx) => ctx.pools.some(({ made }) => made === pool));
+    if (migrated) plan.notes.push(remarkAt(module, node, `${sourceOf(node)}()`, ENDS_SHARED));
+  }
   for (const ctx of changed) plan.notes.push(...ctx.notes.sort((a, b) => a.line - b.line));
   return plan;
 }
 
 /** One pool has one set of options: whose, where several are given? */
 function remarkOptions(/** @type {Context[]} */ changed) {
-  const all = changed.flatMap((ctx) => ctx.pools.map((pool) => ({ ctx, ...pool })));
+  const all = changed.flatMap((ctx) => ctx.pools.map((pool) => ({ ctx, ...pool })))
+    .filter(({ options }) => !/\bhost\s*[:,}]/.test(options)); // that names a database of its own
   if (new Set(all.map((pool) => pool.options)).size < 2) return;
   for (const { ctx, made, options } of all) {
     if (options) ctx.note(made, 'getPgPool()', 'the first call makes the pool that all share; these options count only there');
@@ -87,7 +94,7 @@ function remarkOptions(/** @type {Context[]} */ changed) {
 }
 
 /** Gathers all changes of one file. */
-function rewriteModule(/** @type {Context} */ ctx) {
+function rewriteModule(/** @type {Context} */ ctx, /** @type {Obstacles} */ obstacles) {
   const { project, module } = ctx;
   const seen = new Set();
   walk(module.ast, (node) => {
@@ -96,7 +103,10 @@ function rewriteModule(/** @type {Context} */ ctx) {
     const kind = kindOf(origin);
     if (!kind || !origin) return;
     seen.add(bare(node.callee));
-    if (node.type === 'NewExpression') {
+    const against = origin.source === module.name ? null : obstacles.against(module, node, kind, origin.source);
+    if (against !== null) {
+      ctx.leave(node, `${node.type === 'NewExpression' ? 'new ' : ''}${kind}()`, against);
+    } else if (node.type === 'NewExpression') {
       if (kind === 'Pool') rewritePool(ctx, node);
       else if (kind === 'Client') rewriteClient(ctx, node);
     } else if (kind === 'neon') {
@@ -106,6 +116,9 @@ function rewriteModule(/** @type {Context} */ ctx) {
       else rewriteLease(ctx, node);
     }
   });
+  for (const { module: where, node, what, why } of obstacles.findings) {
+    if (where === module) ctx.leave(node, what, why);
+  }
   remarkOthers(ctx, seen);
   remarkNested(ctx);
   settleImports(ctx);
@@ -118,6 +131,15 @@ function remarkOthers(/** @type {Context} */ ctx, /** @type {Set<Node>} */ seen)
     const why = statement.type === 'ImportDeclaration' ? NEIGHBOURS.get(statement.source.value) : undefined;
     if (why) ctx.leave(statement, statement.source.value, why);
   }
+  walk(module.ast, (node) => {
+    if (node.type === 'TSImportEqualsDeclaration') {
+      const source = stringOf(node.moduleReference?.expression);
+      if (source === 'pg' || source === '@neondatabase/serverless') ctx.leave(node, source, 'an import of this form is not followed');
+    }
+    if (node.type !== 'MemberExpression' || seen.has(node) || isPassedThrough(node)) return;
+    const kind = kindOf(project.originOf(module, node));
+    if (kind) ctx.leave(node, kind, 'it is used as a value here');
+  });
   for (const binding of module.bindings) {
     const origin = project.originOfBinding(module, binding);
     if (!origin || origin.source === module.name) continue;
@@ -128,9 +150,12 @@ function remarkOthers(/** @type {Context} */ ctx, /** @type {Set<Node>} */ seen)
         if (!isPassedThrough(ref)) ctx.leave(ref, kind, 'it is used as a value here');
       } else if ((origin.source === 'pg' || origin.source === '@neondatabase/serverless')) {
         const { parent } = outerOf(ref);
-        const member = origin.path[0] ?? (parent.type === 'MemberExpression' ? nameOf(parent.property, parent.computed) : null);
-        if (member === 'neonConfig' || member === 'types' || member === 'defaults') {
+        const [first] = origin.path;
+        const member = (first === 'default' ? null : first) ?? (parent.type === 'MemberExpression' ? nameOf(parent.property, parent.computed) : null);
+        if (member === 'neonConfig' || member === 'defaults') {
           ctx.leave(ref, member, "its settings do not reach Cenote's pool");
+        } else if (member === 'types' && isHandedOn(ref)) {
+          ctx.leave(ref, member, "its parsers do not reach Cenote's pool, unless it has types among its options");
         } else if (member === 'native') {
           ctx.leave(ref, 'pg.native', 'it is a client of its own');
         }
@@ -152,10 +177,26 @@ function isPassedThrough(/** @type {Node} */ ref) {
   return false;
 }
 
-/** `a.b.c` as text, for plain names only. */
-function sourceOf(/** @type {Node} */ node) {
-  if (node.type === 'Identifier') return node.name;
-  return node.type === 'MemberExpression' && !node.computed ? `${sourceOf(node.object)}.${node.property.name}` : '';
+/** Is `types` or `pg.types` given to somebody, not as an option of that name? */
+function isHandedOn(/** @type {Node} */ ref) {
+  let { inner, parent } = outerOf(ref);
+  while (parent.type === 'MemberExpression' && parent.object === inner && nameOf(parent.property, parent.computed) === 'types') {
+    ({ inner, parent } = outerOf(parent));
+  }
+  if (parent.type === 'MemberExpression' || parent.type === 'VariableDeclarator' || /^Export/.test(parent.type)) return false;
+  return !(parent.type === 'Property' && nameOf(parent.key, parent.computed) === 'types');
+}
+
+/** @returns {((within: Node) => boolean) | null} whether a function is the one that `f()` or `this.f()` calls */
+function calledBy(/** @type {Node} */ callee) {
+  if (callee.type === 'Identifier' && callee.binding) {
+    const { kind, node } = callee.binding;
+    const called = kind === 'function' ? node : bare(node.init);
+    return (within) => within === called;
+  }
+  if (callee.type !== 'MemberExpression' || callee.computed || callee.object.type !== 'ThisExpression') return null;
+  return ({ parent }) => /^(MethodDefinition|PropertyDefinition)$/.test(parent?.type ?? '') && !parent.computed &&
+    parent.key.name === callee.property.name && parent.key.type === callee.property.type;
 }
 
 /** Functions that take a lease while their caller holds one. */
@@ -163,11 +204,12 @@ function remarkNested(/** @type {Context} */ ctx) {
   for (const outer of ctx.held) {
     for (const statement of outer.region) {
       walk(statement, (node) => {
-        if (node.type !== 'CallExpression' || node.callee.type !== 'Identifier' || !node.callee.binding) return;
-        const { binding } = node.callee;
-        const called = binding.kind === 'function' ? binding.node : bare(binding.node.init);
-        const inner = called && ctx.held.find((one) => one.within === called && !isInside(one.made, statement));
-        if (inner) ctx.note(node, `${binding.name}()`, `takes a lease of its own (line ${inner.made.loc.start.line}) while this one is held`);
+        if (node.type !== 'CallExpression') return;
+        const called = calledBy(node.callee);
+        const inner = called && ctx.held.find((one) => called(one.within) && !isInside(one.made, statement));
+        if (!inner) return;
+        ctx.note(node, `${sourceOf(node.callee)}()`,
+          `takes a lease of its own (line ${inner.made.loc.start.line}) while this one is held`);
       });
     }
   }

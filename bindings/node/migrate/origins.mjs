@@ -15,6 +15,7 @@ import { bare, isConstant, isFunction } from './scope.mjs';
  * @property {Node} ast analysed
  * @property {import('./scope.mjs').Scope} scope
  * @property {import('./scope.mjs').Binding[]} bindings
+ * @property {Node[]} evals
  * @property {import('./parse.mjs').Comment[]} comments
  * @property {Map<string, Export>} [exports]
  */
@@ -27,7 +28,8 @@ import { bare, isConstant, isFunction } from './scope.mjs';
  * @typedef {object} Origin
  * @property {string} source a package's name, or the specifier of the file that has getDatabaseClient
  * @property {string[]} path the properties taken from it: `['Pool']`, `['native', 'Client']`
- * @property {boolean} [own] a function of the project itself
+ * @property {boolean} [own] something of the project itself
+ * @property {{ module: Module, node: Node }} [made] where it is made
  */
 
 const MAX_HOPS = 32;
@@ -83,6 +85,11 @@ function pathInPattern(/** @type {Node} */ pattern, /** @type {Node} */ id) {
   return null;
 }
 
+/** @returns {Origin} */
+function madeAt(/** @type {Module} */ module, /** @type {Node} */ node) {
+  return { source: module.name, path: [], own: true, made: { module, node } };
+}
+
 export class Project {
   /** @param {Module[]} modules */
   constructor(modules) {
@@ -92,15 +99,32 @@ export class Project {
 
   /** @returns {Module | null} the file of the tree that a specifier means */
   find(/** @type {string} */ from, /** @type {string} */ specifier) {
-    if (!/^\.{1,2}(\/|$)/.test(specifier)) return null;
-    const base = posix.join(posix.dirname(from), specifier);
+    if (/^\.{1,2}(\/|$)/.test(specifier)) return this.fileAt(posix.join(posix.dirname(from), specifier));
+    if (!/^[@~]\//.test(specifier)) return null;
+    const below = specifier.slice(2); // as most settings of bundlers and of TypeScript have it
+    return this.fileAt(below) ?? this.fileAt(`src/${below}`);
+  }
+
+  /** @returns {Module | null} */
+  fileAt(/** @type {string} */ base) {
     const tries = [base, base.replace(/\.(c|m)?js(x?)$/, '.$1ts$2')];
-    for (const end of ['.js', '.mjs', '.cjs', '.jsx', '.ts', '.mts', '.cts', '.tsx']) tries.push(base + end, `${base}/index${end}`);
+    for (const end of ['.js', '.mjs', '.cjs', '.jsx', '.ts', '.mts', '.cts', '.tsx']) {
+      tries.push(base + end, `${base}/index${end}`);
+    }
     for (const name of tries) {
       const module = this.modules.get(posix.normalize(name));
       if (module) return module;
     }
     return null;
+  }
+
+  /**
+   * Where an expression of a module comes from in the project itself: a function, a `new`, a call.
+   * @returns {{ module: Module, node: Node } | null}
+   */
+  definitionOf(/** @type {Module} */ module, /** @type {Node} */ expression) {
+    const origin = this.originOf(module, expression);
+    return origin?.made ?? null;
   }
 
   /** @returns {Origin | null} what an expression of a module is */
@@ -109,14 +133,7 @@ export class Project {
     if (!node || hops > MAX_HOPS) return null;
     const specifier = requiredBy(node);
     if (specifier !== null) return this.enter(module, specifier, [], hops);
-    if (node.type === 'Identifier') return node.binding ? this.originOfBinding(module, node.binding, hops) : null;
-    if (node.type === 'MemberExpression') {
-      const name = nameOf(node.property, node.computed);
-      if (name === null) return null;
-      const below = this.pathOf(module, node.object, [name], hops + 1);
-      return below;
-    }
-    return null;
+    return this.pathOf(module, node, [], hops);
   }
 
   /** @returns {Origin | null} what `expression.a.b` is */
@@ -131,10 +148,17 @@ export class Project {
     }
     if (node.type === 'Identifier' && node.binding) return this.originOfBinding(module, node.binding, hops, path);
     if (node.type === 'ObjectExpression' && path.length) {
-      const property = node.properties.find((/** @type {Node} */ p) => p.type === 'Property' && nameOf(p.key, p.computed) === path[0]);
-      return property ? this.pathOf(module, property.value, path.slice(1), hops + 1) : null;
+      for (const property of [...node.properties].reverse()) {
+        if (property.type === 'SpreadElement') {
+          const spread = this.pathOf(module, property.argument, path, hops + 1);
+          if (spread) return spread;
+        } else if (nameOf(property.key, property.computed) === path[0]) {
+          return this.pathOf(module, property.value, path.slice(1), hops + 1);
+        }
+      }
+      return null;
     }
-    return null;
+    return !path.length && (isFunction(node) || node.type === 'NewExpression') ? madeAt(module, node) : null;
   }
 
   /** @returns {Origin | null} */
@@ -148,8 +172,9 @@ export class Project {
       return name === null ? null : this.enter(module, source, [name, ...path], hops);
     }
     if (binding.kind === 'function') {
-      return node.type === 'FunctionDeclaration' && node.id.name === 'getDatabaseClient' && !path.length && binding.scope === module.scope
-        ? { source: module.name, path: ['getDatabaseClient'], own: true } : null;
+      if (node.type !== 'FunctionDeclaration' || path.length) return null;
+      const isService = node.id.name === 'getDatabaseClient' && binding.scope === module.scope;
+      return { ...madeAt(module, node), path: isService ? ['getDatabaseClient'] : [] };
     }
     if (node.type !== 'VariableDeclarator' || !node.init || !isConstant(binding)) return null;
     if (isFunction(bare(node.init)) && binding.name === 'getDatabaseClient' && !path.length && binding.scope === module.scope) {

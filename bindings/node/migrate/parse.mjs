@@ -41,6 +41,11 @@ export const EXTENSIONS = Object.keys(KINDS);
  * @property {(text: string) => void} again parses other text the same way; throws when it cannot
  */
 
+/** A parser that tries two ways reads a comment twice. */
+function inOrder(/** @type {Comment[]} */ comments) {
+  return [...new Map(comments.map((comment) => [comment.start, comment])).values()].sort((a, b) => a.start - b.start);
+}
+
 /**
  * @param {string} text without a byte order mark
  * @param {string} extension one of EXTENSIONS
@@ -65,7 +70,7 @@ export function parse(text, extension) {
         /** @type {Comment[]} */
         const comments = [];
         const ast = run(text, comments);
-        return { ast, comments, again: (source) => void run(source, []) };
+        return { ast, comments: inOrder(comments), again: (source) => void run(source, []) };
       } catch (error) {
         complaint ??= error;
       }

@@ -4,7 +4,7 @@
  */
 
 import { nameOf, stringOf } from './origins.mjs';
-import { bare, functionOf, isFunction, isInside, isWrite, outerOf } from './scope.mjs';
+import { bare, functionOf, isFunction, isInside, isWrite, outerOf, walk } from './scope.mjs';
 
 /** @typedef {import('./scope.mjs').Node} Node */
 /** @typedef {import('./scope.mjs').Binding} Binding */
@@ -33,16 +33,21 @@ export class Unproven extends Error {
   }
 }
 
-const TRANSACTION = { calls: ['execute', 'batch', 'commit', 'rollback'], enders: [], openers: [] };
+const TRANSACTION = { calls: ['execute', 'batch', 'commit', 'rollback', 'close'], enders: [], openers: [] };
 
 /**
  * @param {Binding} binding the client
  * @param {Node} within the function that owns it
  * @param {Rules} rules
+ * @param {Node[]} evals of the file
  * @returns {Uses}
  * @throws {Unproven}
  */
-export function proveUses(binding, within, rules) {
+export function proveUses(binding, within, rules, evals) {
+  for (const one of evals) {
+    const what = one.type === 'WithStatement' ? 'with' : 'eval()';
+    if (isInside(one, binding.scope.node)) throw new Unproven(one, `${what} may use '${binding.name}' here`);
+  }
   /** @type {Uses} */
   const uses = { references: [], others: [], enders: [], openers: [], awaits: [] };
   collect(binding, within, rules, uses, uses.references);
@@ -69,29 +74,34 @@ function collect(/** @type {Binding} */ binding, /** @type {Node} */ within, /**
       continue;
     }
     if (!rules.calls.includes(method)) throw new Unproven(ref, `what is leased has no ${method}()`);
-    if (method === 'query' && changesSession(bare(call.arguments[0]))) {
+    if (changesSession(bare(call.arguments[0]))) {
       throw new Unproven(call, 'it changes the session, which the pool would hand to the next one');
     }
+    if (method === 'close') continue; // of a transaction: nothing to wait for
     if (isFunction(bare(call.arguments.at(-1)))) throw new Unproven(call, `${method}() takes a callback here`);
     const kept = settle(call, within, uses, `${binding.name}.${method}()`);
     if (method === 'transaction') {
-      if (call.arguments.length && typeof bare(call.arguments[0]).value !== 'number') {
-        throw new Unproven(call, 'transaction() of a lease takes a time-out, not a mode');
-      }
       collect(transactionOf(kept), within, TRANSACTION, uses, uses.others);
     }
   }
 }
 
-/** SQL whose effect outlives its transaction: a new session for each client made that harmless, a pool does not. */
-function changesSession(/** @type {Node | undefined} */ sql) {
+/**
+ * SQL whose effect outlives its transaction: a new session for each client made that harmless, a pool does not.
+ * @param {Node | undefined} sql
+ * @param {boolean} [begins] also what begins a transaction
+ * @returns {boolean}
+ */
+export function changesSession(sql, begins = false) {
   let text = stringOf(sql);
   if (sql?.type === 'TemplateLiteral') text = sql.quasis.map((/** @type {Node} */ q) => q.value.raw).join(' ');
   if (sql?.type === 'ObjectExpression') {
-    return sql.properties.some((/** @type {Node} */ p) => p.type === 'Property' && nameOf(p.key, p.computed) === 'text' && changesSession(bare(p.value)));
+    return sql.properties.some((/** @type {Node} */ p) => p.type === 'Property' &&
+      /^(text|sql)$/.test(nameOf(p.key, p.computed) ?? '') && changesSession(bare(p.value), begins));
   }
   return text !== null && (
-    /^\s*(set\s+(?!local\b|transaction\b|constraints\b)|reset\b|listen\b|unlisten\b|prepare\b|discard\b|load\b)/i.test(text) ||
+    (begins && /^\s*(begin|start\s+transaction)\b/i.test(text)) ||
+    /^\s*(set\s+(?!local\b|transaction\b|constraints\b)|reset\b|listen\b|unlisten\b|prepare\b|discard\b|load\b|attach\b|detach\b|pragma\s+\w+\s*=)/i.test(text) ||
     /\bcreate\s+((global|local)\s+)?temp(orary)?\b|\bwith\s+hold\b|\bpg_(try_)?advisory_lock|\bset_config\s*\(/i.test(text));
 }
 
@@ -210,6 +220,22 @@ export function regionOf(body, index, references) {
     }
   }
   return body.slice(index + 1, last + 1);
+}
+
+/**
+ * A generator that is left at a `yield`, or never asked again, would keep what it holds.
+ * @param {Node[]} region
+ * @param {Node} within
+ * @throws {Unproven}
+ */
+export function refuseYield(region, within) {
+  if (!within.generator) return;
+  for (const statement of region) {
+    walk(statement, (node) => {
+      if (node.type === 'YieldExpression') throw new Unproven(node, 'whoever asks this generator decides how long the client is held at a yield');
+      return !isFunction(node);
+    });
+  }
 }
 
 /** Block-scoped bindings that a statement itself declares. */

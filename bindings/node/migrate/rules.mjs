@@ -3,10 +3,9 @@
  */
 
 import { basename } from 'node:path';
-import { removeLine } from './edits.mjs';
 import { MANAGER, POOL } from './context.mjs';
 import { nameOf } from './origins.mjs';
-import { Unproven, proveUses, regionOf } from './proof.mjs';
+import { Unproven, proveUses, refuseYield, regionOf } from './proof.mjs';
 import { bare, functionOf, isConstant, isFunction, isInside, isWrite, nameIsFree, outerOf, walk } from './scope.mjs';
 import { isDatabaseUrl, judgeOptions } from './settings.mjs';
 import { releaseInFinally, wrapInTry } from './wrap.mjs';
@@ -14,6 +13,8 @@ import { releaseInFinally, wrapInTry } from './wrap.mjs';
 /** @typedef {import('./scope.mjs').Node} Node */
 /** @typedef {import('./scope.mjs').Binding} Binding */
 /** @typedef {import('./context.mjs').Context} Context */
+
+export const ENDS_SHARED = 'ends the pool that the whole program shares';
 
 const TAKEN = (/** @type {string} */ name) => `the name ${name} means something else in this file`;
 
@@ -26,21 +27,32 @@ export function rewriteNeon(/** @type {Context} */ ctx, /** @type {Node} */ call
   }
   if (call.typeArguments ?? call.typeParameters) return ctx.leave(call, what, 'it has type arguments');
   for (const { ref, method } of methodsOf(call)) {
-    if (method !== 'transaction' && method !== 'query' && method !== null) {
+    if (!/^(transaction|query|unsafe)$/.test(method ?? 'query')) {
       return ctx.leave(ref, what, `the pool's client has no ${method}()`);
     }
   }
   const name = ctx.nameFor(call.callee, POOL, 'getNeonClient');
   if (!name) return ctx.leave(call, what, TAKEN('getNeonClient'));
   ctx.takeAway(call);
-  ctx.replace(call.start, call.end, `${name()}()`);
+  putCall(ctx, call, name());
   return true;
+}
+
+/** Writes `name()` for a call or `new`; comments among its arguments stay. */
+function putCall(/** @type {Context} */ ctx, /** @type {Node} */ call, /** @type {string} */ name, args = '') {
+  if (!ctx.hasComment(call.start, call.end)) return ctx.replace(call.start, call.end, `${name}(${args})`);
+  ctx.put(call.start, call.callee.end, name);
+  let open = call.callee.end;
+  while (ctx.text[open] !== '(' || ctx.isComment(open)) open++;
+  ctx.remove(call.callee.end, open);
+  ctx.replace(open, open + 1, `(${args}`);
+  ctx.remove(open + 1, call.end - 1);
 }
 
 /** `new Pool({ … })` → `getPgPool({ … })` */
 export function rewritePool(/** @type {Context} */ ctx, /** @type {Node} */ made) {
   const what = 'new Pool()';
-  const judged = judgeOptions(made.arguments);
+  const judged = judgeOptions(made.arguments, (start, end) => ctx.hasComment(start, end));
   if (judged.why !== null) return ctx.leave(made, what, judged.why);
   const kept = keptIn(made);
   const local = kept !== null && functionOf(kept.id).type !== 'Program';
@@ -49,32 +61,34 @@ export function rewritePool(/** @type {Context} */ ctx, /** @type {Node} */ made
   for (const { ref, method, call } of methodsOf(made)) {
     if (method === 'end' && call) {
       const statement = wholeStatement(call);
-      if (!local) ctx.note(ref, 'pool.end()', 'ends the pool that the whole program shares');
+      if (!local) ctx.note(ref, 'pool.end()', ENDS_SHARED);
       else if (statement) ends.push(statement);
       else return ctx.leave(ref, what, 'end() would end the pool that the whole program shares');
-    } else if (call && (isFunction(bare(call.arguments.at(-1))) && method !== 'on' && method !== 'once')) {
-      return ctx.leave(ref, what, `${method}() takes a callback here`);
+    } else if (call && local && /^(on|once|addListener)$/.test(method ?? '')) {
+      return ctx.leave(ref, what, `each call of the function would add a listener to the shared pool (${method})`);
     }
   }
   const name = ctx.nameFor(made.callee, POOL, 'getPgPool');
   if (!name) return ctx.leave(made, what, TAKEN('getPgPool'));
   remarkMember(ctx, made);
-  putPool(ctx, made, judged.plain, name(), '');
+  putPool(ctx, made, judged, name(), '');
   for (const statement of ends) dropStatement(ctx, statement, '/* the shared pool stays open */');
   return true;
 }
 
 /** Writes `getPgPool(options)` for `new Pool(options)` or `new Client(options)`. */
-function putPool(/** @type {Context} */ ctx, /** @type {Node} */ made, /** @type {boolean} */ plain, /** @type {string} */ name, /** @type {string} */ tail) {
-  ctx.pools.push({ made, options: plain ? '' : made.arguments.map((/** @type {Node} */ a) => ctx.slice(a)).join(', ') });
+function putPool(/** @type {Context} */ ctx, /** @type {Node} */ made,
+  /** @type {{ alone: boolean, plain: boolean }} */ { alone, plain }, /** @type {string} */ name, /** @type {string} */ tail) {
+  ctx.pools.push({ made, options: alone ? '' : made.arguments.map((/** @type {Node} */ a) => ctx.slice(a)).join(', ') });
+  const begin = `${tail ? 'await ' : ''}${name}`;
   if (plain) {
     ctx.takeAway(made);
-    ctx.replace(made.start, made.end, `${tail ? 'await ' : ''}${name}()${tail}`);
+    putCall(ctx, made, begin);
   } else {
     ctx.takeAway(made.callee);
-    ctx.replace(made.start, made.callee.end, `${tail ? 'await ' : ''}${name}`);
-    if (tail) ctx.replace(made.end, made.end, tail);
+    ctx.put(made.start, made.callee.end, begin);
   }
+  if (tail) ctx.replace(made.end, made.end, tail);
 }
 
 const CLIENT = { calls: ['query'], enders: ['end'], openers: ['connect'] };
@@ -82,7 +96,7 @@ const CLIENT = { calls: ['query'], enders: ['end'], openers: ['connect'] };
 /** `new Client({ … })`, connect(), end() → `await getPgPool({ … }).connect()`, release() */
 export function rewriteClient(/** @type {Context} */ ctx, /** @type {Node} */ made) {
   const what = 'new Client()';
-  const judged = judgeOptions(made.arguments);
+  const judged = judgeOptions(made.arguments, (start, end) => ctx.hasComment(start, end));
   if (judged.why !== null) return ctx.leave(made, what, judged.why);
   const place = ownDeclaration(made);
   if (!place) return ctx.leave(made, what, 'it is not kept in a plain constant of one block');
@@ -91,7 +105,7 @@ export function rewriteClient(/** @type {Context} */ ctx, /** @type {Node} */ ma
   if (!within.async && within.type !== 'Program') return ctx.leave(made, what, 'the function around it is not async');
   try {
     if (!isConstant(binding)) throw new Unproven(made, `'${binding.name}' is given another value later`);
-    const uses = proveUses(binding, within, CLIENT);
+    const uses = proveUses(binding, within, CLIENT, ctx.module.evals);
     if (uses.openers.length !== 1) throw new Unproven(made, 'it is not connected exactly once');
     const [opener] = uses.openers;
     if (opener.expression.type !== 'AwaitExpression') throw new Unproven(opener, 'connect() is not awaited');
@@ -105,8 +119,8 @@ export function rewriteClient(/** @type {Context} */ ctx, /** @type {Node} */ ma
       const region = inFinally ? [] : regionOf(body, index + 1, rest).filter((s) => !uses.enders.includes(s));
       if (!inFinally) refuseUnderEnd(made, uses.enders, region);
       hold(ctx, within, made, inFinally ? [guard] : region);
-      putPool(ctx, made, judged.plain, name(), '.connect()');
-      ctx.edits.push(removeLine(ctx.text, opener));
+      putPool(ctx, made, judged, name(), '.connect()');
+      ctx.dropLine(opener);
       const release = `${binding.name}.release()${semicolon(ctx, statement)}`;
       if (inFinally) releaseAtEnd(ctx, uses.enders, guard, release);
       else {
@@ -115,14 +129,19 @@ export function rewriteClient(/** @type {Context} */ ctx, /** @type {Node} */ ma
       }
     } else if (next?.type === 'TryStatement' && next.block.body[0] === opener) {
       if (!uses.references.every((ref) => isInside(ref, next))) throw new Unproven(made, 'it is used outside the try that connects it');
-      if (ctx.hasComment(made.start, made.end) && !judged.plain) throw new Unproven(made, 'a comment in its options would move');
       hold(ctx, within, made, [next]);
-      const call = judged.plain ? `${name()}()` : `${name()}(${made.arguments.map((/** @type {Node} */ a) => ctx.slice(a)).join(', ')})`;
-      ctx.pools.push({ made, options: judged.plain ? '' : ctx.slice(made.arguments[0]) });
+      const call = judged.plain ? `${name()}()` : `${name()}(${deeper(ctx, made.arguments[0])})`;
+      ctx.pools.push({ made, options: judged.alone ? '' : ctx.slice(made.arguments[0]) });
       ctx.takeAway(judged.plain ? made : made.callee);
-      ctx.replace(statement.start, statement.end, `let ${binding.name}${semicolon(ctx, statement)}`);
+      const letting = `let ${binding.name}${semicolon(ctx, statement)}`;
+      if (judged.plain) ctx.put(statement.start, statement.end, letting);
+      else { // the options move, with the comments in them
+        ctx.put(statement.start, made.arguments[0].start, letting);
+        ctx.replace(made.arguments[0].start, made.arguments[0].end, '');
+        ctx.remove(made.arguments[0].end, statement.end);
+      }
       const before = opener.expression;
-      ctx.replace(before.start, before.end, `${binding.name} = await ${call}.connect()`);
+      ctx.put(before.start, before.end, `${binding.name} = await ${call}.connect()`);
       releaseAtEnd(ctx, uses.enders, next, `${binding.name}?.release()${semicolon(ctx, statement)}`);
     } else {
       throw new Unproven(made, 'connect() does not follow at once');
@@ -133,6 +152,12 @@ export function rewriteClient(/** @type {Context} */ ctx, /** @type {Node} */ ma
     if (error instanceof Unproven) return ctx.leave(error.node, what, error.message);
     throw error;
   }
+}
+
+/** The text of options that move into a `try`. */
+function deeper(/** @type {Context} */ ctx, /** @type {Node} */ options) {
+  const text = ctx.slice(options);
+  return text.includes('`') ? text : text.replace(/\n(?=[ \t]*\S)/g, `\n${ctx.unit}`);
 }
 
 /** Is this a `try` that ends the client in its own `finally`, with every use inside? */
@@ -155,7 +180,7 @@ function refuseUnderEnd(/** @type {Node} */ made, /** @type {Node[]} */ enders, 
 function releaseAtEnd(/** @type {Context} */ ctx, /** @type {Node[]} */ enders, /** @type {Node} */ guard, /** @type {string} */ release) {
   const chosen = enders.find((end) => end.parent === guard.finalizer);
   for (const end of enders) if (end !== chosen) dropStatement(ctx, end, '/* released below */');
-  if (chosen) ctx.replace(chosen.start, chosen.end, release);
+  if (chosen) ctx.put(chosen.start, chosen.end, release);
   else releaseInFinally(ctx, guard, release);
 }
 
@@ -173,7 +198,7 @@ export function rewriteLease(/** @type {Context} */ ctx, /** @type {Node} */ cal
   const { binding, statement, body, index, guard } = place;
   try {
     if (!guard && !isConstant(binding)) throw new Unproven(call, `'${binding.name}' is given another value later`);
-    const uses = proveUses(binding, within, LEASE);
+    const uses = proveUses(binding, within, LEASE, ctx.module.evals);
     const all = uses.references.concat(uses.others);
     const region = guard ? [] : regionOf(body, index, all).filter((s) => !uses.enders.includes(s));
     if (!guard && !region.length) throw new Unproven(call, 'the client is never used');
@@ -183,7 +208,7 @@ export function rewriteLease(/** @type {Context} */ ctx, /** @type {Node} */ cal
     hold(ctx, within, call, guard ? [guard] : region);
     const lease = guard ? binding.name : leaseName(ctx, binding, statement.parent);
     ctx.takeAway(call);
-    ctx.replace(call.start, call.end, `${name()}('${operationOf(ctx, within)}')`);
+    putCall(ctx, call, name(), ctx.quote(operationOf(ctx, within)));
     if (lease !== binding.name) {
       ctx.replace(binding.id.start, binding.id.start + binding.name.length, lease);
       for (const ref of uses.references) {
@@ -207,6 +232,7 @@ export function rewriteLease(/** @type {Context} */ ctx, /** @type {Node} */ cal
  * @throws {Unproven} when this would be the second
  */
 function hold(/** @type {Context} */ ctx, /** @type {Node} */ within, /** @type {Node} */ made, /** @type {Node[]} */ region) {
+  refuseYield(region, within);
   if (ctx.held.some((one) => one.region.some((s) => isInside(made, s)))) {
     throw new Unproven(made, 'a lease is held here already; two at once may wait for each other for ever');
   }
@@ -265,7 +291,7 @@ function remarkMember(/** @type {Context} */ ctx, /** @type {Node} */ made) {
   walk(ctx.module.ast, (node) => {
     if (node.type === 'CallExpression' && node.callee.type === 'MemberExpression' && !node.callee.computed &&
         node.callee.property.name === 'end' && ctx.slice(node.callee.object) === target) {
-      ctx.note(node, `${target}.end()`, 'ends the pool that the whole program shares');
+      ctx.note(node, `${target}.end()`, ENDS_SHARED);
     }
   });
 }
@@ -305,11 +331,11 @@ function dropStatement(/** @type {Context} */ ctx, /** @type {Node} */ statement
   const guard = block.parent;
   const alone = block.body.length === 1 && !ctx.hasComment(block.start, block.end);
   if (alone && guard?.type === 'TryStatement' && guard.finalizer === block && guard.handler) {
-    ctx.replace(guard.handler.end, block.end, '');
+    ctx.remove(guard.handler.end, block.end);
   } else if (alone && remark) {
     ctx.replace(statement.start, statement.end, remark);
   } else {
-    ctx.edits.push(removeLine(ctx.text, statement));
+    ctx.dropLine(statement);
   }
 }
 

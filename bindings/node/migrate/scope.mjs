@@ -113,11 +113,13 @@ function isLabel(/** @type {Node} */ id) {
 /**
  * Sets `parent` everywhere, `binding` on identifiers that mean one, and `isType` on those in a type.
  * @param {Node} ast
- * @returns {{ scope: Scope, bindings: Binding[] }}
+ * @returns {{ scope: Scope, bindings: Binding[], evals: Node[] }} evals: where names may mean what no tree tells
  */
 export function analyse(ast) {
   /** @type {Binding[]} */
   const bindings = [];
+  /** @type {Node[]} */
+  const evals = [];
   const newScope = (/** @type {Node} */ node, /** @type {Scope | null} */ outer, /** @type {boolean} */ isFn) =>
     (node.scope = { node, outer, isFunction: isFn, bindings: new Map() });
   const declare = (/** @type {Scope} */ scope, /** @type {Node} */ id, /** @type {Binding['kind']} */ kind, /** @type {Node} */ node) => {
@@ -188,6 +190,8 @@ export function analyse(ast) {
       }
     }
     eachChild(node, (child) => resolve(child, inner, typed));
+    const evaluates = node.type === 'CallExpression' && node.callee.type === 'Identifier' && node.callee.name === 'eval';
+    if ((evaluates && !node.callee.binding) || node.type === 'WithStatement') evals.push(node);
   };
 
   const scope = newScope(ast, null, true);
@@ -196,7 +200,7 @@ export function analyse(ast) {
     collect(child, scope);
   });
   eachChild(ast, (child) => resolve(child, scope, false));
-  return { scope, bindings };
+  return { scope, bindings, evals };
 }
 
 /** Is the name free for a new meaning in everything below this node, and not a meaning from outside it needs? */

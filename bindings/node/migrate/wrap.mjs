@@ -15,15 +15,16 @@ import { walk } from './scope.mjs';
  * @param {string} release a statement
  */
 export function wrapInTry(ctx, opener, region, release) {
-  const { text, eol, unit } = ctx;
+  const { text, eol } = ctx;
   const last = region[region.length - 1];
-  const inline = lineStart(text, region[0].start) <= opener.start;
+  const inline = lineStart(text, region[0].start) <= opener.start || ctx.isComment(lineStart(text, region[0].start));
   if (inline) {
     ctx.replace(region[0].start, region[0].start, 'try { ');
     ctx.replace(last.end, last.end, ` } finally { ${release} }`);
     return;
   }
   const indent = indentAt(text, opener.start);
+  const unit = stepOf(ctx, opener);
   const from = firstLine(ctx, opener, region[0]);
   const frozen = frozenRanges(ctx.module.ast);
   for (let at = from; at < last.end; at = nextLine(text, at)) {
@@ -41,12 +42,20 @@ export function wrapInTry(ctx, opener, region, release) {
   else ctx.replace(last.end, last.end, eol + finish);
 }
 
+/** The step by which a statement is indented in its block. */
+function stepOf(/** @type {Context} */ ctx, /** @type {Node} */ statement) {
+  const outer = indentAt(ctx.text, statement.parent.start);
+  const own = indentAt(ctx.text, statement.start);
+  const isStep = statement.parent.type === 'BlockStatement' && own.startsWith(outer) && own.length > outer.length;
+  return isStep ? own.slice(outer.length) : ctx.unit;
+}
+
 /** The line where the region begins, with the comments above its first statement. */
 function firstLine(/** @type {Context} */ ctx, /** @type {Node} */ opener, /** @type {Node} */ first) {
   const statement = lineStart(ctx.text, first.start);
   let at = nextLine(ctx.text, opener.end);
   while (at < statement && /^[ \t]*\r?\n$/.test(ctx.text.slice(at, nextLine(ctx.text, at)))) at = nextLine(ctx.text, at);
-  return Math.min(at, statement);
+  return ctx.isComment(at) && ctx.isComment(at - 1) ? statement : Math.min(at, statement);
 }
 
 /** Where a line's beginning is part of a value: template literals, text of JSX, strings over several lines. */
@@ -69,9 +78,14 @@ function frozenRanges(/** @type {Node} */ ast) {
  * @param {string} release
  */
 export function releaseInFinally(ctx, statement, release) {
-  const { text, eol, unit } = ctx;
+  const { text, eol } = ctx;
   const indent = indentAt(text, statement.start);
+  const unit = stepOf(ctx, statement);
   const { finalizer } = statement;
+  if (!finalizer && statement.loc.start.line === statement.loc.end.line) {
+    ctx.replace(statement.end, statement.end, ` finally { ${release} }`);
+    return;
+  }
   if (!finalizer) {
     ctx.replace(statement.end, statement.end, ` finally {${eol}${indent}${unit}${release}${eol}${indent}}`);
     return;

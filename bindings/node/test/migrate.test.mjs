@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { main } from '../migrate/cli.mjs';
 import { parse } from '../migrate/parse.mjs';
 import { unifiedDiff } from '../migrate/diff.mjs';
+import { OPTIONS, REFUSED, SSL } from '../migrate/settings.mjs';
 import { FIXTURES, LIB } from './migrate-fixtures.mjs';
 
 const COMMAND = fileURLToPath(new URL('../migrate/cenote-migrate.mjs', import.meta.url));
@@ -191,6 +192,79 @@ test('migrate: one file alone', async (t) => {
   assert.deepEqual((await migrate(join(folder, 'a.js'))).changed.map((c) => c.file), ['a.js']);
   assert.equal(readFileSync(join(folder, 'a.js'), 'utf8'), after);
   assert.equal(readFileSync(join(folder, 'b.js'), 'utf8'), before);
+});
+
+test('migrate: names of one import that go to both modules become two imports', async (t) => {
+  const folder = tree(t, {
+    'lib/database.js': LIB,
+    'lib/all.js': `export { Pool } from 'pg';\nexport { getDatabaseClient } from './database.js';\n`,
+    'lib/all.cjs': `module.exports = { Pool: require('pg').Pool, getDatabaseClient: require('./database.js').getDatabaseClient };\n`,
+    'a.js': `import { Pool, getDatabaseClient } from './lib/all.js'; // both\nconst pool = new Pool({ connectionString: process.env.DATABASE_URL });\nexport async function f() { const c = await getDatabaseClient(); return c.execute('a'); }\n`,
+    'b.cjs': `const { Pool, getDatabaseClient } = require('./lib/all.cjs');\nconst pool = new Pool({ connectionString: process.env.DATABASE_URL });\nexports.f = async () => { const c = await getDatabaseClient(); return c.execute('a'); };\n`,
+    'c.cjs': `const one = 1, { Pool, getDatabaseClient } = require('./lib/all.cjs');\nconst pool = new Pool({ connectionString: process.env.DATABASE_URL });\nexports.f = async () => { const c = await getDatabaseClient(); return c.execute('a', [one]); };\n`,
+  });
+  const plan = await migrate(folder);
+  assert.deepEqual(plan.problems, []);
+  assert.deepEqual(plan.changed.map((c) => c.file), ['a.js', 'b.cjs', 'c.cjs']);
+  const head = (name) => readFileSync(join(folder, name), 'utf8').split('const pool')[0];
+  assert.equal(head('a.js'), `import { getPgPool } from 'cenote/connection-pool'; // both\nimport { acquireDbLease } from 'cenote/connection-manager';\n`);
+  assert.equal(head('b.cjs'), `const { getPgPool } = require('cenote/connection-pool');\nconst { acquireDbLease } = require('cenote/connection-manager');\n`);
+  assert.equal(head('c.cjs'), `const one = 1, { getPgPool } = require('cenote/connection-pool'), { acquireDbLease } = require('cenote/connection-manager');\n`);
+  for (const name of ['a.js', 'b.cjs', 'c.cjs']) parse(readFileSync(join(folder, name), 'utf8'), extname(name));
+  assert.deepEqual((await migrate(folder)).changed, []);
+});
+
+test('migrate: what other files do with a pool counts', async (t) => {
+  const make = `import pg from 'pg';\nexport const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL });\n`;
+  const folder = tree(t, {
+    'begin/db.js': `${make}export default { query: (...args) => pool.query(...args) };\n`,
+    'begin/use.js': `import db from './db.js';\nexport const f = () => db.query('BEGIN');\n`,
+    'cursor/db.js': make,
+    'cursor/use.js': `import { pool } from './db.js';\nimport QueryStream from 'pg-query-stream';\nexport const f = async () => (await pool.connect()).query(new QueryStream('a'));\n`,
+    'end/db.js': make,
+    'end/use.js': `import { pool } from './db.js';\nprocess.on('SIGTERM', () => pool.end());\n`,
+    'types/db.js': `import '@/types/setup.js';\n${make}`,
+    'types/setup.js': `import { types } from 'pg';\ntypes.setTypeParser(20, Number);\n`,
+    'alone.js': make,
+  });
+  const plan = await migrate(folder);
+  assert.deepEqual(plan.changed.map((c) => c.file), ['alone.js', 'end/db.js']);
+  assert.deepEqual(lines(plan.left).map((line) => line.slice(0, 60)), [
+    'begin/db.js:2: new Pool(): a statement that needs one sessio',
+    'begin/use.js:2: db.query(): each statement of a pool may hav',
+    'cursor/db.js:2: new Pool(): pg-query-stream (cursor/use.js:3',
+    "cursor/use.js:3: pg-query-stream: query objects with submit(",
+    'types/db.js:3: new Pool(): types.setTypeParser (types/setup.',
+    "types/setup.js:2: types: its parsers do not reach Cenote's p",
+  ]);
+  assert.deepEqual(lines(plan.notes), ['end/use.js:2: pool.end(): ends the pool that the whole program shares']);
+});
+
+test('migrate: folders that tools write are left alone, unless they are given themselves', async (t) => {
+  const { before, after } = FIXTURES[0];
+  const written = ['dist', 'build', 'coverage', '.next', '.netlify', 'node_modules', 'bower_components'];
+  const folder = tree(t, Object.fromEntries(['src', 'pages/builder', ...written].map((name) => [`${name}/a.js`, before])));
+  assert.deepEqual((await migrate(folder)).changed.map((c) => c.file), ['pages/builder/a.js', 'src/a.js']);
+  for (const name of written) assert.equal(readFileSync(join(folder, name, 'a.js'), 'utf8'), before);
+  await migrate(join(folder, 'dist'));
+  assert.equal(readFileSync(join(folder, 'dist/a.js'), 'utf8'), after);
+});
+
+test('migrate: the options that it knows are those of the pool', () => {
+  const source = readFileSync(new URL('../lib/connection-pool-options.cjs', import.meta.url), 'utf8');
+  const names = (pattern) => [...pattern.exec(source)[1].matchAll(/^ {2}(\w+)(?=[:,])/gm)].map((match) => match[1]);
+  const known = names(/^const KNOWN = \{\n([^]*?)^\};/m);
+  assert.ok(known.length > 30);
+  assert.deepEqual([...OPTIONS, ...REFUSED.keys()].sort(), known.sort());
+  const ssl = /const SSL = new Set\(\[(.*)\]\)/.exec(source)[1].match(/\w+/g);
+  assert.deepEqual([...SSL].sort(), ssl.sort());
+});
+
+test('migrate: name and version', () => {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+  assert.deepEqual(run('--version'), { status: 0, out: `cenote-migrate ${version}\n`, err: '' });
+  assert.match(run('--help').out, /--version/);
+  assert.match(run('--help').out, /dist, build or coverage/);
 });
 
 test('migrate: wrong usage is status 2, help is status 0', (t) => {

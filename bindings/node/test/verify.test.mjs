@@ -4,6 +4,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -67,6 +68,12 @@ test('verify: a pool that hangs does not hang the verification', () => {
   const { failed, problems } = judge('hangs', '--timeout', '0.05');
   assert.deepEqual(failed, ['50 simple queries', '20 queries on the pool', '50 mixed', '100 at once', 'statistics']);
   assert.match(problems[0], /did not end within 50 ms, 50 times/);
+});
+
+test('verify: name and version', () => {
+  const { version } = JSON.parse(readFileSync(file('../package.json'), 'utf8'));
+  assert.deepEqual(run('', '--version'), { status: 0, out: `cenote-verify ${version}\n`, err: '' });
+  assert.match(run('', '--help').out, /--version/);
 });
 
 test('verify: usage', () => {

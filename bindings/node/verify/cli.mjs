@@ -2,10 +2,13 @@
  * cenote-verify [--json] [--timeout SECONDS] [--module FILE]
  */
 
+import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { verify } from './verify.mjs';
+
+const require = createRequire(import.meta.url);
 
 const HELP = `Usage: cenote-verify [--json] [--timeout SECONDS] [--module FILE]
 
@@ -16,6 +19,7 @@ Verifies the pool against the database of DATABASE_URL: health of both paths, 50
   --timeout SECONDS   give up a step after so long (60)
   --module FILE       verify this module in place of cenote/connection-pool; it has the same exports
   --help              this text
+  --version           name and version
 
 Exit status: 0 every step passed, 1 some step failed, 2 wrong usage.
 `;
@@ -33,7 +37,13 @@ export async function main(/** @type {string[]} */ args, { out = process.stdout,
   try {
     ({ values } = parseArgs({
       args,
-      options: { json: { type: 'boolean' }, timeout: { type: 'string' }, module: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+      options: {
+        json: { type: 'boolean' },
+        timeout: { type: 'string' },
+        module: { type: 'string' },
+        help: { type: 'boolean', short: 'h' },
+        version: { type: 'boolean' },
+      },
     }));
   } catch (error) {
     err.write(`cenote-verify: ${textOf(error)}\n`);
@@ -41,6 +51,10 @@ export async function main(/** @type {string[]} */ args, { out = process.stdout,
   }
   if (values.help) {
     out.write(HELP);
+    return 0;
+  }
+  if (values.version) {
+    out.write(`cenote-verify ${require('../package.json').version}\n`);
     return 0;
   }
   const seconds = Number(values.timeout ?? 60);
