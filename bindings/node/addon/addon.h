@@ -57,7 +57,12 @@ enum op_kind { OP_ACQUIRE, OP_RESULT, OP_AUDIT, OP_LOG, OP_OWN, OP_TRANSACT, OP_
 
 /* What is asked of JavaScript for a client of its own, and what it marks one with. */
 enum own_ask { OWN_OPEN, OWN_CHECK, OWN_RESET, OWN_GONE };
-enum { OWN_BUSY = 1u << 0, OWN_IN_TRANSACTION = 1u << 1, OWN_BROKEN = 1u << 2 };
+enum {
+  OWN_BUSY = 1u << 0,
+  OWN_IN_TRANSACTION = 1u << 1,
+  OWN_BROKEN = 1u << 2,
+  OWN_LEASED = 1u << 3 /* a holder has it, and has not given it back */
+};
 
 /* One asynchronous call, from its start to its delivery; or something to tell. */
 struct node_op {

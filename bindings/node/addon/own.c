@@ -96,8 +96,9 @@ static cenote_step own_start(cenote_connection *connection, const cenote_request
   connection->deadline_ns = request->deadline_ns;
   const unsigned marks = connection->marks;
   const bool unusable = connection->broken || owner->own_ended || (marks & OWN_BROKEN) != 0;
-  connection->broken =
-      unusable || (request->kind == CENOTE_REQUEST_RESET && (marks & OWN_BUSY) != 0);
+  /* What is cleaned although nobody gave it back was taken: its holder may go on using the client. */
+  const unsigned held = marks & (OWN_BUSY | OWN_LEASED);
+  connection->broken = unusable || (request->kind == CENOTE_REQUEST_RESET && held != 0);
   const bool broken = connection->broken;
   connection->tainted = connection->tainted && request->kind != CENOTE_REQUEST_RESET;
   pthread_mutex_unlock(&owner->own_lock);
@@ -114,8 +115,7 @@ static cenote_step own_start(cenote_connection *connection, const cenote_request
   case CENOTE_REQUEST_RESET:
   case CENOTE_REQUEST_CHECK:
     if (broken) {
-      cenote_error_set(error, CENOTE_CONNECTION_LOST,
-                       "the client is still at work, and cannot be cancelled");
+      cenote_error_set(error, CENOTE_CONNECTION_LOST, "the client cannot be taken from its holder");
       return CENOTE_STEP_FAILED;
     }
     if (request->kind == CENOTE_REQUEST_RESET && (marks & OWN_IN_TRANSACTION) == 0) {
@@ -232,6 +232,14 @@ static struct cenote_connection *own_find(struct node_manager *owner, double ser
   return connection;
 }
 
+/* Of its three numbers. */
+static cenote_lease lease_of(napi_env env, const napi_value *args)
+{
+  return (cenote_lease){.manager = (uint32_t)number_of(env, args[0], 0),
+                        .slot = (uint32_t)number_of(env, args[1], 0),
+                        .generation = (uint64_t)number_of(env, args[2], 0)};
+}
+
 /* ownDone(handle, serial, message | undefined): what was asked for is done, or failed */
 static napi_value js_own_done(napi_env env, napi_callback_info info)
 {
@@ -281,15 +289,30 @@ static napi_value js_own_hold(napi_env env, napi_callback_info info)
   return undefined_of(env);
 }
 
+/* ownNote(handle, manager, slot, generation, sql, failed, us): a statement of a lease has ended */
+static napi_value js_own_note(napi_env env, napi_callback_info info)
+{
+  napi_value args[7];
+  struct node_manager *owner = argument(env, info, 7, args) ? manager_of(env, args[0]) : NULL;
+  struct node_home *home = home_of(env);
+  size_t sql, size;
+  bool failed = false;
+  arena_reset(home);
+  if (owner == NULL || !arena_text(home, args[4], &sql, &size) ||
+      napi_get_value_bool(env, args[5], &failed) != napi_ok) {
+    return undefined_of(env);
+  }
+  cenote_note_statement(owner->manager, lease_of(env, args + 1), home->arena + sql,
+                        failed ? CENOTE_DATABASE : CENOTE_OK, (int64_t)number_of(env, args[6], 0));
+  return undefined_of(env);
+}
+
 /* ownOf(manager, slot, generation): the serial of the client that is leased; the pool looks at its marks */
 static napi_value js_own_of(napi_env env, napi_callback_info info)
 {
   napi_value args[3], serial;
   argument(env, info, 3, args);
-  const cenote_lease lease = {.manager = (uint32_t)number_of(env, args[0], 0),
-                              .slot = (uint32_t)number_of(env, args[1], 0),
-                              .generation = (uint64_t)number_of(env, args[2], 0)};
-  const struct cenote_connection *connection = cenote_lease_resource(lease);
+  const struct cenote_connection *connection = cenote_lease_resource(lease_of(env, args));
   if (connection == NULL || napi_create_double(env, connection->serial, &serial) != napi_ok) {
     return undefined_of(env);
   }
@@ -301,5 +324,6 @@ void own_exports(napi_env env, napi_value exports)
   export_function(env, exports, "ownDone", js_own_done);
   export_function(env, exports, "ownMark", js_own_mark);
   export_function(env, exports, "ownHold", js_own_hold);
+  export_function(env, exports, "ownNote", js_own_note);
   export_function(env, exports, "ownOf", js_own_of);
 }

@@ -5,7 +5,7 @@ const { Core, CenoteError, HINTS, idleOf, isDebugging } = require('./core.cjs');
 const { DatabaseLease } = require('./lease.cjs');
 const { Leases } = require('./leases.cjs');
 const { checkKind, checkObject, checkSignal, describeValue, show } = require('./options.cjs');
-const { OwnClients, runOn } = require('./own.cjs');
+const { OwnClients } = require('./own.cjs');
 const { OwnLease } = require('./own-lease.cjs');
 const { cleanupOnExit, forgetCleanup, timeLeft } = require('./serverless.cjs');
 const { rowShape } = require('./values.cjs');
@@ -120,6 +120,7 @@ class DatabaseConnectionManager {
     if (clients !== undefined) {
       clients.handle = core.handle;
       clients.kick = () => core.kick();
+      clients.opensAnother = () => !core.closed && core.statistics().config.minConnections > 0;
     }
     const first = core.statistics();
     this.config = { ...first.config };
@@ -280,7 +281,7 @@ class DatabaseConnectionManager {
     try {
       if (this.clients !== undefined) {
         const lease = await this.acquireLease('health-check', this.config.connectTimeout);
-        await lease.onClient((client) => runOn(client, 'SELECT 1')).finally(() => lease.release());
+        await lease.onClient((client) => this.clients.check(client)).finally(() => lease.release());
         return undefined;
       }
       this.#warm = 0; // it may take the one that rests

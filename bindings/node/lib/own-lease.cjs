@@ -8,6 +8,12 @@ const { timeLeft } = require('./serverless.cjs');
 const { isBegin, isEnd } = require('./text.cjs');
 const { keepArguments, keepStatement, toStatement, toStatements } = require('./values.cjs');
 
+/** What the log of slow statements calls a batch of the client's own; for the statistics it is one statement. */
+const textOf = (first) => {
+  const text = typeof first === 'string' ? first : first?.sql ?? first?.[0];
+  return typeof text === 'string' ? text : 'batch';
+};
+
 class OwnLease {
   #core;
   #handle;
@@ -29,6 +35,7 @@ class OwnLease {
     this.createdAt = Date.now();
     this.lastUsed = this.createdAt;
     this.isReleased = false;
+    this.#own?.heldBy(this);
     Object.defineProperty(this, 'connection', { value: this.#own?.client, enumerable: false });
     this.#over = new Promise((resolve, reject) => { this.#tellOver = reject; });
     this.#over.catch(() => {});
@@ -40,7 +47,7 @@ class OwnLease {
       this.lastUsed = Date.now();
       this.#owner.clients.hold(true);
       try {
-        return await Promise.race([this.#own.work(call), this.#over]);
+        return await this.#orOver(this.#own.work(call));
       } finally {
         this.#owner.clients.hold(false);
         this.lastUsed = Date.now();
@@ -53,18 +60,37 @@ class OwnLease {
     return turn;
   }
 
-  /** The arguments as they are now, where the client gets them later. */
-  #kept(args) {
-    return this.#waiting > 0 ? keepArguments(args) : args;
+  #orOver(work) {
+    return Promise.race([work, this.#over]);
   }
 
-  /** A statement of the caller's, on the client or on a transaction of it. `check` is asked again when it is its turn. */
-  send(statement, args, inner, check) {
+  /** In the client's turn; where a transaction of the client's own is open, it is part of that. */
+  #run(client, sql, args) {
+    return this.#noted(sql, () => runOn(this.#own.inner ?? client, sql, args));
+  }
+
+  async #noted(sql, call) {
+    const from = performance.now();
+    let failed = true;
+    try {
+      const result = await this.#orOver(call());
+      failed = false;
+      return result;
+    } finally {
+      this.#owner.clients.note(this.#handle, sql, failed, performance.now() - from);
+    }
+  }
+
+  /** A statement of the caller's. `check` is asked when it is its turn. */
+  send(statement, args, check) {
     const [sql, given] = toStatement(statement, args);
-    const kept = this.#kept(given);
+    const kept = this.#waiting > 0 ? keepArguments(given) : given;
+    if (isBegin(sql) || isEnd(sql)) {
+      return this.#sendControl(sql, kept, isEnd(sql), check);
+    }
     return this.onClient((client) => {
       check?.();
-      return runOn(inner ?? client, sql, kept);
+      return this.#run(client, sql, kept);
     });
   }
 
@@ -79,71 +105,98 @@ class OwnLease {
 
   async execute(statement, args) {
     this.#check('execute query');
-    const [sql] = toStatement(statement, args);
-    if (!isBegin(sql) && !isEnd(sql)) {
-      return this.send(statement, args);
-    }
-    return this.#sendControl(statement, args, isEnd(sql));
+    return this.send(statement, args);
   }
 
   /** The caller's own BEGIN, COMMIT or ROLLBACK: what it leaves open is rolled back when the lease is over. */
-  async #sendControl(statement, args, ends) {
-    let marked = false;
+  async #sendControl(sql, args, ends, check) {
     try {
-      const result = await this.send(statement, args, undefined, () => {
-        if (!ends && this.#own.rollback === undefined) {
-          marked = true;
-          this.#own.began(async () => {
-            await this.#own.work((client) => runOn(client, 'ROLLBACK'));
-            this.#own.began(undefined);
-          });
+      return await this.onClient(async (client) => {
+        check?.();
+        if (this.#own.inner !== undefined) {
+          throw new CenoteError("A transaction of the client's own is open: end it by its commit() or rollback()",
+            { status: 'CENOTE_INVALID' });
         }
+        return ends ? this.#runEnd(client, sql, args) : this.#runBegin(client, sql, args);
       });
-      if (ends) {
-        this.#own.began(undefined);
-      }
-      return result;
-    } catch (error) {
-      if (marked) {
-        this.#own.began(undefined);
-      }
-      throw error;
     } finally {
       this.touch();
     }
   }
 
+  async #runBegin(client, sql, args) {
+    if (this.#own.rollback !== undefined) {
+      return this.#run(client, sql, args);
+    }
+    const rollback = async () => {
+      await this.#own.work((held) => runOn(held, 'ROLLBACK'));
+      this.#own.began(undefined);
+    };
+    this.#own.began(rollback); // it may hang
+    try {
+      return await this.#run(client, sql, args);
+    } catch (error) {
+      this.#own.began(undefined);
+      throw error;
+    }
+  }
+
+  async #runEnd(client, sql, args) {
+    const result = await this.#run(client, sql, args);
+    this.#own.began(undefined);
+    return result;
+  }
+
+  /** Inside a transaction: a savepoint. */
   async transaction(how) {
     this.#check('begin transaction');
     checkHow(how);
     const timeout = typeof how === 'number' ? how : 0;
-    const transaction = await this.onClient(async (client) => {
-      let inner;
-      if (typeof client.transaction === 'function') {
-        inner = await client.transaction(typeof how === 'string' ? how : 'write');
-      } else {
-        await runOn(client, 'BEGIN');
-      }
-      return new OwnTransaction(this, this.#own, inner, timeout); // before its turn is over, or the lease could go
-    });
+    const transaction = await this.onClient((client) => this.#begin(client, how, timeout));
     this.touch();
     return transaction;
   }
 
+  async #begin(client, how, timeout = 0) {
+    const place = await this.#own.begin(client, typeof how === 'string' ? how : 'write');
+    return new OwnTransaction(this, this.#own, place, timeout);
+  }
+
+  /** All or nothing; inside a transaction it is part of that. */
   async batch(statements, mode) {
     this.#check('execute batch');
-    if (typeof this.connection.batch === 'function') {
-      const all = this.#waiting > 0 ? statements.map((statement) => keepStatement(statement)) : statements;
-      return this.onClient((client) => client.batch(all, mode ?? 'write'));
+    const all = this.#waiting > 0 && Array.isArray(statements) ? statements.map(keepStatement) : statements;
+    const results = await this.onClient((client) => {
+      if (this.#own.rollback === undefined && typeof client.batch === 'function') {
+        return this.#noted(textOf(all?.[0]), () => client.batch(all, mode ?? 'write'));
+      }
+      return this.#runBatch(client, toStatements(all), mode);
+    });
+    this.touch();
+    return results;
+  }
+
+  async #runBatch(client, texts, mode) {
+    const control = texts.findIndex(([sql]) => isBegin(sql) || isEnd(sql));
+    if (control >= 0) {
+      throw new CenoteError(`Statement ${control} of the batch begins or ends a transaction: a batch is one itself`);
     }
-    const kept = toStatements(statements);
-    const transaction = await this.transaction();
+    if (texts.length === 0) {
+      return [];
+    }
+    const transaction = await this.#begin(client, mode);
+    const results = [];
     try {
-      const results = await transaction.batch(kept);
-      await transaction.commit();
+      for (const [sql, args] of texts) {
+        results.push(await this.#run(client, sql, args));
+      }
+      await transaction.commitOn(client);
       return results;
     } catch (error) {
-      await transaction.rollback();
+      if (Object.isExtensible(error)) {
+        error.statementIndex ??= results.length;
+      }
+      await transaction.rollbackOn(client);
       throw error;
     }
   }
@@ -163,6 +216,9 @@ class OwnLease {
   #giveBack() {
     if (this.#own?.rollback !== undefined || this.#own?.broken) {
       this.touch();
+    }
+    if (this.#own?.holder === this) {
+      this.#own.heldBy(undefined);
     }
     const held = this.#core.release(this.#handle);
     this.#owner.leaseEnded(this, held && !this.#touched);

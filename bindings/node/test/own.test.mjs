@@ -6,7 +6,7 @@ import { EventEmitter } from 'node:events';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { DatabaseConnectionManager } from '../lib/connection-manager.mjs';
-import { plainEnvironment, run, scratch } from './support.mjs';
+import { becomes, plainEnvironment, run, scratch } from './support.mjs';
 
 const folder = scratch();
 /** Where npm's pg and @libsql/client are (tests/node/package-lock.json pins them; they need Node.js 20). */
@@ -50,7 +50,7 @@ const open = (options) => new DatabaseConnectionManager({ maxConnections: 2, min
 
 test('a client is leased, used, given back and used again', async () => {
   const { made, createClient } = factory();
-  const manager = open({ createClient });
+  const manager = open({ createClient, checkAfter: 60000 }); // one that is looked at in vain would be granted, too
   for (let i = 0; i < 5; i++) {
     const lease = await manager.acquireLease('one');
     assert.equal(lease.connection, made[0]);
@@ -203,8 +203,9 @@ realPostgres("node-postgres' own clients: pooled, cut off by closing, and lost w
   const made = [];
   const manager = open({ maxConnections: 2, createClient: async () => {
     const client = new Client({ connectionString: postgresUrl });
-    await client.connect();
-    made.push(client);
+    if (made.push(client) > 1) { // who forgets it is helped
+      await client.connect();
+    }
     return client;
   } });
   const lease = await manager.acquireLease('pg');
@@ -259,17 +260,155 @@ test('a client that still works when its lease expires is closed, never handed o
   await manager.gracefulShutdown();
 });
 
-test('an idle client whose lease expires is checked and handed on', async () => {
+test('a client whose lease expires while it does nothing is closed, too: its holder has it still', async () => {
   const { made, createClient } = factory();
   const manager = open({ createClient, maxConnections: 1 });
   const lease = await manager.acquireLease('forgets', { leaseTimeout: 100 });
-  await pause(300);
+  await lease.execute('A');
+  await becomes(() => lease.isReleased);
+  assert.equal(lease.release(), false);
   const next = await manager.acquireLease('next', 5000);
-  assert.equal(next.connection, made[0]);
-  assert.ok(made[0].said.includes('SELECT 1'));
-  assert.equal(lease.isReleased, true);
+  assert.equal(next.connection, made[1]);
+  assert.deepEqual([made[0].closed, made[0].said, made[1].closed], [1, ['A'], 0]);
   next.release();
+  const last = await manager.acquireLease('last'); // given back in time: handed on
+  assert.equal(last.connection, made[1]);
+  last.release();
   await manager.gracefulShutdown();
+});
+
+test('a client that is the only one stays open when a lease on it expires', async () => {
+  const { made, createClient } = factory();
+  const only = await createClient();
+  const warnings = [];
+  const hear = (warning) => warnings.push(warning.code);
+  process.on('warning', hear);
+  const manager = open({ createClient: () => only, maxConnections: 1, minConnections: 1 });
+  for (let i = 0; i < 3; i++) {
+    const lease = await manager.acquireLease('forgets', { leaseTimeout: 50 });
+    await lease.transaction();
+    await becomes(() => lease.isReleased);
+    const next = await manager.acquireLease('next', 5000);
+    assert.equal(next.connection, only);
+    next.release();
+  }
+  assert.equal(manager.getPoolStatistics().sharedClient, true);
+  assert.equal(made[0].closed, 0);
+  assert.deepEqual(only.said.filter((text) => text !== 'SELECT 1'), Array(3).fill(['BEGIN', 'ROLLBACK']).flat());
+  await manager.gracefulShutdown();
+  process.off('warning', hear);
+  assert.deepEqual(warnings, ['CENOTE_SHARED_CLIENT']);
+  assert.equal(made[0].closed, 1);
+});
+
+test('a factory that answers a client that was closed is told so, where the client works no more', async () => {
+  const { made, createClient } = factory({ async execute() {
+    if (this.closed > 0) {
+      throw new Error('the client is closed');
+    }
+  } });
+  const only = await createClient();
+  const manager = open({ createClient: () => only, maxConnections: 1 });
+  const lease = await manager.acquireLease('forgets', { leaseTimeout: 50 });
+  await becomes(() => made[0].closed === 1);
+  await assert.rejects(manager.acquireLease(), /answered a client that was closed already.*destroyClient.*the client is closed/);
+  lease.release();
+  await manager.gracefulShutdown(0);
+});
+
+test('a validateClient that answers false, or a promise of that, has found the client of no use; nothing is well', async () => {
+  const healthy = [() => undefined, () => true, async () => null];
+  const sick = [() => false, async () => false, () => { throw new Error('stale'); }];
+  for (const validateClient of [...healthy, ...sick]) {
+    const { made, createClient } = factory();
+    const manager = open({ createClient, validateClient, maxConnections: 1, checkAfter: 0 });
+    const well = healthy.includes(validateClient);
+    if (well) {
+      (await manager.acquireLease()).release();
+      (await manager.acquireLease()).release();
+      assert.deepEqual([made.length, made[0].closed], [1, 0]);
+    } else {
+      await assert.rejects(manager.acquireLease(), /validateClient answered false|stale/);
+      await becomes(() => made.every(({ closed }) => closed === 1));
+      assert.ok(made.length < 10, 'they do not come and go without end');
+    }
+    await manager.gracefulShutdown(0);
+    const asked = open({ createClient, validateClient });
+    assert.equal((await asked.getHealthStatus()).status, well ? 'healthy' : 'unhealthy');
+    await asked.gracefulShutdown(0);
+  }
+});
+
+test('statements are counted, with their errors and their time, and slow ones are named', async () => {
+  const lines = [];
+  const { createClient } = factory({ async batch() { return []; } });
+  const manager = open({ createClient, slowStatement: 20, log: (level, line) => lines.push(line) });
+  const lease = await manager.acquireLease('counts');
+  await lease.execute('A');
+  await assert.rejects(lease.execute('FAIL'));
+  await lease.batch(['B', 'C']); // the client's own: one
+  const transaction = await lease.transaction(); // BEGIN and COMMIT are ours
+  await transaction.execute('D');
+  await lease.batch(['E', 'F']);
+  await transaction.commit();
+  const { metrics, paths } = manager.getPoolStatistics();
+  assert.deepEqual([metrics.statements, metrics.statementErrors, paths.exclusive.statements], [6, 1, 6]);
+  lease.release();
+  const hangs = await manager.acquireLease('hangs', { leaseTimeout: 100 });
+  await assert.rejects(hangs.execute('HANG'), { code: 'CENOTE_LEASE_EXPIRED' });
+  const after = manager.getPoolStatistics();
+  assert.deepEqual([after.metrics.statements, after.metrics.statementErrors], [7, 2]);
+  assert.ok(after.metrics.slowStatements >= 1);
+  await becomes(() => lines.some((line) => /slow statement: \d+ ms.*HANG/i.test(line)));
+  await manager.gracefulShutdown();
+});
+
+/** A client like node-postgres': connected by connect(), once. */
+class Late extends EventEmitter {
+  _connected = false;
+  _connecting = false;
+  connects = 0;
+  ended = 0;
+
+  async connect() {
+    this.connects++;
+    this._connecting = true;
+    await pause(1);
+    if (this.fails) {
+      throw new Error('nobody listens there');
+    }
+    Object.assign(this, { _connecting: false, _connected: true });
+  }
+
+  async query() {
+    return this._connected ? { rows: [] } : new Promise(() => {});
+  }
+
+  async end() {
+    this.ended++;
+  }
+}
+
+test("a client of node-postgres' that nobody has connected is connected, one that is already is not", async () => {
+  const made = [];
+  const manager = open({ maxConnections: 2, createClient: async () => {
+    const client = new Late();
+    made.push(client);
+    if (made.length > 1) {
+      await client.connect();
+    }
+    return client;
+  } });
+  const leases = await Promise.all([manager.acquireLease(), manager.acquireLease()]);
+  await Promise.all(leases.map((lease) => lease.execute('SELECT 1')));
+  assert.deepEqual(made.map(({ connects }) => connects), [1, 1]);
+  leases.forEach((lease) => lease.release());
+  await manager.gracefulShutdown();
+  const failing = open({ createClient: () => made[made.push(Object.assign(new Late(), { fails: true })) - 1] });
+  await assert.rejects(failing.acquireLease(), { message: 'nobody listens there' });
+  assert.ok(failing.metrics.connectionCreationErrors >= 1);
+  await failing.gracefulShutdown(0);
+  await becomes(() => made.every(({ ended }) => ended === 1));
 });
 
 test("a transaction left open is rolled back before the next holder's", async () => {

@@ -87,6 +87,7 @@ export interface ManagerOptions extends Settings {
   /** Pools clients of one's own: anything with execute (libSQL's) or query (node-postgres'). */
   createClient?: () => object | Promise<object>;
   destroyClient?: (client: any) => unknown;
+  /** Throws, or answers false (or a promise of that), where the client is of no use. */
   validateClient?: (client: any) => unknown;
   /** A graceful shutdown on SIGTERM and before the exit; see cenote/serverless. */
   cleanupOnExit?: boolean | CleanupOptions;
