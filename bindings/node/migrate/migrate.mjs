@@ -10,7 +10,7 @@ import { settleImports } from './imports.mjs';
 import { Obstacles, sourceOf } from './obstacles.mjs';
 import { Project, kindOf, nameOf, stringOf } from './origins.mjs';
 import { parse } from './parse.mjs';
-import { ENDS_SHARED, rewriteClient, rewriteLease, rewriteNeon, rewritePool } from './rules.mjs';
+import { ENDS_SHARED, holdPresent, rewriteClient, rewriteLease, rewriteNeon, rewritePool } from './rules.mjs';
 import { analyse, bare, isInside, outerOf, walk } from './scope.mjs';
 
 /** @typedef {import('./scope.mjs').Node} Node */
@@ -86,7 +86,7 @@ export async function planMigration(/** @type {string} */ root) {
 /** One pool has one set of options: whose, where several are given? */
 function remarkOptions(/** @type {Context[]} */ changed) {
   const all = changed.flatMap((ctx) => ctx.pools.map((pool) => ({ ctx, ...pool })))
-    .filter(({ options }) => !/\bhost\s*[:,}]/.test(options)); // that names a database of its own
+    .filter(({ options }) => !/\b(host|options)\s*[:,}]/.test(options)); // those make a pool of their own
   if (new Set(all.map((pool) => pool.options)).size < 2) return;
   for (const { ctx, made, options } of all) {
     if (options) ctx.note(made, 'getPgPool()', 'the first call makes the pool that all share; these options count only there');
@@ -97,6 +97,7 @@ function remarkOptions(/** @type {Context[]} */ changed) {
 function rewriteModule(/** @type {Context} */ ctx, /** @type {Obstacles} */ obstacles) {
   const { project, module } = ctx;
   const seen = new Set();
+  holdPresent(ctx);
   walk(module.ast, (node) => {
     if (node.type !== 'NewExpression' && node.type !== 'CallExpression') return;
     const origin = project.originOf(module, node.callee);

@@ -207,7 +207,7 @@ export class Obstacles {
       const pool = this.poolOf(module, callee.object);
       if (pool) return pool;
     }
-    const called = this.project.definitionOf(module, callee);
+    const called = this.project.definitionOf(module, callee) ?? this.methodOf(module, callee);
     if (!called || !isFunction(called.node) || !called.node.params.length) return null;
     const first = called.node.params[0];
     const given = first.type === 'RestElement' ? first.argument : first;
@@ -221,6 +221,24 @@ export class Obstacles {
       if (nameOf(node.callee.property, node.callee.computed) === 'query') found ??= this.poolOf(called.module, node.callee.object);
     });
     return found;
+  }
+
+  /**
+   * The method that `this.f`, `instance.f` or `Class.f` means.
+   * @returns {{ module: Module, node: Node } | null}
+   */
+  methodOf(/** @type {Module} */ module, /** @type {Node} */ callee) {
+    if (callee.type !== 'MemberExpression' || callee.computed) return null;
+    let owner = this.project.definitionOf(module, callee.object);
+    if (owner?.node.type === 'NewExpression') owner = this.project.definitionOf(owner.module, owner.node.callee);
+    if (callee.object.type === 'ThisExpression') {
+      let node = callee;
+      while (node && !/^Class/.test(node.type)) node = node.parent;
+      owner = node ? { module, node } : null;
+    }
+    if (!owner || !/^Class/.test(owner.node.type)) return null;
+    const member = owner.node.body.body.find((/** @type {Node} */ one) => !one.computed && one.key?.name === callee.property.name && one.value);
+    return member ? { module: owner.module, node: bare(member.value) } : null;
   }
 
   /** @returns {Node | null} the `new Pool` that an expression means */

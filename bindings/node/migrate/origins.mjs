@@ -158,7 +158,7 @@ export class Project {
       }
       return null;
     }
-    return !path.length && (isFunction(node) || node.type === 'NewExpression') ? madeAt(module, node) : null;
+    return !path.length && (isFunction(node) || /^(NewExpression|ClassExpression)$/.test(node.type)) ? madeAt(module, node) : null;
   }
 
   /** @returns {Origin | null} */
@@ -171,6 +171,7 @@ export class Project {
       const name = node.type === 'ImportDefaultSpecifier' ? 'default' : nameOf(node.imported);
       return name === null ? null : this.enter(module, source, [name, ...path], hops);
     }
+    if (binding.kind === 'class') return path.length ? null : madeAt(module, node);
     if (binding.kind === 'function') {
       if (node.type !== 'FunctionDeclaration' || path.length) return null;
       const isService = node.id.name === 'getDatabaseClient' && binding.scope === module.scope;
@@ -219,7 +220,7 @@ export class Project {
 
   /** @returns {Origin | null} */
   ofExpression(/** @type {Module} */ module, /** @type {Node} */ node, /** @type {string[]} */ path, /** @type {number} */ hops) {
-    if (node.type === 'FunctionDeclaration' && node.id) return this.originOfBinding(module, node.id.binding, hops, path);
+    if (/^(Function|Class)Declaration$/.test(node.type) && node.id) return this.originOfBinding(module, node.id.binding, hops, path);
     return this.pathOf(module, node, path, hops + 1);
   }
 }
@@ -247,7 +248,7 @@ function exportsOf(/** @type {Module} */ module) {
         named.set(name, statement.source ? { source: statement.source.value, path: [nameOf(s.local) ?? ''] } : { node: s.local });
       }
       const declared = statement.declaration;
-      if (declared?.type === 'FunctionDeclaration') named.set(declared.id.name, { node: declared.id });
+      if (/^(Function|Class)Declaration$/.test(declared?.type ?? '')) named.set(declared.id.name, { node: declared.id });
     } else if (statement.type === 'ExportDefaultDeclaration') {
       named.set('default', { node: statement.declaration });
     } else if (statement.type === 'ExportAllDeclaration') {

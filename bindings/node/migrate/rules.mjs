@@ -226,6 +226,31 @@ export function rewriteLease(/** @type {Context} */ ctx, /** @type {Node} */ cal
   }
 }
 
+/** Notes what a file holds already: what is migrated holds as long as it did before. */
+export function holdPresent(/** @type {Context} */ ctx) {
+  walk(ctx.module.ast, (node) => {
+    if (node.type !== 'AwaitExpression' || bare(node.argument)?.type !== 'CallExpression' || !isOurLease(ctx, bare(node.argument))) return;
+    const place = ownDeclaration(node) ?? assignedInTry(node);
+    if (!place) return;
+    const { body, index, guard } = place;
+    const next = body[index + 1];
+    const releases = next?.type === 'TryStatement' && next.finalizer && /\.release\(/.test(ctx.slice(next.finalizer));
+    ctx.held.push({ within: functionOf(node), made: node, region: guard ? [guard] : releases ? [next] : body.slice(index + 1) });
+  });
+}
+
+/** Is this `acquireDbLease(…)` or `getPgPool(…).connect()`? */
+function isOurLease(/** @type {Context} */ ctx, /** @type {Node} */ { callee }) {
+  const isFrom = (/** @type {Node} */ name, /** @type {string} */ from, /** @type {string} */ what) => {
+    const origin = ctx.project.originOf(ctx.module, name);
+    return origin?.source === from && origin.path[0] === what;
+  };
+  if (isFrom(callee, MANAGER, 'acquireDbLease')) return true;
+  if (callee.type !== 'MemberExpression' || nameOf(callee.property, callee.computed) !== 'connect') return false;
+  const pool = bare(callee.object);
+  return pool.type === 'CallExpression' && isFrom(pool.callee, POOL, 'getPgPool');
+}
+
 /**
  * Notes what runs while a lease is held. One that waits for a second may wait for ever: with few connections, every
  * holder of one waits for another's.

@@ -214,6 +214,13 @@ export const FIXTURES = [
   },
 
   {
+    name: 'a Client and a lease at once: the second is left, also by a second run',
+    file: 'api/both.mjs',
+    before: `import { Client } from 'pg';\nimport { getDatabaseClient } from '../lib/database.js';\nconst client = new Client(process.env.DATABASE_URL);\nawait client.connect();\nconst db = await getDatabaseClient();\nawait db.execute((await client.query('a')).rows[0].text);\nawait client.end();\n`,
+    after: `import { getPgPool } from 'cenote/connection-pool';\nimport { getDatabaseClient } from '../lib/database.js';\nconst client = await getPgPool().connect();\ntry {\n  const db = await getDatabaseClient();\n  await db.execute((await client.query('a')).rows[0].text);\n} finally {\n  client.release();\n}\n`,
+    left: [/:5: getDatabaseClient\(\): a lease is held here already/],
+  },
+  {
     name: 'a comment that begins on the line of the client',
     file: 'api/comment.js',
     before: `import { getDatabaseClient } from '../lib/database.js';\nexport async function f(x) {\n  const db = await getDatabaseClient(); /* starts\n  here */ const y = await db.execute('a', [x]);\n  return y;\n}\n`,
@@ -246,6 +253,8 @@ export const FIXTURES = [
     ['BEGIN given to a pool', `const pool = new Pool({ connectionString: process.env.DATABASE_URL });\nexport async function f() {\n  await pool.query('BEGIN');\n}`, /:2: new Pool\(\): a statement that needs one session is given to the pool itself \(a\.js:4\)/, /:4: pool\.query\(\): .* take a client with connect\(\)/],
     ['BEGIN given to the pool of an object', `export class Db {\n  #pool = new Pool({ connectionString: process.env.DATABASE_URL });\n  begin() { return this.#pool.query({ text: 'begin isolation level serializable' }); }\n}`, /:3: new Pool\(\): a statement that needs one session/, /:4: this\.pool\.query\(\)/],
     ['BEGIN given to a function of the pool', `const pool = new Pool({ connectionString: process.env.DATABASE_URL });\nconst query = (text, values) => pool.query(text, values);\nexport const f = () => query('START TRANSACTION');`, /:2: new Pool\(\): a statement that needs one session/, /:4: query\(\)/],
+    ['BEGIN given to a method of the pool\'s holder', `class Db {\n  constructor() { this.pool = new Pool({ connectionString: process.env.DATABASE_URL }); }\n  query(text, values) { return this.pool.query(text, values); }\n}\nexport const db = new Db();\nexport const f = () => db.query('BEGIN');`, /:3: new Pool\(\): a statement that needs one session/, /:7: db\.query\(\)/],
+    ['BEGIN given to a static method', `class Db {\n  static pool = new Pool({ connectionString: process.env.DATABASE_URL });\n  static run(text) { return Db.pool.query(text); }\n}\nawait Db.run('BEGIN');`, /:3: new Pool\(\): a statement that needs one session/, /:6: Db\.run\(\)/],
     ['a setting of the session given to a pool', `const pool = new Pool({ connectionString: process.env.DATABASE_URL });\nawait pool.query(\`SET search_path TO \${process.env.SCHEMA}\`);`, /:2: new Pool\(\): a statement that needs one session/, /:3: pool\.query/],
     ['a cursor', `import Cursor from 'pg-cursor';\nconst pool = new Pool({ connectionString: process.env.DATABASE_URL });\nexport async function f() {\n  const c = await pool.connect();\n  return c.query(new Cursor('SELECT 1')).read(10);\n}`, /:3: new Pool\(\): pg-cursor \(a\.js:6\) gives query\(\) an object/, /:6: pg-cursor: query objects/],
     ['a package that a test replaces', `vi.mock('pg', () => ({ Pool: vi.fn() }));\nexport const pool = new Pool({ connectionString: process.env.DATABASE_URL });`, /:2: vi\.mock: what is migrated does not ask 'pg'/, /:3: new Pool\(\): this file puts something else in the place of 'pg'/],

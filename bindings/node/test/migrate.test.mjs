@@ -166,6 +166,7 @@ test('migrate: of two clients held at once the second is left', async (t) => {
   assert.deepEqual(lines((await migrate(folder)).left), ['a.js:4: getDatabaseClient(): a lease is held here already; two at once may wait for each other for ever']);
   const text = readFileSync(join(folder, 'a.js'), 'utf8');
   assert.match(text, /import \{ getDatabaseClient \}[^]*import \{ acquireDbLease \}[^]*const b = await getDatabaseClient\(\);/);
+  assert.deepEqual((await migrate(folder)).changed, [], 'a second run changes nothing');
   parse(text, '.js');
 });
 
