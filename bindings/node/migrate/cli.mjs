@@ -77,7 +77,9 @@ export async function main(/** @type {string[]} */ args, { out = process.stdout,
       plan.troubles.push({ name: change.file.name, message: /** @type {Error} */ (error).message });
     }
   }
-  out.write(values.json ? asJson(plan, written, Boolean(values['dry-run'])) : asText(plan, written, Boolean(values['dry-run'])));
+  out.write(
+    values.json ? asJson(plan, written, Boolean(values['dry-run'])) : asText(plan, written, Boolean(values['dry-run'])),
+  );
   return plan.troubles.length ? 1 : 0;
 }
 
@@ -99,9 +101,13 @@ function asText(plan, changes, dry) {
   const remark = (/** @type {import('./context.mjs').Remark} */ r) => `${r.file}:${r.line}: ${r.what}: ${r.why}`;
   list('Changed, and worth a look:', plan.notes.map(remark));
   list('Left for a person:', plan.left.map(remark));
-  list('Could not be handled, left alone:', plan.troubles.map((t) => `${t.name}${t.line ? `:${t.line}` : ''}: ${t.message}`));
+  list(
+    'Could not be handled, left alone:',
+    plan.troubles.map((t) => `${t.name}${t.line ? `:${t.line}` : ''}: ${t.message}`),
+  );
   const count = (/** @type {number} */ n, /** @type {string} */ word) => `${n} ${word}${n === 1 ? '' : 's'}`;
-  text += `${text ? '\n' : ''}${count(plan.scanned, 'file')} read, ${changes.length} ${dry ? 'would change' : 'changed'}, ` +
+  text +=
+    `${text ? '\n' : ''}${count(plan.scanned, 'file')} read, ${changes.length} ${dry ? 'would change' : 'changed'}, ` +
     `${count(plan.left.length, 'place')} left for a person, ${count(plan.troubles.length, 'problem')}\n`;
   return text;
 }
@@ -112,12 +118,16 @@ function asText(plan, changes, dry) {
  * @param {boolean} dryRun
  */
 function asJson(plan, changes, dryRun) {
-  return `${JSON.stringify({
-    dryRun,
-    scanned: plan.scanned,
-    changed: changes.map((change) => ({ file: change.file.name, diff: change.diff })),
-    notes: plan.notes,
-    left: plan.left,
-    problems: plan.troubles.map(({ name, line, message }) => ({ file: name, line, message })),
-  }, null, 2)}\n`;
+  return `${JSON.stringify(
+    {
+      dryRun,
+      scanned: plan.scanned,
+      changed: changes.map((change) => ({ file: change.file.name, diff: change.diff })),
+      notes: plan.notes,
+      left: plan.left,
+      problems: plan.troubles.map(({ name, line, message }) => ({ file: name, line, message })),
+    },
+    null,
+    2,
+  )}\n`;
 }

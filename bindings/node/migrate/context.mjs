@@ -1,5 +1,6 @@
 /**
- * What the rewriting of one file gathers: changes of its text, names it needs from Cenote, and what a person has to see.
+ * What the rewriting of one file gathers: changes of its text, names it needs from Cenote, and what a person has to
+ * see.
  */
 
 import { removeLine } from './edits.mjs';
@@ -14,8 +15,12 @@ export const POOL = 'cenote/connection-pool';
 export const MANAGER = 'cenote/connection-manager';
 
 /** @returns {Remark} */
-export function remarkAt(/** @type {import('./origins.mjs').Module} */ module, /** @type {Node} */ node,
-  /** @type {string} */ what, /** @type {string} */ why) {
+export function remarkAt(
+  /** @type {import('./origins.mjs').Module} */ module,
+  /** @type {Node} */ node,
+  /** @type {string} */ what,
+  /** @type {string} */ why,
+) {
   return { file: module.name, line: node.loc.start.line, what, why };
 }
 
@@ -96,12 +101,17 @@ export class Context {
   }
 
   /** Takes away the code between two comments. A line comment keeps its line break, words stay apart. */
-  cut(/** @type {number} */ start, /** @type {number} */ end, /** @type {boolean} */ line, /** @type {boolean} */ more) {
+  cut(
+    /** @type {number} */ start,
+    /** @type {number} */ end,
+    /** @type {boolean} */ line,
+    /** @type {boolean} */ more,
+  ) {
     const code = this.text.slice(start, end);
     const apart = /\S/.test(this.text[start - 1] ?? ' ');
     if (start === end || (/^\s*$/.test(code) && (line || more || /[\w$]/.test(this.text[end])))) return;
-    const head = line ? /^\s*/.exec(code)?.[0] ?? '' : '';
-    const tail = more && apart && code.length > head.length ? /\s*$/.exec(code)?.[0] ?? '' : '';
+    const head = line ? (/^\s*/.exec(code)?.[0] ?? '') : '';
+    const tail = more && apart && code.length > head.length ? (/\s*$/.exec(code)?.[0] ?? '') : '';
     this.replace(start + head.length, end - tail.length, '');
   }
 
@@ -165,12 +175,27 @@ export function rootOf(/** @type {Binding} */ binding) {
 }
 
 /** The name under which a file already has an export of Cenote. */
-function existingName(/** @type {import('./origins.mjs').Module} */ module, /** @type {string} */ from, /** @type {string} */ name) {
+function existingName(
+  /** @type {import('./origins.mjs').Module} */ module,
+  /** @type {string} */ from,
+  /** @type {string} */ name,
+) {
   for (const binding of module.scope.bindings.values()) {
     const { node } = binding;
-    if (node.type === 'ImportSpecifier' && node.parent.source.value === from && nameOf(node.imported) === name &&
-        node.importKind !== 'type' && node.parent.importKind !== 'type') return binding.name;
-    if (node.type === 'VariableDeclarator' && node.init && requiredBy(node.init) === from && node.id.type === 'ObjectPattern') {
+    if (
+      node.type === 'ImportSpecifier' &&
+      node.parent.source.value === from &&
+      nameOf(node.imported) === name &&
+      node.importKind !== 'type' &&
+      node.parent.importKind !== 'type'
+    )
+      return binding.name;
+    if (
+      node.type === 'VariableDeclarator' &&
+      node.init &&
+      requiredBy(node.init) === from &&
+      node.id.type === 'ObjectPattern'
+    ) {
       for (const p of node.id.properties) {
         if (p.type === 'Property' && nameOf(p.key, p.computed) === name && p.value === binding.id) return binding.name;
       }

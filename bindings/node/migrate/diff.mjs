@@ -85,7 +85,7 @@ export function unifiedDiff(name, before, after) {
   let result = `--- a/${name}\n+++ b/${name}\n`;
   let lineA = Math.max(0, head - CONTEXT);
   let lineB = lineA;
-  for (let i = 0; i < rows.length;) {
+  for (let i = 0; i < rows.length; ) {
     const first = rows.findIndex((row, at) => at >= i && row.sign !== ' ');
     if (first < 0) break;
     const start = Math.max(i, first - CONTEXT);

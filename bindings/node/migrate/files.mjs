@@ -126,7 +126,12 @@ export async function replaceFile(file, text) {
       await handle.close();
     }
     const now = await lstat(file.path);
-    if (!now.isFile() || now.ino !== file.info.ino || now.mtimeMs !== file.info.mtimeMs || now.size !== file.info.size) {
+    if (
+      !now.isFile() ||
+      now.ino !== file.info.ino ||
+      now.mtimeMs !== file.info.mtimeMs ||
+      now.size !== file.info.size
+    ) {
       throw new Error('was changed by somebody else meanwhile');
     }
     await rename(temporary, file.path);

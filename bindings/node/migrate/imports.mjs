@@ -47,7 +47,7 @@ function findDead(/** @type {Context} */ ctx) {
   /** @type {Set<Binding>} */
   const dead = new Set();
   if (ctx.module.evals.length) return dead; // any name may be used there
-  for (let more = true; more;) {
+  for (let more = true; more; ) {
     more = false;
     for (const binding of ctx.module.bindings) {
       if (dead.has(binding) || binding.references.length === 0) continue;
@@ -55,7 +55,8 @@ function findDead(/** @type {Context} */ ctx) {
       if (!binding.references.every((ref) => ctx.gone.has(ref))) continue;
       dead.add(binding);
       more = true;
-      if (binding.kind !== 'import' && namesIn(binding.node).every((id) => dead.has(id.binding))) ctx.takeAway(binding.node.init);
+      if (binding.kind !== 'import' && namesIn(binding.node).every((id) => dead.has(id.binding)))
+        ctx.takeAway(binding.node.init);
     }
   }
   return dead;
@@ -67,7 +68,12 @@ function canGo(/** @type {Binding} */ binding) {
   if (node.type !== 'VariableDeclarator' || !node.init || node.parent.type !== 'VariableDeclaration') return false;
   if (/^(Export|For)/.test(node.parent.parent.type)) return false;
   if (node.id.type === 'ObjectPattern') {
-    if (node.id.properties.some((/** @type {Node} */ p) => p.type !== 'Property' || p.computed || p.value.type !== 'Identifier')) return false;
+    if (
+      node.id.properties.some(
+        (/** @type {Node} */ p) => p.type !== 'Property' || p.computed || p.value.type !== 'Identifier',
+      )
+    )
+      return false;
   } else if (node.id.type !== 'Identifier') return false;
   let init = bare(node.init);
   while (init.type === 'MemberExpression' && !init.computed) init = bare(init.object);
@@ -77,7 +83,9 @@ function canGo(/** @type {Binding} */ binding) {
 /** The specifiers of an import, or the identifiers that a declarator declares. */
 function namesIn(/** @type {Node} */ holder) {
   if (holder.type === 'ImportDeclaration') return holder.specifiers;
-  return holder.id.type === 'ObjectPattern' ? holder.id.properties.map((/** @type {Node} */ p) => p.value) : [holder.id];
+  return holder.id.type === 'ObjectPattern'
+    ? holder.id.properties.map((/** @type {Node} */ p) => p.value)
+    : [holder.id];
 }
 
 /**
@@ -122,8 +130,12 @@ function bringIn(ctx, holders) {
 }
 
 /** Writes the new names in the place of an import or a declarator that nothing needs any more. */
-function standIn(/** @type {Context} */ ctx, /** @type {Node} */ holder, /** @type {Node} */ statement,
-  /** @type {{ from: string, list: string }[]} */ [first, ...others]) {
+function standIn(
+  /** @type {Context} */ ctx,
+  /** @type {Node} */ holder,
+  /** @type {Node} */ statement,
+  /** @type {{ from: string, list: string }[]} */ [first, ...others],
+) {
   if (!ctx.hasComment(holder.start, holder.end) || !exchange(ctx, holder, first.from, first.list)) {
     const text = newText(ctx, holder, statement, first.from, first.list);
     if (holder.type === 'ImportDeclaration') ctx.put(holder.start, holder.end, text);
@@ -138,13 +150,23 @@ function standIn(/** @type {Context} */ ctx, /** @type {Node} */ holder, /** @ty
 }
 
 /** Changes the names and the module's name where they stand, so that the comments around them stay where they are. */
-function exchange(/** @type {Context} */ ctx, /** @type {Node} */ holder, /** @type {string} */ from, /** @type {string} */ list) {
+function exchange(
+  /** @type {Context} */ ctx,
+  /** @type {Node} */ holder,
+  /** @type {string} */ from,
+  /** @type {string} */ list,
+) {
   const isImport = holder.type === 'ImportDeclaration';
   /** @type {Node[]} */
-  const members = isImport ? holder.specifiers : holder.id.type === 'ObjectPattern' ? holder.id.properties : [holder.id];
+  const members = isImport
+    ? holder.specifiers
+    : holder.id.type === 'ObjectPattern'
+      ? holder.id.properties
+      : [holder.id];
   const inBraces = /^(ImportSpecifier|Property)$/.test(members[0].type);
   const source = isImport ? holder.source : loadOf(holder).argument;
-  if (members.some((one) => one.type !== members[0].type) || (!isImport && loadOf(holder).call !== bare(holder.init))) return false;
+  if (members.some((one) => one.type !== members[0].type) || (!isImport && loadOf(holder).call !== bare(holder.init)))
+    return false;
   ctx.put(members[0].start, members[0].end, inBraces ? list : `{ ${list} }`);
   const last = members[members.length - 1];
   const trailing = inBraces ? commaAfter(ctx, last.end, isImport ? source.start : holder.id.end) : null;
@@ -191,19 +213,35 @@ function quoted(/** @type {Context} */ ctx, /** @type {Node} */ like, /** @type 
 }
 
 /** An import or require in the style of the one that it stands in for. */
-function newText(/** @type {Context} */ ctx, /** @type {Node} */ holder, /** @type {Node} */ statement,
-  /** @type {string} */ from, /** @type {string} */ list) {
+function newText(
+  /** @type {Context} */ ctx,
+  /** @type {Node} */ holder,
+  /** @type {Node} */ statement,
+  /** @type {string} */ from,
+  /** @type {string} */ list,
+) {
   const end = ctx.slice(statement).endsWith(';') ? ';' : '';
   if (holder.type === 'ImportDeclaration') return `import { ${list} } from ${quoted(ctx, holder.source, from)}${end}`;
   const { call, argument } = loadOf(holder);
   const name = quoted(ctx, argument, from);
-  return `${statement.kind} { ${list} } = ${call.type === 'AwaitExpression' ? `await import(${name})` : `require(${name})`}${end}`;
+  const load = call.type === 'AwaitExpression' ? `await import(${name})` : `require(${name})`;
+  return `${statement.kind} { ${list} } = ${load}${end}`;
 }
 
 /** Adds names to an import of the same module that is there already. */
-function addToExisting(/** @type {Context} */ ctx, /** @type {Binding} */ root, /** @type {string} */ from, /** @type {string} */ list) {
+function addToExisting(
+  /** @type {Context} */ ctx,
+  /** @type {Binding} */ root,
+  /** @type {string} */ from,
+  /** @type {string} */ list,
+) {
   for (const statement of ctx.module.ast.body) {
-    if (root.kind === 'import' && statement.type === 'ImportDeclaration' && statement.source.value === from && statement.importKind !== 'type') {
+    if (
+      root.kind === 'import' &&
+      statement.type === 'ImportDeclaration' &&
+      statement.source.value === from &&
+      statement.importKind !== 'type'
+    ) {
       const last = statement.specifiers.at(-1);
       if (last?.type !== 'ImportSpecifier') continue;
       ctx.replace(last.end, last.end, `, ${list}`);
@@ -211,7 +249,8 @@ function addToExisting(/** @type {Context} */ ctx, /** @type {Binding} */ root, 
     }
     if (root.kind !== 'import' && statement.type === 'VariableDeclaration' && statement.start < root.node.start) {
       for (const d of statement.declarations) {
-        const last = d.id.type === 'ObjectPattern' && d.init && requiredBy(d.init) === from ? d.id.properties.at(-1) : null;
+        const last =
+          d.id.type === 'ObjectPattern' && d.init && requiredBy(d.init) === from ? d.id.properties.at(-1) : null;
         if (last?.type !== 'Property') continue;
         ctx.replace(last.end, last.end, `, ${list}`);
         return true;
@@ -222,8 +261,11 @@ function addToExisting(/** @type {Context} */ ctx, /** @type {Binding} */ root, 
 }
 
 /** Removes dead names from an import, or all of it. */
-function takeFromImport(/** @type {Context} */ ctx, /** @type {Node} */ holder,
-  /** @type {{ all: Node[], dead: Set<Node> }} */ { all, dead }) {
+function takeFromImport(
+  /** @type {Context} */ ctx,
+  /** @type {Node} */ holder,
+  /** @type {{ all: Node[], dead: Set<Node> }} */ { all, dead },
+) {
   if (dead.size === all.length) return ctx.dropLine(holder);
   const [first] = all;
   const named = all.filter((s) => s.type === 'ImportSpecifier');

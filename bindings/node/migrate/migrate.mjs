@@ -44,7 +44,8 @@ export async function planMigration(/** @type {string} */ root) {
   const { files, troubles } = await readTree(root);
   /** @type {Plan} */
   const plan = { scanned: files.length, changes: [], left: [], notes: [], troubles };
-  /** @type {Map<import('./origins.mjs').Module, { file: import('./files.mjs').SourceFile, again: (text: string) => void }>} */
+  /** @typedef {{ file: import('./files.mjs').SourceFile, again: (text: string) => void }} Source */
+  /** @type {Map<import('./origins.mjs').Module, Source>} */
   const parsed = new Map();
   for (const file of files) {
     try {
@@ -85,11 +86,13 @@ export async function planMigration(/** @type {string} */ root) {
 
 /** One pool has one set of options: whose, where several are given? */
 function remarkOptions(/** @type {Context[]} */ changed) {
-  const all = changed.flatMap((ctx) => ctx.pools.map((pool) => ({ ctx, ...pool })))
+  const all = changed
+    .flatMap((ctx) => ctx.pools.map((pool) => ({ ctx, ...pool })))
     .filter(({ options }) => !/\b(host|options)\s*[:,}]/.test(options)); // those make a pool of their own
   if (new Set(all.map((pool) => pool.options)).size < 2) return;
   for (const { ctx, made, options } of all) {
-    if (options) ctx.note(made, 'getPgPool()', 'the first call makes the pool that all share; these options count only there');
+    if (options)
+      ctx.note(made, 'getPgPool()', 'the first call makes the pool that all share; these options count only there');
   }
 }
 
@@ -135,7 +138,8 @@ function remarkOthers(/** @type {Context} */ ctx, /** @type {Set<Node>} */ seen)
   walk(module.ast, (node) => {
     if (node.type === 'TSImportEqualsDeclaration') {
       const source = stringOf(node.moduleReference?.expression);
-      if (source === 'pg' || source === '@neondatabase/serverless') ctx.leave(node, source, 'an import of this form is not followed');
+      if (source === 'pg' || source === '@neondatabase/serverless')
+        ctx.leave(node, source, 'an import of this form is not followed');
     }
     if (node.type !== 'MemberExpression' || seen.has(node) || isPassedThrough(node)) return;
     const kind = kindOf(project.originOf(module, node));
@@ -149,10 +153,12 @@ function remarkOthers(/** @type {Context} */ ctx, /** @type {Set<Node>} */ seen)
       if (ref === binding.id || ref.isType || seen.has(ref)) continue;
       if (kind) {
         if (!isPassedThrough(ref)) ctx.leave(ref, kind, 'it is used as a value here');
-      } else if ((origin.source === 'pg' || origin.source === '@neondatabase/serverless')) {
+      } else if (origin.source === 'pg' || origin.source === '@neondatabase/serverless') {
         const { parent } = outerOf(ref);
         const [first] = origin.path;
-        const member = (first === 'default' ? null : first) ?? (parent.type === 'MemberExpression' ? nameOf(parent.property, parent.computed) : null);
+        const member =
+          (first === 'default' ? null : first) ??
+          (parent.type === 'MemberExpression' ? nameOf(parent.property, parent.computed) : null);
         if (member === 'neonConfig' || member === 'defaults') {
           ctx.leave(ref, member, "its settings do not reach Cenote's pool");
         } else if (member === 'types' && isHandedOn(ref)) {
@@ -173,7 +179,10 @@ function isPassedThrough(/** @type {Node} */ ref) {
   if (parent.type === 'AssignmentExpression') return /^(module\.)?exports\b/.test(sourceOf(parent.left));
   if (parent.type === 'Property' && parent.parent.type === 'ObjectExpression') {
     const holder = outerOf(parent.parent).parent;
-    return holder.type === 'ExportDefaultDeclaration' || (holder.type === 'AssignmentExpression' && /^(module\.)?exports\b/.test(sourceOf(holder.left)));
+    return (
+      holder.type === 'ExportDefaultDeclaration' ||
+      (holder.type === 'AssignmentExpression' && /^(module\.)?exports\b/.test(sourceOf(holder.left)))
+    );
   }
   return false;
 }
@@ -181,10 +190,15 @@ function isPassedThrough(/** @type {Node} */ ref) {
 /** Is `types` or `pg.types` given to somebody, not as an option of that name? */
 function isHandedOn(/** @type {Node} */ ref) {
   let { inner, parent } = outerOf(ref);
-  while (parent.type === 'MemberExpression' && parent.object === inner && nameOf(parent.property, parent.computed) === 'types') {
+  while (
+    parent.type === 'MemberExpression' &&
+    parent.object === inner &&
+    nameOf(parent.property, parent.computed) === 'types'
+  ) {
     ({ inner, parent } = outerOf(parent));
   }
-  if (parent.type === 'MemberExpression' || parent.type === 'VariableDeclarator' || /^Export/.test(parent.type)) return false;
+  if (parent.type === 'MemberExpression' || parent.type === 'VariableDeclarator' || /^Export/.test(parent.type))
+    return false;
   return !(parent.type === 'Property' && nameOf(parent.key, parent.computed) === 'types');
 }
 
@@ -196,8 +210,11 @@ function calledBy(/** @type {Node} */ callee) {
     return (within) => within === called;
   }
   if (callee.type !== 'MemberExpression' || callee.computed || callee.object.type !== 'ThisExpression') return null;
-  return ({ parent }) => /^(MethodDefinition|PropertyDefinition)$/.test(parent?.type ?? '') && !parent.computed &&
-    parent.key.name === callee.property.name && parent.key.type === callee.property.type;
+  return ({ parent }) =>
+    /^(MethodDefinition|PropertyDefinition)$/.test(parent?.type ?? '') &&
+    !parent.computed &&
+    parent.key.name === callee.property.name &&
+    parent.key.type === callee.property.type;
 }
 
 /** Functions that take a lease while their caller holds one. */
@@ -209,8 +226,11 @@ function remarkNested(/** @type {Context} */ ctx) {
         const called = calledBy(node.callee);
         const inner = called && ctx.held.find((one) => called(one.within) && !isInside(one.made, statement));
         if (!inner) return;
-        ctx.note(node, `${sourceOf(node.callee)}()`,
-          `takes a lease of its own (line ${inner.made.loc.start.line}) while this one is held`);
+        ctx.note(
+          node,
+          `${sourceOf(node.callee)}()`,
+          `takes a lease of its own (line ${inner.made.loc.start.line}) while this one is held`,
+        );
       });
     }
   }

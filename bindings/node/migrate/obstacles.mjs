@@ -35,7 +35,9 @@ const MOCKS = /^((vi|jest)\.(mock|doMock|unstable_mockModule|setMock)|mock\.modu
 export function sourceOf(/** @type {Node} */ node) {
   if (node.type === 'Identifier') return node.name;
   if (node.type === 'ThisExpression') return 'this';
-  return node.type === 'MemberExpression' && !node.computed ? `${sourceOf(node.object)}.${node.property.name ?? ''}` : '';
+  return node.type === 'MemberExpression' && !node.computed
+    ? `${sourceOf(node.object)}.${node.property.name ?? ''}`
+    : '';
 }
 
 export class Obstacles {
@@ -63,11 +65,21 @@ export class Obstacles {
   }
 
   /** @returns {string | null} why something of a package has to stay as it is */
-  against(/** @type {Module} */ module, /** @type {Node} */ made, /** @type {string} */ kind, /** @type {string} */ source) {
+  against(
+    /** @type {Module} */ module,
+    /** @type {Node} */ made,
+    /** @type {string} */ kind,
+    /** @type {string} */ source,
+  ) {
     const misused = this.misused.get(made);
     if (misused) return misused;
-    const one = this.list.find(({ source: of, kinds, modules, lift }) => (of === null || of === source) &&
-      (!kinds || kinds.test(kind)) && (!modules || modules.has(module)) && !(lift && hasOption(made, lift)));
+    const one = this.list.find(
+      ({ source: of, kinds, modules, lift }) =>
+        (of === null || of === source) &&
+        (!kinds || kinds.test(kind)) &&
+        (!modules || modules.has(module)) &&
+        !(lift && hasOption(made, lift)),
+    );
     return one?.why ?? null;
   }
 
@@ -102,12 +114,20 @@ export class Obstacles {
     if (holder === 'defaults' && (origin.source === 'pg' || origin.source === NEON)) {
       const option = name === 'parseInt8' ? 'types' : name;
       const way = name === 'parseInt8' ? 'give it types among its options' : `write ${name} among its options`;
-      this.list.push({ source: origin.source, modules: this.besides(module), lift: option,
-        why: `defaults.${name} (${at}) does not reach Cenote's pool: ${way} and run this again` });
+      this.list.push({
+        source: origin.source,
+        modules: this.besides(module),
+        lift: option,
+        why: `defaults.${name} (${at}) does not reach Cenote's pool: ${way} and run this again`,
+      });
     } else if (holder === 'neonConfig' && origin.source === NEON && LEADING.has(name)) {
-      this.list.push({ source: NEON, modules: this.besides(module),
-        why: `neonConfig.${name} (${at}) does not reach Cenote's pool, which asks where CENOTE_HTTP_ENDPOINT says: ` +
-          'take it out and run this again' });
+      this.list.push({
+        source: NEON,
+        modules: this.besides(module),
+        why:
+          `neonConfig.${name} (${at}) does not reach Cenote's pool, which asks where CENOTE_HTTP_ENDPOINT says: ` +
+          'take it out and run this again',
+      });
     }
   }
 
@@ -115,14 +135,25 @@ export class Obstacles {
   lookAtTypes(/** @type {Module} */ module, /** @type {Node} */ call) {
     const origin = this.project.originOf(module, call.callee);
     if (!origin || origin.own) return;
-    const isTypes = origin.source === 'pg-types' ||
+    const isTypes =
+      origin.source === 'pg-types' ||
       ((origin.source === 'pg' || origin.source === NEON) && /^types$/.test(origin.path.at(-2) ?? ''));
     if (!isTypes) return;
     const source = origin.source === NEON ? NEON : 'pg';
-    const at = this.find(module, call, 'types', "its parsers do not reach Cenote's pool, unless it has types among its options");
-    this.list.push({ source, modules: this.besides(module), lift: 'types',
-      why: `types.setTypeParser (${at}) does not reach Cenote's pool: give it types among its options, ` +
-        'as node-postgres takes them too, and run this again' });
+    const at = this.find(
+      module,
+      call,
+      'types',
+      "its parsers do not reach Cenote's pool, unless it has types among its options",
+    );
+    this.list.push({
+      source,
+      modules: this.besides(module),
+      lift: 'types',
+      why:
+        `types.setTypeParser (${at}) does not reach Cenote's pool: give it types among its options, ` +
+        'as node-postgres takes them too, and run this again',
+    });
   }
 
   /** `vi.mock('pg', …)`: what is migrated does not ask the package, nor the project's own service, any more. */
@@ -131,23 +162,39 @@ export class Obstacles {
     if (bare(call.arguments[0]).type === 'ImportExpression') name = stringOf(bare(call.arguments[0]).source);
     if (name === null) return;
     const file = this.project.find(module.name, name);
-    const stands = name === 'pg' || name === NEON ||
-      Boolean(file && kindOf(this.project.exportOf(file, ['getDatabaseClient'], 0)));
+    const stands =
+      name === 'pg' || name === NEON || Boolean(file && kindOf(this.project.exportOf(file, ['getDatabaseClient'], 0)));
     if (!stands) return;
-    this.find(module, call, sourceOf(call.callee), `what is migrated does not ask '${name}' any more, and is not met by this`);
-    this.list.push({ source: null, modules: new Set([module]), why: `this file puts something else in the place of '${name}'` });
+    this.find(
+      module,
+      call,
+      sourceOf(call.callee),
+      `what is migrated does not ask '${name}' any more, and is not met by this`,
+    );
+    this.list.push({
+      source: null,
+      modules: new Set([module]),
+      why: `this file puts something else in the place of '${name}'`,
+    });
   }
 
   /** Uses of pools, and of query objects. */
   lookAtUses(/** @type {Module} */ module) {
     for (const binding of module.bindings) {
       const origin = this.project.originOfBinding(module, binding);
-      const ref = origin && SUBMITTED.has(origin.source) && binding.references.find((one) => one !== binding.id && !one.isType);
+      const ref =
+        origin && SUBMITTED.has(origin.source) && binding.references.find((one) => one !== binding.id && !one.isType);
       if (!origin || !ref) continue;
       const at = this.find(module, ref, origin.source, "query objects with submit() are an error in Cenote's pool");
-      const modules = [this.neededBy(module), this.besides(module)].find((some) => this.pools.some((pool) => some.has(pool.module)));
-      this.list.push({ source: null, kinds: /^(Pool|Client)$/, modules: modules ?? null,
-        why: `${origin.source} (${at}) gives query() an object that Cenote's pool does not run` });
+      const modules = [this.neededBy(module), this.besides(module)].find((some) =>
+        this.pools.some((pool) => some.has(pool.module)),
+      );
+      this.list.push({
+        source: null,
+        kinds: /^(Pool|Client)$/,
+        modules: modules ?? null,
+        why: `${origin.source} (${at}) gives query() an object that Cenote's pool does not run`,
+      });
       break;
     }
     walk(module.ast, (node) => {
@@ -156,11 +203,18 @@ export class Obstacles {
       if (!changesSession(bare(node.arguments[0]), true)) return;
       const pool = this.poolAsked(module, node);
       if (!pool) return;
-      const at = this.find(module, node, `${sourceOf(node.callee) || 'query'}()`,
-        'each statement of a pool may have another session; this wants one: take a client with connect()');
+      const at = this.find(
+        module,
+        node,
+        `${sourceOf(node.callee) || 'query'}()`,
+        'each statement of a pool may have another session; this wants one: take a client with connect()',
+      );
       if (!this.misused.has(pool)) {
-        this.misused.set(pool, `a statement that needs one session is given to the pool itself (${at}), which is an error ` +
-          'or without effect in Cenote\'s');
+        this.misused.set(
+          pool,
+          `a statement that needs one session is given to the pool itself (${at}), which is an error ` +
+            "or without effect in Cenote's",
+        );
       }
     });
   }
@@ -182,7 +236,7 @@ export class Obstacles {
   /** Files that may be loaded together with a file: a setting of a package in one of them counts for all. */
   besides(/** @type {Module} */ module) {
     const found = new Set([module]);
-    for (let size = 0; size < found.size;) {
+    for (let size = 0; size < found.size; ) {
       size = found.size;
       for (const [one, files] of this.loads) {
         if (found.has(one)) for (const file of files) found.add(file);
@@ -218,7 +272,8 @@ export class Obstacles {
       const [argument] = node.arguments;
       const passed = argument.type === 'SpreadElement' ? argument.argument : argument;
       if (passed.type !== 'Identifier' || !passed.binding || passed.binding.id !== given) return;
-      if (nameOf(node.callee.property, node.callee.computed) === 'query') found ??= this.poolOf(called.module, node.callee.object);
+      if (nameOf(node.callee.property, node.callee.computed) === 'query')
+        found ??= this.poolOf(called.module, node.callee.object);
     });
     return found;
   }
@@ -237,7 +292,9 @@ export class Obstacles {
       owner = node ? { module, node } : null;
     }
     if (!owner || !/^Class/.test(owner.node.type)) return null;
-    const member = owner.node.body.body.find((/** @type {Node} */ one) => !one.computed && one.key?.name === callee.property.name && one.value);
+    const member = owner.node.body.body.find(
+      (/** @type {Node} */ one) => !one.computed && one.key?.name === callee.property.name && one.value,
+    );
     return member ? { module: owner.module, node: bare(member.value) } : null;
   }
 
@@ -245,8 +302,14 @@ export class Obstacles {
   poolOf(/** @type {Module} */ module, /** @type {Node} */ expression) {
     const node = bare(expression);
     const text = sourceOf(node).replace(/^this\.#?/, 'this.');
-    const near = this.pools.find((pool) => pool.module === module &&
-      (pool.made === node || (node.type === 'Identifier' ? keptBy(pool.made) === node.binding && node.binding : pool.names.includes(text))));
+    const near = this.pools.find(
+      (pool) =>
+        pool.module === module &&
+        (pool.made === node ||
+          (node.type === 'Identifier'
+            ? keptBy(pool.made) === node.binding && node.binding
+            : pool.names.includes(text))),
+    );
     if (near) return near.made;
     const defined = this.project.definitionOf(module, node);
     return defined && this.pools.find((pool) => pool.made === defined.node) ? defined.node : null;
@@ -262,17 +325,22 @@ export class Obstacles {
 function hasOption(/** @type {Node} */ call, /** @type {string} */ name) {
   return call.arguments.some((/** @type {Node} */ argument) => {
     let options = bare(argument);
-    if (options.type === 'Identifier' && options.binding?.node.type === 'VariableDeclarator') options = bare(options.binding.node.init);
-    return options?.type === 'ObjectExpression' &&
-      options.properties.some((/** @type {Node} */ p) => p.type === 'Property' && nameOf(p.key, p.computed) === name);
+    if (options.type === 'Identifier' && options.binding?.node.type === 'VariableDeclarator')
+      options = bare(options.binding.node.init);
+    return (
+      options?.type === 'ObjectExpression' &&
+      options.properties.some((/** @type {Node} */ p) => p.type === 'Property' && nameOf(p.key, p.computed) === name)
+    );
   });
 }
 
 /** The variable that keeps what an expression makes. */
 function keptBy(/** @type {Node} */ made) {
   const { inner, parent } = outerOf(made);
-  if (parent.type === 'VariableDeclarator' && parent.init === inner && parent.id.type === 'Identifier') return parent.id.binding;
-  if (parent.type === 'AssignmentExpression' && parent.right === inner && parent.left.type === 'Identifier') return parent.left.binding;
+  if (parent.type === 'VariableDeclarator' && parent.init === inner && parent.id.type === 'Identifier')
+    return parent.id.binding;
+  if (parent.type === 'AssignmentExpression' && parent.right === inner && parent.left.type === 'Identifier')
+    return parent.left.binding;
   return null;
 }
 

@@ -64,8 +64,14 @@ export function nameOf(/** @type {Node} */ key, computed = false) {
 /** The specifier of `require('x')` or `await import('x')`. */
 export function requiredBy(/** @type {Node} */ node) {
   const at = bare(node);
-  if (at?.type === 'CallExpression' && at.callee.type === 'Identifier' && at.callee.name === 'require' &&
-      !at.callee.binding && at.arguments.length === 1) return stringOf(at.arguments[0]);
+  if (
+    at?.type === 'CallExpression' &&
+    at.callee.type === 'Identifier' &&
+    at.callee.name === 'require' &&
+    !at.callee.binding &&
+    at.arguments.length === 1
+  )
+    return stringOf(at.arguments[0]);
   if (at?.type === 'AwaitExpression' && bare(at.argument)?.type === 'ImportExpression') {
     return stringOf(bare(at.argument).source);
   }
@@ -137,7 +143,12 @@ export class Project {
   }
 
   /** @returns {Origin | null} what `expression.a.b` is */
-  pathOf(/** @type {Module} */ module, /** @type {Node} */ expression, /** @type {string[]} */ path, /** @type {number} */ hops) {
+  pathOf(
+    /** @type {Module} */ module,
+    /** @type {Node} */ expression,
+    /** @type {string[]} */ path,
+    /** @type {number} */ hops,
+  ) {
     const node = bare(expression);
     if (!node || hops > MAX_HOPS) return null;
     const specifier = requiredBy(node);
@@ -158,11 +169,18 @@ export class Project {
       }
       return null;
     }
-    return !path.length && (isFunction(node) || /^(NewExpression|ClassExpression)$/.test(node.type)) ? madeAt(module, node) : null;
+    return !path.length && (isFunction(node) || /^(NewExpression|ClassExpression)$/.test(node.type))
+      ? madeAt(module, node)
+      : null;
   }
 
   /** @returns {Origin | null} */
-  originOfBinding(/** @type {Module} */ module, /** @type {import('./scope.mjs').Binding} */ binding, hops = 0, /** @type {string[]} */ path = []) {
+  originOfBinding(
+    /** @type {Module} */ module,
+    /** @type {import('./scope.mjs').Binding} */ binding,
+    hops = 0,
+    /** @type {string[]} */ path = [],
+  ) {
     if (hops > MAX_HOPS) return null;
     const { node } = binding;
     if (binding.kind === 'import') {
@@ -178,7 +196,12 @@ export class Project {
       return { ...madeAt(module, node), path: isService ? ['getDatabaseClient'] : [] };
     }
     if (node.type !== 'VariableDeclarator' || !node.init || !isConstant(binding)) return null;
-    if (isFunction(bare(node.init)) && binding.name === 'getDatabaseClient' && !path.length && binding.scope === module.scope) {
+    if (
+      isFunction(bare(node.init)) &&
+      binding.name === 'getDatabaseClient' &&
+      !path.length &&
+      binding.scope === module.scope
+    ) {
       return { source: module.name, path: ['getDatabaseClient'], own: true };
     }
     const way = pathInPattern(node.id, binding.id);
@@ -186,14 +209,24 @@ export class Project {
   }
 
   /** @returns {Origin | null} what a module's export is */
-  enter(/** @type {Module} */ from, /** @type {string} */ specifier, /** @type {string[]} */ path, /** @type {number} */ hops) {
+  enter(
+    /** @type {Module} */ from,
+    /** @type {string} */ specifier,
+    /** @type {string[]} */ path,
+    /** @type {number} */ hops,
+  ) {
     if (hops > MAX_HOPS) return null;
     const wanted = path[0] === 'default' && path.length > 1 ? path.slice(1) : path;
     const target = this.find(from.name, specifier);
-    if (target) return this.exportOf(target, path, hops + 1) ?? (wanted === path ? null : this.exportOf(target, wanted, hops + 1));
+    if (target)
+      return (
+        this.exportOf(target, path, hops + 1) ?? (wanted === path ? null : this.exportOf(target, wanted, hops + 1))
+      );
     const local = /^(\.{1,2}\/|\.{1,2}$|[@~]\/|#)/.test(specifier);
     if (local) {
-      return wanted.length === 1 && wanted[0] === 'getDatabaseClient' ? { source: specifier, path: wanted, own: true } : null;
+      return wanted.length === 1 && wanted[0] === 'getDatabaseClient'
+        ? { source: specifier, path: wanted, own: true }
+        : null;
     }
     return { source: specifier, path: wanted };
   }
@@ -203,9 +236,10 @@ export class Project {
     const { named, stars, whole } = exportsOf(module);
     if (path.length) {
       const found = named.get(path[0]);
-      if (found) return 'node' in found
-        ? this.ofExpression(module, found.node, path.slice(1), hops + 1)
-        : this.enter(module, found.source, [...found.path, ...path.slice(1)], hops + 1);
+      if (found)
+        return 'node' in found
+          ? this.ofExpression(module, found.node, path.slice(1), hops + 1)
+          : this.enter(module, found.source, [...found.path, ...path.slice(1)], hops + 1);
     }
     for (const node of whole) {
       const origin = this.ofExpression(module, node, path, hops + 1);
@@ -219,8 +253,14 @@ export class Project {
   }
 
   /** @returns {Origin | null} */
-  ofExpression(/** @type {Module} */ module, /** @type {Node} */ node, /** @type {string[]} */ path, /** @type {number} */ hops) {
-    if (/^(Function|Class)Declaration$/.test(node.type) && node.id) return this.originOfBinding(module, node.id.binding, hops, path);
+  ofExpression(
+    /** @type {Module} */ module,
+    /** @type {Node} */ node,
+    /** @type {string[]} */ path,
+    /** @type {number} */ hops,
+  ) {
+    if (/^(Function|Class)Declaration$/.test(node.type) && node.id)
+      return this.originOfBinding(module, node.id.binding, hops, path);
     return this.pathOf(module, node, path, hops + 1);
   }
 }
@@ -245,10 +285,14 @@ function exportsOf(/** @type {Module} */ module) {
       for (const s of statement.specifiers) {
         const name = nameOf(s.exported);
         if (name === null) continue;
-        named.set(name, statement.source ? { source: statement.source.value, path: [nameOf(s.local) ?? ''] } : { node: s.local });
+        named.set(
+          name,
+          statement.source ? { source: statement.source.value, path: [nameOf(s.local) ?? ''] } : { node: s.local },
+        );
       }
       const declared = statement.declaration;
-      if (/^(Function|Class)Declaration$/.test(declared?.type ?? '')) named.set(declared.id.name, { node: declared.id });
+      if (/^(Function|Class)Declaration$/.test(declared?.type ?? ''))
+        named.set(declared.id.name, { node: declared.id });
     } else if (statement.type === 'ExportDefaultDeclaration') {
       named.set('default', { node: statement.declaration });
     } else if (statement.type === 'ExportAllDeclaration') {
@@ -260,18 +304,32 @@ function exportsOf(/** @type {Module} */ module) {
   }
   for (const binding of module.scope.bindings.values()) {
     let declaration = binding.node.parent;
-    while (declaration && declaration.type !== 'ExportNamedDeclaration' && declaration.type !== 'Program' && !isFunction(declaration)) declaration = declaration.parent;
-    if (declaration?.type === 'ExportNamedDeclaration' && binding.node.type === 'VariableDeclarator') named.set(binding.name, { node: binding.id });
+    while (
+      declaration &&
+      declaration.type !== 'ExportNamedDeclaration' &&
+      declaration.type !== 'Program' &&
+      !isFunction(declaration)
+    )
+      declaration = declaration.parent;
+    if (declaration?.type === 'ExportNamedDeclaration' && binding.node.type === 'VariableDeclarator')
+      named.set(binding.name, { node: binding.id });
   }
   return result;
 }
 
 /** `module.exports = …`, `module.exports.x = …`, `exports.x = …` */
-function collectAssigned(/** @type {Node} */ expression, /** @type {{ named: Map<string, Export>, whole: Node[] }} */ result) {
+function collectAssigned(
+  /** @type {Node} */ expression,
+  /** @type {{ named: Map<string, Export>, whole: Node[] }} */ result,
+) {
   if (expression.type !== 'AssignmentExpression') return;
   const target = expression.left;
-  const isWhole = (/** @type {Node} */ n) => n.type === 'MemberExpression' && !n.computed && n.property.name === 'exports' &&
-    n.object.type === 'Identifier' && n.object.name === 'module';
+  const isWhole = (/** @type {Node} */ n) =>
+    n.type === 'MemberExpression' &&
+    !n.computed &&
+    n.property.name === 'exports' &&
+    n.object.type === 'Identifier' &&
+    n.object.name === 'module';
   if (expression.right.type === 'AssignmentExpression') collectAssigned(expression.right, result);
   if (isWhole(target)) {
     result.whole.push(bare(expression.right));

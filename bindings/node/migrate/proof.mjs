@@ -1,6 +1,6 @@
 /**
- * Proves what a client is used for: only calls that the lease has too, each awaited before the block ends, and never out
- * of reach of the `finally` that gives it back.
+ * Proves what a client is used for: only calls that the lease has too, each awaited before the block ends, and never
+ * out of reach of the `finally` that gives it back.
  */
 
 import { nameOf, stringOf } from './origins.mjs';
@@ -54,7 +54,13 @@ export function proveUses(binding, within, rules, evals) {
   return uses;
 }
 
-function collect(/** @type {Binding} */ binding, /** @type {Node} */ within, /** @type {Rules} */ rules, /** @type {Uses} */ uses, /** @type {Node[]} */ list) {
+function collect(
+  /** @type {Binding} */ binding,
+  /** @type {Node} */ within,
+  /** @type {Rules} */ rules,
+  /** @type {Uses} */ uses,
+  /** @type {Node[]} */ list,
+) {
   for (const ref of binding.references) {
     if (ref === binding.id || isWrite(ref)) continue;
     if (ref.isType) throw new Unproven(ref, `'${binding.name}' is named in a type`);
@@ -70,7 +76,9 @@ function collect(/** @type {Binding} */ binding, /** @type {Node} */ within, /**
       throw new Unproven(ref, `'${binding.name}${method === null ? '[…]' : `.${method}`}' is more than a call`);
     }
     if (rules.enders.includes(method) || rules.openers.includes(method)) {
-      (rules.enders.includes(method) ? uses.enders : uses.openers).push(statementOf(call, within, `${binding.name}.${method}()`));
+      (rules.enders.includes(method) ? uses.enders : uses.openers).push(
+        statementOf(call, within, `${binding.name}.${method}()`),
+      );
       continue;
     }
     if (!rules.calls.includes(method)) throw new Unproven(ref, `what is leased has no ${method}()`);
@@ -86,6 +94,16 @@ function collect(/** @type {Binding} */ binding, /** @type {Node} */ within, /**
   }
 }
 
+/** Statements that begin so change the session; a SET of the transaction alone does not. */
+const SETTINGS = new RegExp(
+  '^(set\\s+(?!local\\b|transaction\\b|constraints\\b)|' +
+    '(reset|listen|unlisten|prepare|discard|load|attach|detach)\\b|pragma\\s+\\w+\\s*=)',
+  'i',
+);
+/** What stays in a session when its statement is over. */
+const REMAINS =
+  /\bcreate\s+((global|local)\s+)?temp(orary)?\b|\bwith\s+hold\b|\bpg_(try_)?advisory_lock|\bset_config\s*\(/i;
+
 /**
  * SQL whose effect outlives its transaction: a new session for each client made that harmless, a pool does not.
  * @param {Node | undefined} sql
@@ -96,13 +114,17 @@ export function changesSession(sql, begins = false) {
   let text = stringOf(sql);
   if (sql?.type === 'TemplateLiteral') text = sql.quasis.map((/** @type {Node} */ q) => q.value.raw).join(' ');
   if (sql?.type === 'ObjectExpression') {
-    return sql.properties.some((/** @type {Node} */ p) => p.type === 'Property' &&
-      /^(text|sql)$/.test(nameOf(p.key, p.computed) ?? '') && changesSession(bare(p.value), begins));
+    return sql.properties.some(
+      (/** @type {Node} */ p) =>
+        p.type === 'Property' &&
+        /^(text|sql)$/.test(nameOf(p.key, p.computed) ?? '') &&
+        changesSession(bare(p.value), begins),
+    );
   }
-  return text !== null && (
-    (begins && /^\s*(begin|start\s+transaction)\b/i.test(text)) ||
-    /^\s*(set\s+(?!local\b|transaction\b|constraints\b)|reset\b|listen\b|unlisten\b|prepare\b|discard\b|load\b|attach\b|detach\b|pragma\s+\w+\s*=)/i.test(text) ||
-    /\bcreate\s+((global|local)\s+)?temp(orary)?\b|\bwith\s+hold\b|\bpg_(try_)?advisory_lock|\bset_config\s*\(/i.test(text));
+  if (text === null) return false;
+  const first = text.replace(/^(\s|--[^\n]*\n|\/\*[^]*?\*\/)+/, '');
+  const opens = begins && /^(begin|start\s+transaction)\b/i.test(first) && !/;\s*(commit|end)\b/i.test(first);
+  return opens || SETTINGS.test(first) || REMAINS.test(text);
 }
 
 /** The statement that a call is all of, with or without `await`. */
@@ -118,10 +140,18 @@ function statementOf(/** @type {Node} */ call, /** @type {Node} */ within, /** @
 
 /** The variable that keeps `await client.transaction()`. */
 function transactionOf(/** @type {Node} */ awaited) {
-  const { inner, parent } = awaited.type === 'AwaitExpression' ? outerOf(awaited) : { inner: awaited, parent: awaited.parent };
-  if (parent.type === 'VariableDeclarator' && parent.init === inner && parent.id.type === 'Identifier') return parent.id.binding;
-  if (parent.type === 'AssignmentExpression' && parent.right === inner && parent.left.type === 'Identifier' &&
-      parent.left.binding && parent.parent.type === 'ExpressionStatement') return parent.left.binding;
+  const { inner, parent } =
+    awaited.type === 'AwaitExpression' ? outerOf(awaited) : { inner: awaited, parent: awaited.parent };
+  if (parent.type === 'VariableDeclarator' && parent.init === inner && parent.id.type === 'Identifier')
+    return parent.id.binding;
+  if (
+    parent.type === 'AssignmentExpression' &&
+    parent.right === inner &&
+    parent.left.type === 'Identifier' &&
+    parent.left.binding &&
+    parent.parent.type === 'ExpressionStatement'
+  )
+    return parent.left.binding;
   throw new Unproven(awaited, 'the transaction is not kept in a variable');
 }
 
@@ -129,7 +159,12 @@ function transactionOf(/** @type {Node} */ awaited) {
  * Climbs from a call to the `await` that waits for it.
  * @returns {Node} the await, or where one has to be put
  */
-function settle(/** @type {Node} */ call, /** @type {Node} */ within, /** @type {Uses} */ uses, /** @type {string} */ what) {
+function settle(
+  /** @type {Node} */ call,
+  /** @type {Node} */ within,
+  /** @type {Uses} */ uses,
+  /** @type {string} */ what,
+) {
   let at = call;
   for (;;) {
     const { inner, parent } = outerOf(at);
@@ -142,18 +177,28 @@ function settle(/** @type {Node} */ call, /** @type {Node} */ within, /** @type 
       const giver = parent.type === 'ReturnStatement' ? owner : parent;
       if (giver !== within) waitedFor(giver, within, uses, what);
       else {
-        if (isCaught(call, within)) throw new Unproven(call, `${what} is returned unawaited in a try: with the await it needs, the catch would see its failure`);
+        if (isCaught(call, within))
+          throw new Unproven(
+            call,
+            `${what} is returned unawaited in a try: with the await it needs, the catch would see its failure`,
+          );
         if (!uses.awaits.includes(call.start)) uses.awaits.push(call.start);
       }
       return inner;
     }
     const chained = parent.type === 'MemberExpression' && parent.object === inner ? outerOf(parent) : null;
-    if (chained && /^(then|catch|finally)$/.test(nameOf(parent.property, parent.computed) ?? '') &&
-        chained.parent.type === 'CallExpression' && chained.parent.callee === chained.inner) {
+    if (
+      chained &&
+      /^(then|catch|finally)$/.test(nameOf(parent.property, parent.computed) ?? '') &&
+      chained.parent.type === 'CallExpression' &&
+      chained.parent.callee === chained.inner
+    ) {
       at = chained.parent;
       call = at;
-    } else if ((parent.type === 'ConditionalExpression' && parent.test !== inner) ||
-               (parent.type === 'LogicalExpression' && parent.right === inner)) {
+    } else if (
+      (parent.type === 'ConditionalExpression' && parent.test !== inner) ||
+      (parent.type === 'LogicalExpression' && parent.right === inner)
+    ) {
       at = parent;
     } else if (parent.type === 'ArrayExpression' && gathers(outerOf(parent).parent, outerOf(parent).inner)) {
       at = outerOf(parent).parent;
@@ -177,15 +222,30 @@ function isCaught(/** @type {Node} */ node, /** @type {Node} */ within) {
 
 /** `Promise.all(x)` and `Promise.allSettled(x)` wait for all; race and any do not. */
 function gathers(/** @type {Node} */ call, /** @type {Node} */ argument) {
-  return call.type === 'CallExpression' && call.arguments[0] === argument && call.callee.type === 'MemberExpression' &&
-    call.callee.object.name === 'Promise' && /^(all|allSettled)$/.test(call.callee.property.name ?? '');
+  return (
+    call.type === 'CallExpression' &&
+    call.arguments[0] === argument &&
+    call.callee.type === 'MemberExpression' &&
+    call.callee.object.name === 'Promise' &&
+    /^(all|allSettled)$/.test(call.callee.property.name ?? '')
+  );
 }
 
 /** A function inside counts only as the one of `Promise.all(list.map(…))`, which is waited for as a whole. */
-function waitedFor(/** @type {Node} */ inside, /** @type {Node} */ within, /** @type {Uses} */ uses, /** @type {string} */ what) {
+function waitedFor(
+  /** @type {Node} */ inside,
+  /** @type {Node} */ within,
+  /** @type {Uses} */ uses,
+  /** @type {string} */ what,
+) {
   const { inner, parent } = isFunction(inside) ? outerOf(inside) : { inner: inside, parent: inside };
-  if (parent.type === 'CallExpression' && parent.arguments[0] === inner && parent.callee.type === 'MemberExpression' &&
-      /^(map|flatMap)$/.test(nameOf(parent.callee.property, parent.callee.computed) ?? '') && !inside.generator) {
+  if (
+    parent.type === 'CallExpression' &&
+    parent.arguments[0] === inner &&
+    parent.callee.type === 'MemberExpression' &&
+    /^(map|flatMap)$/.test(nameOf(parent.callee.property, parent.callee.computed) ?? '') &&
+    !inside.generator
+  ) {
     settle(parent, within, uses, what);
     return;
   }
@@ -193,7 +253,8 @@ function waitedFor(/** @type {Node} */ inside, /** @type {Node} */ within, /** @
 }
 
 /**
- * The statements after `index` that must stand in the `try`: up to the last use, and as far as what they declare is used.
+ * The statements after `index` that must stand in the `try`: up to the last use, and as far as what they declare is
+ * used.
  * @param {Node[]} body
  * @param {number} index of the statement that makes the client
  * @param {Node[]} references
@@ -210,7 +271,8 @@ export function regionOf(body, index, references) {
   }
   if (last === index) throw new Unproven(body[index], 'the client is never used');
   for (let at = index + 1; at <= last; at++) {
-    if (/^(Import|Export)/.test(body[at].type)) throw new Unproven(body[at], 'an import or export cannot stand in a try');
+    if (/^(Import|Export)/.test(body[at].type))
+      throw new Unproven(body[at], 'an import or export cannot stand in a try');
     for (const binding of declaredBy(body[at])) {
       for (const ref of binding.references) {
         const where = holds(ref);
@@ -232,7 +294,8 @@ export function refuseYield(region, within) {
   if (!within.generator) return;
   for (const statement of region) {
     walk(statement, (node) => {
-      if (node.type === 'YieldExpression') throw new Unproven(node, 'whoever asks this generator decides how long the client is held at a yield');
+      if (node.type === 'YieldExpression')
+        throw new Unproven(node, 'whoever asks this generator decides how long the client is held at a yield');
       return !isFunction(node);
     });
   }

@@ -77,9 +77,17 @@ export function rewritePool(/** @type {Context} */ ctx, /** @type {Node} */ made
 }
 
 /** Writes `getPgPool(options)` for `new Pool(options)` or `new Client(options)`. */
-function putPool(/** @type {Context} */ ctx, /** @type {Node} */ made,
-  /** @type {{ alone: boolean, plain: boolean }} */ { alone, plain }, /** @type {string} */ name, /** @type {string} */ tail) {
-  ctx.pools.push({ made, options: alone ? '' : made.arguments.map((/** @type {Node} */ a) => ctx.slice(a)).join(', ') });
+function putPool(
+  /** @type {Context} */ ctx,
+  /** @type {Node} */ made,
+  /** @type {{ alone: boolean, plain: boolean }} */ { alone, plain },
+  /** @type {string} */ name,
+  /** @type {string} */ tail,
+) {
+  ctx.pools.push({
+    made,
+    options: alone ? '' : made.arguments.map((/** @type {Node} */ a) => ctx.slice(a)).join(', '),
+  });
   const begin = `${tail ? 'await ' : ''}${name}`;
   if (plain) {
     ctx.takeAway(made);
@@ -128,14 +136,16 @@ export function rewriteClient(/** @type {Context} */ ctx, /** @type {Node} */ ma
         wrapInTry(ctx, opener, region, release);
       }
     } else if (next?.type === 'TryStatement' && next.block.body[0] === opener) {
-      if (!uses.references.every((ref) => isInside(ref, next))) throw new Unproven(made, 'it is used outside the try that connects it');
+      if (!uses.references.every((ref) => isInside(ref, next)))
+        throw new Unproven(made, 'it is used outside the try that connects it');
       hold(ctx, within, made, [next]);
       const call = judged.plain ? `${name()}()` : `${name()}(${deeper(ctx, made.arguments[0])})`;
       ctx.pools.push({ made, options: judged.alone ? '' : ctx.slice(made.arguments[0]) });
       ctx.takeAway(judged.plain ? made : made.callee);
       const letting = `let ${binding.name}${semicolon(ctx, statement)}`;
       if (judged.plain) ctx.put(statement.start, statement.end, letting);
-      else { // the options move, with the comments in them
+      else {
+        // the options move, with the comments in them
         ctx.put(statement.start, made.arguments[0].start, letting);
         ctx.replace(made.arguments[0].start, made.arguments[0].end, '');
         ctx.remove(made.arguments[0].end, statement.end);
@@ -162,22 +172,35 @@ function deeper(/** @type {Context} */ ctx, /** @type {Node} */ options) {
 
 /** Is this a `try` that ends the client in its own `finally`, with every use inside? */
 function guardedEnd(/** @type {Node} */ guard, /** @type {Node[]} */ enders, /** @type {Node[]} */ references) {
-  return guard?.type === 'TryStatement' && guard.finalizer && references.every((ref) => isInside(ref, guard)) &&
-    enders.some((end) => end.parent === guard.finalizer);
+  return (
+    guard?.type === 'TryStatement' &&
+    guard.finalizer &&
+    references.every((ref) => isInside(ref, guard)) &&
+    enders.some((end) => end.parent === guard.finalizer)
+  );
 }
 
 /** Shapes that a `try` around the region would not make better. */
 function refuseUnderEnd(/** @type {Node} */ made, /** @type {Node[]} */ enders, /** @type {Node[]} */ region) {
   if (!region.length) throw new Unproven(made, 'the client is never used');
   for (const end of enders) {
-    if (end.parent.parent?.type === 'TryStatement' && end.parent.parent.finalizer === end.parent && !region.includes(end.parent.parent)) {
+    if (
+      end.parent.parent?.type === 'TryStatement' &&
+      end.parent.parent.finalizer === end.parent &&
+      !region.includes(end.parent.parent)
+    ) {
       throw new Unproven(end, 'end() is in the finally of a try that is not the whole block');
     }
   }
 }
 
 /** Replaces end() in the `finally` by release(), drops the others, or makes the `finally`. */
-function releaseAtEnd(/** @type {Context} */ ctx, /** @type {Node[]} */ enders, /** @type {Node} */ guard, /** @type {string} */ release) {
+function releaseAtEnd(
+  /** @type {Context} */ ctx,
+  /** @type {Node[]} */ enders,
+  /** @type {Node} */ guard,
+  /** @type {string} */ release,
+) {
   const chosen = enders.find((end) => end.parent === guard.finalizer);
   for (const end of enders) if (end !== chosen) dropStatement(ctx, end, '/* released below */');
   if (chosen) ctx.put(chosen.start, chosen.end, release);
@@ -191,7 +214,8 @@ export function rewriteLease(/** @type {Context} */ ctx, /** @type {Node} */ cal
   const what = 'getDatabaseClient()';
   if (call.arguments.length) return ctx.leave(call, what, 'it has arguments');
   const awaited = outerOf(call);
-  if (awaited.parent.type !== 'AwaitExpression') return ctx.leave(call, what, 'its promise is handed on, not awaited here');
+  if (awaited.parent.type !== 'AwaitExpression')
+    return ctx.leave(call, what, 'its promise is handed on, not awaited here');
   const within = functionOf(call);
   const place = ownDeclaration(awaited.parent) ?? assignedInTry(awaited.parent);
   if (!place) return ctx.leave(call, what, keptWhere(awaited.parent));
@@ -202,7 +226,8 @@ export function rewriteLease(/** @type {Context} */ ctx, /** @type {Node} */ cal
     const all = uses.references.concat(uses.others);
     const region = guard ? [] : regionOf(body, index, all).filter((s) => !uses.enders.includes(s));
     if (!guard && !region.length) throw new Unproven(call, 'the client is never used');
-    if (guard && !all.every((ref) => isInside(ref, guard))) throw new Unproven(call, 'the client is used outside the try that gets it');
+    if (guard && !all.every((ref) => isInside(ref, guard)))
+      throw new Unproven(call, 'the client is used outside the try that gets it');
     const name = ctx.nameFor(call.callee, MANAGER, 'acquireDbLease');
     if (!name) return ctx.leave(call, what, TAKEN('acquireDbLease'));
     hold(ctx, within, call, guard ? [guard] : region);
@@ -229,13 +254,22 @@ export function rewriteLease(/** @type {Context} */ ctx, /** @type {Node} */ cal
 /** Notes what a file holds already: what is migrated holds as long as it did before. */
 export function holdPresent(/** @type {Context} */ ctx) {
   walk(ctx.module.ast, (node) => {
-    if (node.type !== 'AwaitExpression' || bare(node.argument)?.type !== 'CallExpression' || !isOurLease(ctx, bare(node.argument))) return;
+    if (
+      node.type !== 'AwaitExpression' ||
+      bare(node.argument)?.type !== 'CallExpression' ||
+      !isOurLease(ctx, bare(node.argument))
+    )
+      return;
     const place = ownDeclaration(node) ?? assignedInTry(node);
     if (!place) return;
     const { body, index, guard } = place;
     const next = body[index + 1];
     const releases = next?.type === 'TryStatement' && next.finalizer && /\.release\(/.test(ctx.slice(next.finalizer));
-    ctx.held.push({ within: functionOf(node), made: node, region: guard ? [guard] : releases ? [next] : body.slice(index + 1) });
+    ctx.held.push({
+      within: functionOf(node),
+      made: node,
+      region: guard ? [guard] : releases ? [next] : body.slice(index + 1),
+    });
   });
 }
 
@@ -256,7 +290,12 @@ function isOurLease(/** @type {Context} */ ctx, /** @type {Node} */ { callee }) 
  * holder of one waits for another's.
  * @throws {Unproven} when this would be the second
  */
-function hold(/** @type {Context} */ ctx, /** @type {Node} */ within, /** @type {Node} */ made, /** @type {Node[]} */ region) {
+function hold(
+  /** @type {Context} */ ctx,
+  /** @type {Node} */ within,
+  /** @type {Node} */ made,
+  /** @type {Node[]} */ region,
+) {
   refuseYield(region, within);
   if (ctx.held.some((one) => one.region.some((s) => isInside(made, s)))) {
     throw new Unproven(made, 'a lease is held here already; two at once may wait for each other for ever');
@@ -280,24 +319,64 @@ function keptWhere(/** @type {Node} */ awaited) {
 /** The declaration `const name = <value>;` in a block, with its place there. */
 function ownDeclaration(/** @type {Node} */ value) {
   const { inner, parent } = outerOf(value);
-  if (parent.type !== 'VariableDeclarator' || parent.init !== inner || parent.id.type !== 'Identifier' || parent.id.typeAnnotation) return null;
+  if (
+    parent.type !== 'VariableDeclarator' ||
+    parent.init !== inner ||
+    parent.id.type !== 'Identifier' ||
+    parent.id.typeAnnotation
+  )
+    return null;
   const statement = parent.parent;
   const block = statement.parent;
   if (statement.declarations.length !== 1 || !/^(BlockStatement|Program)$/.test(block.type)) return null;
-  return { binding: /** @type {Binding} */ (parent.id.binding), statement, body: block.body, index: block.body.indexOf(statement), guard: null };
+  return {
+    binding: /** @type {Binding} */ (parent.id.binding),
+    statement,
+    body: block.body,
+    index: block.body.indexOf(statement),
+    guard: null,
+  };
 }
 
 /** `let client; try { client = <value>; … }`: one assignment, directly in a `try`. */
 function assignedInTry(/** @type {Node} */ value) {
   const { inner, parent } = outerOf(value);
-  if (parent.type !== 'AssignmentExpression' || parent.operator !== '=' || parent.right !== inner || parent.left.type !== 'Identifier') return null;
+  if (
+    parent.type !== 'AssignmentExpression' ||
+    parent.operator !== '=' ||
+    parent.right !== inner ||
+    parent.left.type !== 'Identifier'
+  )
+    return null;
   const statement = parent.parent;
   const binding = parent.left.binding;
   const guard = statement.parent?.parent;
-  if (statement.type !== 'ExpressionStatement' || guard?.type !== 'TryStatement' || guard.block !== statement.parent || !binding) return null;
-  if (binding.node.type !== 'VariableDeclarator' || binding.node.init || binding.node.id !== binding.id || binding.id.typeAnnotation) return null;
-  if (binding.node.parent.parent !== guard.parent || binding.references.filter((/** @type {Node} */ r) => isWrite(r)).length !== 1) return null;
-  return { binding: /** @type {Binding} */ (binding), statement, body: statement.parent.body, index: statement.parent.body.indexOf(statement), guard };
+  if (
+    statement.type !== 'ExpressionStatement' ||
+    guard?.type !== 'TryStatement' ||
+    guard.block !== statement.parent ||
+    !binding
+  )
+    return null;
+  if (
+    binding.node.type !== 'VariableDeclarator' ||
+    binding.node.init ||
+    binding.node.id !== binding.id ||
+    binding.id.typeAnnotation
+  )
+    return null;
+  if (
+    binding.node.parent.parent !== guard.parent ||
+    binding.references.filter((/** @type {Node} */ r) => isWrite(r)).length !== 1
+  )
+    return null;
+  return {
+    binding: /** @type {Binding} */ (binding),
+    statement,
+    body: statement.parent.body,
+    index: statement.parent.body.indexOf(statement),
+    guard,
+  };
 }
 
 /** `lease`, as the documentation has it, where the name is free; otherwise the name that is there. */
@@ -311,11 +390,17 @@ function leaseName(/** @type {Context} */ ctx, /** @type {Binding} */ binding, /
 /** `this.pool = new Pool(…)`: names where the file ends it. */
 function remarkMember(/** @type {Context} */ ctx, /** @type {Node} */ made) {
   const { inner, parent } = outerOf(made);
-  if (parent.type !== 'AssignmentExpression' || parent.right !== inner || parent.left.type !== 'MemberExpression') return;
+  if (parent.type !== 'AssignmentExpression' || parent.right !== inner || parent.left.type !== 'MemberExpression')
+    return;
   const target = ctx.slice(parent.left);
   walk(ctx.module.ast, (node) => {
-    if (node.type === 'CallExpression' && node.callee.type === 'MemberExpression' && !node.callee.computed &&
-        node.callee.property.name === 'end' && ctx.slice(node.callee.object) === target) {
+    if (
+      node.type === 'CallExpression' &&
+      node.callee.type === 'MemberExpression' &&
+      !node.callee.computed &&
+      node.callee.property.name === 'end' &&
+      ctx.slice(node.callee.object) === target
+    ) {
       ctx.note(node, `${target}.end()`, ENDS_SHARED);
     }
   });
@@ -324,8 +409,10 @@ function remarkMember(/** @type {Context} */ ctx, /** @type {Node} */ made) {
 /** The variable that keeps what an expression makes: `const x = …`, or `x = …` later. */
 function keptIn(/** @type {Node} */ value) {
   const { inner, parent } = outerOf(value);
-  if (parent.type === 'VariableDeclarator' && parent.init === inner && parent.id.type === 'Identifier') return parent.id.binding;
-  if (parent.type === 'AssignmentExpression' && parent.right === inner && parent.left.type === 'Identifier') return parent.left.binding ?? null;
+  if (parent.type === 'VariableDeclarator' && parent.init === inner && parent.id.type === 'Identifier')
+    return parent.id.binding;
+  if (parent.type === 'AssignmentExpression' && parent.right === inner && parent.left.type === 'Identifier')
+    return parent.left.binding ?? null;
   return null;
 }
 
@@ -372,10 +459,17 @@ function semicolon(/** @type {Context} */ ctx, /** @type {Node} */ statement) {
 function operationOf(/** @type {Context} */ ctx, /** @type {Node} */ within) {
   const own = functionName(within);
   const file = ctx.module.name.replace(/\.\w+$/, '').replace(/\/index$/, '');
-  const name = own && !/^(handler|default|main|run)$/i.test(own)
-    ? (/^(GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS)$/.test(own) ? `${own} ${file}` : own)
-    : file;
-  const words = name.replace(/([a-z0-9])([A-Z])/g, '$1-$2').replace(/[^A-Za-z0-9]+/g, '-').replace(/^-+|-+$/g, '').toLowerCase();
+  const name =
+    own && !/^(handler|default|main|run)$/i.test(own)
+      ? /^(GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS)$/.test(own)
+        ? `${own} ${file}`
+        : own
+      : file;
+  const words = name
+    .replace(/([a-z0-9])([A-Z])/g, '$1-$2')
+    .replace(/[^A-Za-z0-9]+/g, '-')
+    .replace(/^-+|-+$/g, '')
+    .toLowerCase();
   return words.slice(0, 64).replace(/-+$/, '') || basename(file) || 'operation';
 }
 
@@ -388,6 +482,7 @@ function functionName(/** @type {Node} */ within) {
   if (/^(Property|MethodDefinition|PropertyDefinition)$/.test(parent.type)) {
     return parent.key.type === 'PrivateIdentifier' ? parent.key.name : nameOf(parent.key, parent.computed);
   }
-  if (parent.type === 'AssignmentExpression' && parent.left.type === 'MemberExpression') return nameOf(parent.left.property, parent.left.computed);
+  if (parent.type === 'AssignmentExpression' && parent.left.type === 'MemberExpression')
+    return nameOf(parent.left.property, parent.left.computed);
   return null;
 }

@@ -25,8 +25,17 @@
 
 /** Expressions of TypeScript that hold a value inside. */
 const VALUE_WRAPPERS = new Set([
-  'TSAsExpression', 'TSNonNullExpression', 'TSSatisfiesExpression', 'TSTypeAssertion', 'TSInstantiationExpression',
-  'TSParameterProperty', 'TSExportAssignment', 'TSModuleDeclaration', 'TSModuleBlock', 'TSEnumDeclaration', 'TSEnumMember',
+  'TSAsExpression',
+  'TSNonNullExpression',
+  'TSSatisfiesExpression',
+  'TSTypeAssertion',
+  'TSInstantiationExpression',
+  'TSParameterProperty',
+  'TSExportAssignment',
+  'TSModuleDeclaration',
+  'TSModuleBlock',
+  'TSEnumDeclaration',
+  'TSEnumMember',
 ]);
 
 /** Calls `visit` with each child node, in the order of the text. */
@@ -62,9 +71,11 @@ export function isInside(/** @type {Node} */ node, /** @type {Node} */ outer) {
   return outer.start <= node.start && node.end <= outer.end;
 }
 
+const WRAPPERS = /^(TS(As|NonNull|Satisfies)Expression|TSTypeAssertion|ParenthesizedExpression|ChainExpression)$/;
+
 /** Takes off parentheses and what TypeScript says about a value. */
 export function bare(/** @type {Node} */ node) {
-  while (node && /^(TSAsExpression|TSNonNullExpression|TSSatisfiesExpression|TSTypeAssertion|ParenthesizedExpression|ChainExpression)$/.test(node.type)) {
+  while (node && WRAPPERS.test(node.type)) {
     node = node.expression;
   }
   return node;
@@ -81,32 +92,69 @@ export function outerOf(/** @type {Node} */ node) {
 function patternNames(/** @type {Node | null} */ pattern, /** @type {(id: Node) => void} */ visit) {
   if (!pattern) return;
   switch (pattern.type) {
-    case 'Identifier': return visit(pattern);
-    case 'ObjectPattern': return pattern.properties.forEach((/** @type {Node} */ p) => patternNames(p.type === 'RestElement' ? p : p.value, visit));
-    case 'ArrayPattern': return pattern.elements.forEach((/** @type {Node} */ e) => patternNames(e, visit));
-    case 'AssignmentPattern': return patternNames(pattern.left, visit);
-    case 'RestElement': return patternNames(pattern.argument, visit);
-    case 'TSParameterProperty': return patternNames(pattern.parameter, visit);
+    case 'Identifier':
+      return visit(pattern);
+    case 'ObjectPattern':
+      return pattern.properties.forEach((/** @type {Node} */ p) =>
+        patternNames(p.type === 'RestElement' ? p : p.value, visit),
+      );
+    case 'ArrayPattern':
+      return pattern.elements.forEach((/** @type {Node} */ e) => patternNames(e, visit));
+    case 'AssignmentPattern':
+      return patternNames(pattern.left, visit);
+    case 'RestElement':
+      return patternNames(pattern.argument, visit);
+    case 'TSParameterProperty':
+      return patternNames(pattern.parameter, visit);
   }
 }
 
-const BLOCKS = new Set(['BlockStatement', 'ForStatement', 'ForInStatement', 'ForOfStatement', 'SwitchStatement', 'CatchClause', 'StaticBlock', 'TSModuleBlock']);
+const BLOCKS = new Set([
+  'BlockStatement',
+  'ForStatement',
+  'ForInStatement',
+  'ForOfStatement',
+  'SwitchStatement',
+  'CatchClause',
+  'StaticBlock',
+  'TSModuleBlock',
+]);
 
 /** Is this identifier a mere label of something: a property's name, a key, a label? */
 function isLabel(/** @type {Node} */ id) {
   const p = id.parent;
   switch (p.type) {
-    case 'MemberExpression': return p.property === id && !p.computed;
-    case 'Property': return p.key === id && p.value !== id && !p.computed;
-    case 'MethodDefinition': case 'PropertyDefinition': case 'AccessorProperty': case 'TSAbstractMethodDefinition':
+    case 'MemberExpression':
+      return p.property === id && !p.computed;
+    case 'Property':
+      return p.key === id && p.value !== id && !p.computed;
+    case 'MethodDefinition':
+    case 'PropertyDefinition':
+    case 'AccessorProperty':
+    case 'TSAbstractMethodDefinition':
       return p.key === id && !p.computed;
-    case 'LabeledStatement': case 'BreakStatement': case 'ContinueStatement': return true;
-    case 'ImportSpecifier': case 'ImportDefaultSpecifier': case 'ImportNamespaceSpecifier': case 'ImportAttribute': return true;
-    case 'ExportSpecifier': return p.local !== id || Boolean(p.parent.source);
-    case 'ExportAllDeclaration': case 'MetaProperty': return true;
-    case 'TSEnumMember': return p.id === id;
-    case 'TSPropertySignature': case 'TSMethodSignature': case 'TSQualifiedName': return p.key === id || p.right === id;
-    default: return false;
+    case 'LabeledStatement':
+    case 'BreakStatement':
+    case 'ContinueStatement':
+      return true;
+    case 'ImportSpecifier':
+    case 'ImportDefaultSpecifier':
+    case 'ImportNamespaceSpecifier':
+    case 'ImportAttribute':
+      return true;
+    case 'ExportSpecifier':
+      return p.local !== id || Boolean(p.parent.source);
+    case 'ExportAllDeclaration':
+    case 'MetaProperty':
+      return true;
+    case 'TSEnumMember':
+      return p.id === id;
+    case 'TSPropertySignature':
+    case 'TSMethodSignature':
+    case 'TSQualifiedName':
+      return p.key === id || p.right === id;
+    default:
+      return false;
   }
 }
 
@@ -122,7 +170,12 @@ export function analyse(ast) {
   const evals = [];
   const newScope = (/** @type {Node} */ node, /** @type {Scope | null} */ outer, /** @type {boolean} */ isFn) =>
     (node.scope = { node, outer, isFunction: isFn, bindings: new Map() });
-  const declare = (/** @type {Scope} */ scope, /** @type {Node} */ id, /** @type {Binding['kind']} */ kind, /** @type {Node} */ node) => {
+  const declare = (
+    /** @type {Scope} */ scope,
+    /** @type {Node} */ id,
+    /** @type {Binding['kind']} */ kind,
+    /** @type {Node} */ node,
+  ) => {
     let target = scope;
     if (kind === 'var') while (!target.isFunction && target.outer) target = target.outer;
     const known = target.bindings.get(id.name);
@@ -140,18 +193,23 @@ export function analyse(ast) {
   const collect = (/** @type {Node} */ node, /** @type {Scope} */ scope) => {
     switch (node.type) {
       case 'VariableDeclaration':
-        for (const d of node.declarations) patternNames(d.id, (id) => declare(scope, id, /^(var|let)$/.test(node.kind) ? node.kind : 'const', d));
+        for (const d of node.declarations)
+          patternNames(d.id, (id) => declare(scope, id, /^(var|let)$/.test(node.kind) ? node.kind : 'const', d));
         break;
       case 'ImportDeclaration':
         for (const s of node.specifiers) declare(scope, s.local, 'import', s);
         break;
-      case 'FunctionDeclaration': case 'TSDeclareFunction':
+      case 'FunctionDeclaration':
+      case 'TSDeclareFunction':
         if (node.id) declare(scope, node.id, 'function', node);
         break;
       case 'ClassDeclaration':
         if (node.id) declare(scope, node.id, 'class', node);
         break;
-      case 'TSEnumDeclaration': case 'TSModuleDeclaration': case 'TSInterfaceDeclaration': case 'TSTypeAliasDeclaration':
+      case 'TSEnumDeclaration':
+      case 'TSModuleDeclaration':
+      case 'TSInterfaceDeclaration':
+      case 'TSTypeAliasDeclaration':
         if (node.id?.type === 'Identifier') declare(scope, node.id, 'type', node);
         break;
     }
@@ -176,9 +234,11 @@ export function analyse(ast) {
   const resolve = (/** @type {Node} */ node, /** @type {Scope} */ scope, /** @type {boolean} */ isType) => {
     const inner = node.scope ?? scope;
     const typed = isType || (node.type.startsWith('TS') && !VALUE_WRAPPERS.has(node.type));
-    if ((node.type === 'Identifier' && !node.binding && !isLabel(node)) ||
-        (node.type === 'JSXIdentifier' && /^JSX(Opening|Closing)Element$/.test(node.parent.type)) ||
-        (node.type === 'JSXIdentifier' && node.parent.type === 'JSXMemberExpression' && node.parent.object === node)) {
+    if (
+      (node.type === 'Identifier' && !node.binding && !isLabel(node)) ||
+      (node.type === 'JSXIdentifier' && /^JSX(Opening|Closing)Element$/.test(node.parent.type)) ||
+      (node.type === 'JSXIdentifier' && node.parent.type === 'JSXMemberExpression' && node.parent.object === node)
+    ) {
       for (let s = /** @type {Scope | null} */ (scope); s; s = s.outer) {
         const binding = s.bindings.get(node.name);
         if (binding) {
@@ -190,7 +250,8 @@ export function analyse(ast) {
       }
     }
     eachChild(node, (child) => resolve(child, inner, typed));
-    const evaluates = node.type === 'CallExpression' && node.callee.type === 'Identifier' && node.callee.name === 'eval';
+    const evaluates =
+      node.type === 'CallExpression' && node.callee.type === 'Identifier' && node.callee.name === 'eval';
     if ((evaluates && !node.callee.binding) || node.type === 'WithStatement') evals.push(node);
   };
 

@@ -9,12 +9,46 @@ import { bare, isConstant } from './scope.mjs';
 
 /** Options that the pool takes as they are: those of lib/connection-pool-options.cjs (a test compares). */
 export const OPTIONS = new Set([
-  'connectionString', 'host', 'port', 'user', 'password', 'database', 'max', 'min', 'idleTimeoutMillis',
-  'connectionTimeoutMillis', 'maxLifetimeSeconds', 'statement_timeout', 'query_timeout', 'lock_timeout',
-  'idle_in_transaction_session_timeout', 'application_name', 'fallback_application_name', 'options', 'client_encoding',
-  'ssl', 'types', 'maxUses', 'onConnect', 'verify', 'log', 'Promise', 'allowExitOnIdle', 'keepAlive',
-  'keepAliveInitialDelayMillis', 'enableChannelBinding', 'poolQueryViaFetch', 'fetchOptions', 'arrayMode', 'fullResults',
-  'isolationLevel', 'readOnly', 'deferrable', 'disableWarningInBrowsers', 'audit', 'cleanupOnExit',
+  'connectionString',
+  'host',
+  'port',
+  'user',
+  'password',
+  'database',
+  'max',
+  'min',
+  'idleTimeoutMillis',
+  'connectionTimeoutMillis',
+  'maxLifetimeSeconds',
+  'statement_timeout',
+  'query_timeout',
+  'lock_timeout',
+  'idle_in_transaction_session_timeout',
+  'application_name',
+  'fallback_application_name',
+  'options',
+  'client_encoding',
+  'ssl',
+  'types',
+  'maxUses',
+  'onConnect',
+  'verify',
+  'log',
+  'Promise',
+  'allowExitOnIdle',
+  'keepAlive',
+  'keepAliveInitialDelayMillis',
+  'enableChannelBinding',
+  'poolQueryViaFetch',
+  'fetchOptions',
+  'arrayMode',
+  'fullResults',
+  'isolationLevel',
+  'readOnly',
+  'deferrable',
+  'disableWarningInBrowsers',
+  'audit',
+  'cleanupOnExit',
 ]);
 
 /** Those that it refuses. */
@@ -29,8 +63,14 @@ export const SSL = new Set(['rejectUnauthorized', 'ca', 'cert', 'key', 'passphra
 
 function isProcessEnv(/** @type {Node} */ node) {
   const at = bare(node);
-  return at?.type === 'MemberExpression' && !at.computed && at.property.name === 'env' &&
-    at.object.type === 'Identifier' && at.object.name === 'process' && !at.object.binding;
+  return (
+    at?.type === 'MemberExpression' &&
+    !at.computed &&
+    at.property.name === 'env' &&
+    at.object.type === 'Identifier' &&
+    at.object.name === 'process' &&
+    !at.object.binding
+  );
 }
 
 /** Is this expression process.env.DATABASE_URL, directly or through constants of the file? */
@@ -44,22 +84,32 @@ export function isDatabaseUrl(/** @type {Node} */ expression, hops = 0) {
     return node.operator !== '&&' && stringOf(bare(node.right)) === '' && isDatabaseUrl(node.left, hops + 1);
   }
   if (node.type === 'TemplateLiteral') {
-    return node.expressions.length === 1 && node.quasis.every((/** @type {Node} */ q) => q.value.raw === '') &&
-      isDatabaseUrl(node.expressions[0], hops + 1);
+    return (
+      node.expressions.length === 1 &&
+      node.quasis.every((/** @type {Node} */ q) => q.value.raw === '') &&
+      isDatabaseUrl(node.expressions[0], hops + 1)
+    );
   }
   if (node.type !== 'Identifier' || !node.binding) return false;
   const { binding } = node;
   const declarator = binding.node;
   if (declarator.type !== 'VariableDeclarator' || !declarator.init || !isConstant(binding)) return false;
   if (declarator.id.type === 'Identifier') return isDatabaseUrl(declarator.init, hops + 1);
-  return declarator.id.type === 'ObjectPattern' && isProcessEnv(declarator.init) &&
-    declarator.id.properties.some((/** @type {Node} */ p) => p.type === 'Property' && p.value === binding.id && nameOf(p.key, p.computed) === 'DATABASE_URL');
+  return (
+    declarator.id.type === 'ObjectPattern' &&
+    isProcessEnv(declarator.init) &&
+    declarator.id.properties.some(
+      (/** @type {Node} */ p) =>
+        p.type === 'Property' && p.value === binding.id && nameOf(p.key, p.computed) === 'DATABASE_URL',
+    )
+  );
 }
 
 /**
  * @param {Node[]} args of `new Pool(…)` or `new Client(…)`
  * @param {(start: number, end: number) => boolean} hasComment
- * @returns {{ why: string } | { why: null, alone: boolean, plain: boolean }} alone: nothing but the URL; plain: nor comments
+ * @returns {{ why: string } | { why: null, alone: boolean, plain: boolean }} alone: nothing but the URL; plain: nor
+ *   comments
  */
 export function judgeOptions(args, hasComment) {
   const none = { why: 'without a URL or a host it reads PGHOST and so on; the pool reads DATABASE_URL before' };
@@ -68,12 +118,18 @@ export function judgeOptions(args, hasComment) {
   if (isDatabaseUrl(args[0])) return { why: null, alone: true, plain: true };
   const given = bare(args[0]);
   let object = given;
-  if (object.type === 'Identifier' && object.binding?.node.type === 'VariableDeclarator' && object.binding.node.id === object.binding.id && isConstant(object.binding)) {
+  if (
+    object.type === 'Identifier' &&
+    object.binding?.node.type === 'VariableDeclarator' &&
+    object.binding.node.id === object.binding.id &&
+    isConstant(object.binding)
+  ) {
     if (object.binding.references.length > 1) return { why: `'${object.name}' is used elsewhere too` };
     object = bare(object.binding.node.init);
   }
   if (object?.type !== 'ObjectExpression') return { why: 'its options cannot be read here' };
-  let url = null, host = null;
+  let url = null,
+    host = null;
   for (const property of object.properties) {
     const name = property.type === 'Property' ? nameOf(property.key, property.computed) : null;
     if (name === null) return { why: 'its options cannot be read here' };
@@ -87,7 +143,11 @@ export function judgeOptions(args, hasComment) {
   if (!url && !host) return none;
   if (url && !isDatabaseUrl(url)) return { why: 'its URL is not process.env.DATABASE_URL' };
   if (!url && !isSurelyText(host)) {
-    return { why: 'its host may be unset: node-postgres takes localhost then, the pool DATABASE_URL (write: host || \'localhost\')' };
+    return {
+      why:
+        'its host may be unset: node-postgres takes localhost then, the pool DATABASE_URL ' +
+        "(write: host || 'localhost')",
+    };
   }
   const alone = object === given && object.properties.length === 1 && url !== null;
   return { why: null, alone, plain: alone && !hasComment(object.start, object.end) };
@@ -97,9 +157,15 @@ export function judgeOptions(args, hasComment) {
 function judgeSsl(/** @type {Node} */ value) {
   const node = bare(value);
   if (node.type === 'ConditionalExpression') return judgeSsl(node.consequent) ?? judgeSsl(node.alternate);
-  if (node.type === 'LogicalExpression') return (node.operator === '&&' ? null : judgeSsl(node.left)) ?? judgeSsl(node.right);
+  if (node.type === 'LogicalExpression')
+    return (node.operator === '&&' ? null : judgeSsl(node.left)) ?? judgeSsl(node.right);
   if (stringOf(node) !== null) return `the pool takes no text as ssl`;
-  if (node.type === 'Identifier' && node.binding?.node.type === 'VariableDeclarator' && node.binding.node.init && isConstant(node.binding)) {
+  if (
+    node.type === 'Identifier' &&
+    node.binding?.node.type === 'VariableDeclarator' &&
+    node.binding.node.init &&
+    isConstant(node.binding)
+  ) {
     return node.binding.node.id === node.binding.id ? judgeSsl(node.binding.node.init) : null;
   }
   if (node.type !== 'ObjectExpression') return null;

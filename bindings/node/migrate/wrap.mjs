@@ -54,7 +54,8 @@ function stepOf(/** @type {Context} */ ctx, /** @type {Node} */ statement) {
 function firstLine(/** @type {Context} */ ctx, /** @type {Node} */ opener, /** @type {Node} */ first) {
   const statement = lineStart(ctx.text, first.start);
   let at = nextLine(ctx.text, opener.end);
-  while (at < statement && /^[ \t]*\r?\n$/.test(ctx.text.slice(at, nextLine(ctx.text, at)))) at = nextLine(ctx.text, at);
+  while (at < statement && /^[ \t]*\r?\n$/.test(ctx.text.slice(at, nextLine(ctx.text, at))))
+    at = nextLine(ctx.text, at);
   return ctx.isComment(at) && ctx.isComment(at - 1) ? statement : Math.min(at, statement);
 }
 

@@ -203,6 +203,11 @@ export const FIXTURES = [
     after: `import { acquireDbLease } from 'cenote/connection-manager';\nexport async function f() {\n  const lease = await acquireDbLease('f');\n  try {\n    const tx = await lease.transaction('write');\n    try {\n      await tx.commit();\n    } finally {\n      tx.close();\n    }\n  } finally {\n    lease.release();\n  }\n}\n`,
   },
   {
+    name: 'a transaction in one text is given to a pool',
+    before: `import { Pool } from 'pg';\nconst pool = new Pool({ connectionString: process.env.DATABASE_URL });\nawait pool.query('BEGIN; SET LOCAL x = 1; COMMIT');\n`,
+    after: `import { getPgPool } from 'cenote/connection-pool';\nconst pool = getPgPool();\nawait pool.query('BEGIN; SET LOCAL x = 1; COMMIT');\n`,
+  },
+  {
     name: 'a Pool of a host keeps its options; callbacks stay',
     before: `import { Pool } from 'pg';\nconst pool = new Pool({ host: process.env.DB_HOST || 'localhost', port: 5432, database: 'app', application_name: 'app', keepAlive: true });\nexport const f = (done) => pool.query('SELECT 1', (error, result) => done(error, result));\n`,
     after: `import { getPgPool } from 'cenote/connection-pool';\nconst pool = getPgPool({ host: process.env.DB_HOST || 'localhost', port: 5432, database: 'app', application_name: 'app', keepAlive: true });\nexport const f = (done) => pool.query('SELECT 1', (error, result) => done(error, result));\n`,
@@ -252,6 +257,7 @@ export const FIXTURES = [
     ['defaults for all pools', `defaults.ssl = true;\nexport const pool = new Pool({ connectionString: process.env.DATABASE_URL });`, /:2: defaults: its settings/, /defaults\.ssl \(a\.js:2\) does not reach Cenote's pool: write ssl among its options/],
     ['BEGIN given to a pool', `const pool = new Pool({ connectionString: process.env.DATABASE_URL });\nexport async function f() {\n  await pool.query('BEGIN');\n}`, /:2: new Pool\(\): a statement that needs one session is given to the pool itself \(a\.js:4\)/, /:4: pool\.query\(\): .* take a client with connect\(\)/],
     ['BEGIN given to the pool of an object', `export class Db {\n  #pool = new Pool({ connectionString: process.env.DATABASE_URL });\n  begin() { return this.#pool.query({ text: 'begin isolation level serializable' }); }\n}`, /:3: new Pool\(\): a statement that needs one session/, /:4: this\.pool\.query\(\)/],
+    ['BEGIN behind a comment, given to a pool', `const pool = new Pool({ connectionString: process.env.DATABASE_URL });\nawait pool.query('-- first\\n/* now */ begin');`, /:2: new Pool\(\): a statement that needs one session/, /:3: pool\.query/],
     ['BEGIN given to a function of the pool', `const pool = new Pool({ connectionString: process.env.DATABASE_URL });\nconst query = (text, values) => pool.query(text, values);\nexport const f = () => query('START TRANSACTION');`, /:2: new Pool\(\): a statement that needs one session/, /:4: query\(\)/],
     ['BEGIN given to a method of the pool\'s holder', `class Db {\n  constructor() { this.pool = new Pool({ connectionString: process.env.DATABASE_URL }); }\n  query(text, values) { return this.pool.query(text, values); }\n}\nexport const db = new Db();\nexport const f = () => db.query('BEGIN');`, /:3: new Pool\(\): a statement that needs one session/, /:7: db\.query\(\)/],
     ['BEGIN given to a static method', `class Db {\n  static pool = new Pool({ connectionString: process.env.DATABASE_URL });\n  static run(text) { return Db.pool.query(text); }\n}\nawait Db.run('BEGIN');`, /:3: new Pool\(\): a statement that needs one session/, /:6: Db\.run\(\)/],

@@ -12,8 +12,9 @@ const require = createRequire(import.meta.url);
 
 const HELP = `Usage: cenote-verify [--json] [--timeout SECONDS] [--module FILE]
 
-Verifies the pool against the database of DATABASE_URL: health of both paths, 50 simple queries, 20 on the pool, 50 mixed,
-100 at once, the statistics afterwards, and a summary. It reads constants only; no table is needed, none is made.
+Verifies the pool against the database of DATABASE_URL: health of both paths, 50 simple queries, 20 on the pool,
+50 mixed, 100 at once, the statistics afterwards, and a summary. It reads constants only; no table is needed, none is
+made.
 
   --json              print one JSON object instead of text
   --timeout SECONDS   give up a step after so long (60)
@@ -72,7 +73,8 @@ export async function main(/** @type {string[]} */ args, { out = process.stdout,
   }
   const asText = (/** @type {import('./verify.mjs').StepResult} */ step) => {
     const figures = step.queries
-      ? `${step.queries - (step.failed ?? 0)} of ${step.queries} in ${step.ms} ms` + (step.averageMs === undefined ? '' : `, average ${step.averageMs} ms, p95 ${step.p95Ms} ms`)
+      ? `${step.queries - (step.failed ?? 0)} of ${step.queries} in ${step.ms} ms` +
+        (step.averageMs === undefined ? '' : `, average ${step.averageMs} ms, p95 ${step.p95Ms} ms`)
       : `${step.ms} ms`;
     out.write(`${step.ok ? 'ok    ' : 'FAILED'}  ${step.name.padEnd(24)}${figures}\n`);
     for (const problem of step.problems) out.write(`        ${textOf(problem)}\n`);
@@ -85,9 +87,16 @@ export async function main(/** @type {string[]} */ args, { out = process.stdout,
     out.write(`${JSON.stringify(result, null, 2)}\n`);
   } else {
     const { statistics: s, summary } = result;
-    if (s) out.write(`\nconnections ${s.totalConnections}, active ${s.activeConnections}, idle ${s.idleConnections}, waiting ${s.waitingClients}\n`);
-    out.write(`${summary.passed} of ${result.steps.length} steps passed; ${summary.queries} queries, ${summary.failedQueries} failed ` +
-      `(${(summary.errorRate * 100).toFixed(1)} %), average ${summary.averageMs ?? '-'} ms\n`);
+    if (s)
+      out.write(
+        `\nconnections ${s.totalConnections}, active ${s.activeConnections}, ` +
+          `idle ${s.idleConnections}, waiting ${s.waitingClients}\n`,
+      );
+    out.write(
+      `${summary.passed} of ${result.steps.length} steps passed; ` +
+        `${summary.queries} queries, ${summary.failedQueries} failed ` +
+        `(${(summary.errorRate * 100).toFixed(1)} %), average ${summary.averageMs ?? '-'} ms\n`,
+    );
   }
   return result.ok && !closed ? 0 : 1;
 }
@@ -98,9 +107,12 @@ async function closePool(/** @type {any} */ pool) {
   /** @type {NodeJS.Timeout | undefined} */
   let timer;
   try {
-    await Promise.race([pool.shutdown(), new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`not within ${SHUTDOWN_MS} ms`)), SHUTDOWN_MS);
-    })]);
+    await Promise.race([
+      pool.shutdown(),
+      new Promise((_, reject) => {
+        timer = setTimeout(() => reject(new Error(`not within ${SHUTDOWN_MS} ms`)), SHUTDOWN_MS);
+      }),
+    ]);
     return null;
   } catch (error) {
     return textOf(error);

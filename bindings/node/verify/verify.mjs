@@ -105,7 +105,8 @@ async function burst(name, count, timeoutMs, query) {
     note(/** @type {Error} */ (error).message, missing);
   }
   times.sort((a, b) => a - b);
-  const problems = [...errors.values()].slice(0, MAX_PROBLEMS)
+  const problems = [...errors.values()]
+    .slice(0, MAX_PROBLEMS)
     .map(({ text, times }) => (times > 1 ? `${text}, ${times} times` : text));
   return {
     name,
@@ -194,16 +195,19 @@ export async function verify(pool, { timeoutMs = 60000, onStep = () => {} } = {}
   await add(burst('20 queries on the pool', 20, timeoutMs, pooled));
   await add(burst('50 mixed', 50, timeoutMs, (n) => (n % 2 ? transaction(n) : routed(n))));
   await add(burst('100 at once', 100, timeoutMs, (n) => [simple, pooled, routed, transaction][n % 4](n)));
-  await add(single('statistics', timeoutMs, async () => {
-    // A connection that single statements shared rests with them for a moment before it counts as idle.
-    const patience = performance.now() + Math.min(SETTLE_MS, timeoutMs / 2);
-    for (;;) {
-      statistics = pool.getStats();
-      if (!(statistics?.activeConnections > 0 || statistics?.waitingClients > 0) || performance.now() > patience) break;
-      await new Promise((done) => setTimeout(done, 50));
-    }
-    return judgeStatistics(statistics);
-  }));
+  await add(
+    single('statistics', timeoutMs, async () => {
+      // A connection that single statements shared rests with them for a moment before it counts as idle.
+      const patience = performance.now() + Math.min(SETTLE_MS, timeoutMs / 2);
+      for (;;) {
+        statistics = pool.getStats();
+        if (!(statistics?.activeConnections > 0 || statistics?.waitingClients > 0) || performance.now() > patience)
+          break;
+        await new Promise((done) => setTimeout(done, 50));
+      }
+      return judgeStatistics(statistics);
+    }),
+  );
 
   const queries = steps.reduce((sum, step) => sum + (step.queries ?? 0), 0);
   const failedQueries = steps.reduce((sum, step) => sum + (step.failed ?? 0), 0);
@@ -211,7 +215,7 @@ export async function verify(pool, { timeoutMs = 60000, onStep = () => {} } = {}
   const answered = done.reduce((sum, step) => sum + Number(step.queries) - Number(step.failed), 0);
   const total = done.reduce(
     (sum, step) => sum + Number(step.averageMs) * (Number(step.queries) - Number(step.failed)),
-    0
+    0,
   );
   const passed = steps.filter((step) => step.ok).length;
   return {
