@@ -133,7 +133,7 @@ static bool steps_run(struct hrana_exchange *x)
                                   step->condition == NULL || hrana_autocommit(x))) {
       outcomes[i] = step_run(x, step, i) ? CEN_HRANA_SUCCEEDED : CEN_HRANA_FAILED;
     }
-    if (!pipe_line(x)) {
+    if (i + 1 < count && !pipe_line(x)) { /* what ends the last one goes when the stream rests */
       return false;
     }
   }
@@ -164,9 +164,9 @@ void hrana_cursor_job(struct hrana_job *job)
     cen_hrana_cursor_baton(&x->out, baton, NULL);
     fine = !x->out.failed && pipe_flush(x) && steps_run(x);
   }
+  x->lost = x->lost || !fine || x->out.failed;
+  work_ends(x); /* first: who reads that the last step has ended may ask again at once */
   fine = !x->out.failed && pipe_flush(x) && fine;
-  x->lost = x->lost || !fine;
-  work_ends(x);
   x->pipe.broken = !fine;
   cen_task_init(&x->pipe.end, on_end);
   if (!cen_http_loop_post(x->loop->http, &x->pipe.end)) {

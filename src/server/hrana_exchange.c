@@ -233,9 +233,9 @@ static void on_gone(struct cen_http_request *request, enum cen_http_gone why, vo
   } else if (stage == HRANA_WORKS) {
     cenote_status revoked = cenote_revoke(lease);
     (void)revoked; /* stale: it has just ended */
-    if (x->cursor) {
-      hrana_cursor_pump(x); /* it may have been over, but for what the client had to read */
-    }
+  }
+  if (x->cursor && (stage == HRANA_WORKS || stage == HRANA_SENDS)) {
+    hrana_cursor_pump(x); /* it may have been over, but for what the client had to read */
   }
 }
 

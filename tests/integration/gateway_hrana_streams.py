@@ -204,6 +204,18 @@ def a_cursors_baton_is_busy_until_its_body_has_ended():
         true(len(client.recv(65536)) > 0)  # and that did not disturb it
 
 
+def whoever_has_read_the_last_step_may_use_the_stream_at_once():
+    with Database() as db:
+        for _ in range(200):
+            with db.socket() as client:
+                db.send(client, "/v3/cursor", {"batch": {"steps": [step("SELECT 1"), step("CREATE TEMP TABLE IF NOT EXISTS x (a)")]}})
+                data = b""
+                while data.count(b"step_end") < 2:  # and the body may not have ended
+                    data += client.recv(4096)
+                baton = json.loads(data[data.index(b'{"baton"'):data.index(b"}", data.index(b'{"baton"')) + 1])["baton"]
+                same(db.pipe(CLOSE, baton=baton)["results"], [OK_CLOSE])
+
+
 def rows_of_a_slow_statement_come_while_it_runs():
     slow = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c WHERE n % 20000 = 0"
     with Database() as db, db.socket() as client:
