@@ -70,7 +70,9 @@ function asked(how) {
   }
   const { leaseTimeout, signal } = how;
   if (leaseTimeout !== undefined && !(typeof leaseTimeout === 'number' && leaseTimeout >= 1)) {
-    throw new CenoteError(`leaseTimeout = ${show(leaseTimeout)}: allowed are 1 and more, in ms`, { status: 'CENOTE_INVALID' });
+    throw new CenoteError(`leaseTimeout = ${show(leaseTimeout)}: allowed are 1 and more, in ms`, {
+      status: 'CENOTE_INVALID',
+    });
   }
   checkSignal(signal);
   signal?.throwIfAborted();
@@ -84,8 +86,8 @@ class DatabaseConnectionManager {
 
   /**
    * @param {object} [options] the settings by their JavaScript names, and `url`, `intMode`, `log`, `audit`;
-   *   `createClient` (with `destroyClient`, `validateClient`): pools clients of the caller's own; `cleanupOnExit`: true,
-   *   or its options, see serverless.cjs
+   *   `createClient` (with `destroyClient`, `validateClient`): pools clients of the caller's own; `cleanupOnExit`:
+   *   true, or its options, see serverless.cjs
    */
   constructor(options = {}) {
     checkOptions(options);
@@ -153,7 +155,9 @@ class DatabaseConnectionManager {
   }
 
   #lease(handle, operation) {
-    return this.clients === undefined ? new DatabaseLease(this, handle, operation) : new OwnLease(this, handle, operation);
+    return this.clients === undefined
+      ? new DatabaseLease(this, handle, operation)
+      : new OwnLease(this, handle, operation);
   }
 
   get state() {
@@ -176,13 +180,15 @@ class DatabaseConnectionManager {
 
   /**
    * @param {string} [operationId] what for
-   * @param {number|{timeout?: number, leaseTimeout?: number, signal?: AbortSignal}} [how] how long to wait, ms; or that,
-   *   the lease's own time, and what gives the waiting up
+   * @param {number|{timeout?: number, leaseTimeout?: number, signal?: AbortSignal}} [how] how long to wait, ms; or
+   *   that, the lease's own time, and what gives the waiting up
    * @returns {Promise<DatabaseLease>}
    */
   async acquireLease(operationId = 'unknown', how = undefined) {
     if (this.isShuttingDown) {
-      throw new CenoteError('The connection manager is shutting down: no new leases', { status: 'CENOTE_SHUTTING_DOWN' });
+      throw new CenoteError('The connection manager is shutting down: no new leases', {
+        status: 'CENOTE_SHUTTING_DOWN',
+      });
     }
     const operation = String(operationId);
     const where = this.leases.sample();
@@ -232,7 +238,9 @@ class DatabaseConnectionManager {
     }
   }
 
-  /** The deadline is the smallest of leaseTimeout, what the caller asks, and what is left of the invocation (core.cjs). */
+  /**
+   * The deadline is the smallest of leaseTimeout, what the caller asks, and what is left of the invocation (core.cjs).
+   */
   #shorten(handle, asked) {
     if (asked < Math.min(this.config.leaseTimeout, timeLeft() ?? Infinity)) {
       this.core.extend(handle, Math.floor(asked));
@@ -322,7 +330,7 @@ class DatabaseConnectionManager {
     this.#sweep();
     const outcome = await this.core.shutdown(timeout);
     for (const lease of [...this.leases.values()]) {
-      lease.ended();
+      lease.ended('CENOTE_SHUTTING_DOWN');
     }
     await this.clients?.closed();
     this.connections.clear();

@@ -37,6 +37,14 @@ class CenoteError extends Error {
   }
 }
 
+/** What ended a lease, when that was not its holder. */
+const ENDS = { CENOTE_LEASE_EXPIRED: 'expired', CENOTE_SHUTTING_DOWN: 'was taken back by a shutdown' };
+
+/** @param {string} what nobody can do on a lease that is over @param {string} [end] the status of what ended it */
+const releasedError = (what, end) => new CenoteError(
+  `Cannot ${what} on released lease${ENDS[end] === undefined ? '' : `: it ${ENDS[end]}`}`,
+  { status: ENDS[end] === undefined ? 'CENOTE_STALE' : end });
+
 /** A mistake of the caller's, in what he passed: JavaScript's own classes of errors, with a code. */
 const refusal = (Kind) => (message) => Object.assign(new Kind(message), { code: 'CENOTE_INVALID' });
 const typeError = refusal(TypeError);
@@ -50,4 +58,4 @@ function fromAddon(info) {
   );
 }
 
-module.exports = { CenoteError, fromAddon, rangeError, typeError };
+module.exports = { CenoteError, fromAddon, rangeError, releasedError, typeError };

@@ -2,7 +2,7 @@
 'use strict';
 
 const { FLAGS } = require('./core.cjs');
-const { CenoteError } = require('./errors.cjs');
+const { CenoteError, releasedError } = require('./errors.cjs');
 const { show } = require('./options.cjs');
 const { timeLeft } = require('./serverless.cjs');
 const { beginsWith } = require('./text.cjs');
@@ -35,8 +35,6 @@ function checkMs(ms) {
     throw new CenoteError(`extend: ${show(ms)} ms: a number above 0 is wanted`);
   }
 }
-
-const refuseReleased = (what) => new CenoteError(`Cannot ${what} on released lease`, { status: 'CENOTE_STALE' });
 
 /** Ms that setTimeout takes: with more, Infinity too, it would end at once. A lease ends before. */
 const LONGEST = 2 ** 31 - 1;
@@ -162,6 +160,8 @@ class DatabaseLease {
   #open = new Set();
   /** FLAGS for what the caller sends: readOnly in a transaction of mode 'read'. */
   #flags = 0;
+  /** What ended it, when that was not release(): a status. */
+  #end;
   #connection;
 
   /** @param {object} owner the manager: `core`, `driver`, `shape`, `leaseEnded(lease)` */
@@ -235,7 +235,7 @@ class DatabaseLease {
       });
     } catch (error) {
       if (OVER.has(error.status)) {
-        this.ended();
+        this.ended(error.status);
       }
       throw error;
     } finally {
@@ -261,7 +261,7 @@ class DatabaseLease {
   /** For transactions: the text as it is, its raw result. */
   control(sql) {
     if (this.isReleased) {
-      return Promise.reject(refuseReleased('end transaction'));
+      return Promise.reject(releasedError('end transaction', this.#end));
     }
     return this.#inTurn(() => this.#send(sql));
   }
@@ -288,7 +288,7 @@ class DatabaseLease {
   /** @param {string|{sql: string, args?: unknown}} statement @param {unknown[]|object} [args] */
   async execute(statement, args) {
     if (this.isReleased) {
-      throw refuseReleased('execute query');
+      throw releasedError('execute query', this.#end);
     }
     const [sql, given] = toStatement(statement, args);
     const [read, names] = toArguments(given, this.#owner.driver);
@@ -322,7 +322,7 @@ class DatabaseLease {
   /** Inside a transaction: a savepoint. @param {number|string} [how] a time-out in ms, or a mode of libSQL's */
   async transaction(how) {
     if (this.isReleased) {
-      throw refuseReleased('begin transaction');
+      throw releasedError('begin transaction', this.#end);
     }
     checkHow(how);
     checkMode('transaction', typeof how === 'string' ? how : undefined);
@@ -349,7 +349,7 @@ class DatabaseLease {
   /** All or nothing. @param {(string|object)[]} statements @param {string} [mode] */
   async batch(statements, mode) {
     if (this.isReleased) {
-      throw refuseReleased('execute batch');
+      throw releasedError('execute batch', this.#end);
     }
     const texts = toStatements(statements).map(([sql, given]) => {
       const [values, names] = toArguments(given, this.#owner.driver);
@@ -377,7 +377,7 @@ class DatabaseLease {
       return results.map((result) => new ResultSet(result, this.#owner.driver));
     } catch (error) {
       if (OVER.has(error.status)) {
-        this.ended();
+        this.ended(error.status);
       }
       throw error;
     } finally {
@@ -428,9 +428,12 @@ class DatabaseLease {
     return held;
   }
 
-  /** It is over without a release: expired, or taken back. */
-  ended() {
-    this.isReleased = true;
+  /** It is over without a release: expired, or taken back. @param {string} [why] a status */
+  ended(why = 'CENOTE_LEASE_EXPIRED') {
+    if (!this.isReleased) {
+      this.isReleased = true;
+      this.#end = why;
+    }
     this.#owner.leaseEnded(this, false);
   }
 

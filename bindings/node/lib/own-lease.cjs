@@ -1,7 +1,7 @@
 /** own-lease.cjs - a lease on a client that the caller brought. */
 'use strict';
 
-const { CenoteError } = require('./errors.cjs');
+const { CenoteError, releasedError } = require('./errors.cjs');
 const { checkHow, checkMs } = require('./lease.cjs');
 const { OwnTransaction, runOn } = require('./own.cjs');
 const { timeLeft } = require('./serverless.cjs');
@@ -35,6 +35,7 @@ class OwnLease {
     this.createdAt = Date.now();
     this.lastUsed = this.createdAt;
     this.isReleased = false;
+    Object.defineProperty(this, 'end', { value: undefined, writable: true, enumerable: false });
     this.#own?.heldBy(this);
     Object.defineProperty(this, 'connection', { value: this.#own?.client, enumerable: false });
     this.#over = new Promise((resolve, reject) => { this.#tellOver = reject; });
@@ -96,10 +97,12 @@ class OwnLease {
 
   #check(what) {
     if (this.isReleased) {
-      throw new CenoteError(`Cannot ${what} on released lease`, { status: 'CENOTE_STALE' });
+      throw releasedError(what, this.end);
     }
     if (timeLeft() === 0) {
-      throw new CenoteError('Statement timeout: no time is left of the invocation', { status: 'CENOTE_STATEMENT_TIMEOUT' });
+      throw new CenoteError('Statement timeout: no time is left of the invocation', {
+        status: 'CENOTE_STATEMENT_TIMEOUT',
+      });
     }
   }
 
@@ -225,8 +228,12 @@ class OwnLease {
     return held;
   }
 
-  ended() {
-    this.isReleased = true;
+  /** It is over without a release. @param {string} [why] a status */
+  ended(why = 'CENOTE_LEASE_EXPIRED') {
+    if (!this.isReleased) {
+      this.isReleased = true;
+      this.end = why;
+    }
     this.#tellOver(new CenoteError(`The lease of '${this.operationId}' expired or was taken back: its client is closed`,
       { status: 'CENOTE_LEASE_EXPIRED' }));
     this.#owner.leaseEnded(this, false);

@@ -2,13 +2,13 @@
  * own.cjs - clients that the caller brings, pooled by the same core: the pool says when one is opened, checked, cleaned
  * and closed, and who has it; statements go to the client itself.
  *
- * A client is anything with execute (libSQL's), or with query (node-postgres'). One whose lease expires is closed, never
- * handed on: nobody can cancel it, and its holder has it still.
+ * A client is anything with execute (libSQL's), or with query (node-postgres'). One whose lease expires is closed,
+ * never handed on: nobody can cancel it, and its holder has it still.
  */
 'use strict';
 
 const addon = require('./addon.cjs');
-const { CenoteError } = require('./errors.cjs');
+const { CenoteError, releasedError } = require('./errors.cjs');
 const { toStatements } = require('./values.cjs');
 
 const [OPEN, CHECK, RESET, GONE] = [0, 1, 2, 3];
@@ -20,7 +20,9 @@ const runOn = (client, sql, args) => {
   if (args === undefined) {
     return client[method](sql);
   }
-  return method === 'execute' && client.execute.length === 1 ? client.execute({ sql, args }) : client[method](sql, args);
+  return method === 'execute' && client.execute.length === 1
+    ? client.execute({ sql, args })
+    : client[method](sql, args);
 };
 
 const closedError = () => new CenoteError('The transaction is closed', { code: 'TRANSACTION_CLOSED' });
@@ -168,7 +170,9 @@ class OwnClients {
   #late;
   #lateTimer;
   #ending = false;
-  /** The last check has failed: a new client is checked before it is handed out, or they would come and go without end. */
+  /**
+   * The last check has failed: a new client is checked before it is handed out, or they would come and go without end.
+   */
   #doubts = false;
 
   constructor(options) {
@@ -255,8 +259,11 @@ class OwnClients {
     try {
       await this.check(client);
     } catch (error) {
-      throw new CenoteError('createClient answered a client that was closed already: it hands out one for all, so pass ' +
-        `destroyClient, too, which leaves it open (${error?.message ?? error})`, { status: 'CENOTE_CONFIG' });
+      throw new CenoteError(
+        'createClient answered a client that was closed already: it hands out one for all, so pass ' +
+          `destroyClient, too, which leaves it open (${error?.message ?? error})`,
+        { status: 'CENOTE_CONFIG' }
+      );
     }
   }
 
@@ -279,12 +286,17 @@ class OwnClients {
 
   #warn() {
     if (this.#shared.size === 1) {
-      process.emitWarning('createClient answers the same client again: leases share it, so a transaction of one holds ' +
-        'what others send, and none can be cut off alone', { code: 'CENOTE_SHARED_CLIENT' });
+      process.emitWarning(
+        'createClient answers the same client again: leases share it, so a transaction of one holds ' +
+          'what others send, and none can be cut off alone',
+        { code: 'CENOTE_SHARED_CLIENT' }
+      );
     }
   }
 
-  /** A client that says by an event that it is lost (node-postgres') is used no more; and nobody has to listen to it. */
+  /**
+   * A client that says by an event that it is lost (node-postgres') is used no more; and nobody has to listen to it.
+   */
   #listen(client) {
     if (typeof client.on !== 'function' || this.#ears.has(client)) {
       return;
@@ -452,7 +464,7 @@ class OwnTransaction {
       throw closedError();
     }
     if (this.#lease.isReleased) { // what is not committed by now is rolled back
-      throw new CenoteError('Cannot go on with the transaction on released lease', { status: 'CENOTE_STALE' });
+      throw releasedError('go on with the transaction', this.#lease.end);
     }
   }
 

@@ -39,6 +39,9 @@ function answer(promise, callback) {
 
 const failed = (message, about) => new CenoteError(message, about);
 
+const expired = () => failed('The client was held longer than leaseTimeout: its connection was taken back',
+  { status: 'CENOTE_LEASE_EXPIRED' });
+
 /**
  * `query(text, values?, callback?)`, `query({ text, values, rowMode, name, types, query_timeout }, …)`
  * @returns {object} a copy: text, values, rowMode, name, types, timeout, callback
@@ -141,6 +144,8 @@ class PgClient {
   #work;
   #types;
   #broken = false;
+  /** Its lease is over, although nobody gave it back. */
+  #expired = false;
   #released = false;
 
   /**
@@ -195,6 +200,7 @@ class PgClient {
   static lose(client, error) {
     if (!client.#broken) {
       client.#broken = true;
+      client.#expired = error.status === 'CENOTE_LEASE_EXPIRED';
       process.nextTick(() => {
         if (client.listenerCount('error') > 0) {
           client.emit('error', error);
@@ -273,8 +279,13 @@ class PgClient {
   /** @returns {Error|undefined} why nothing can be asked of it */
   #refusal() {
     if (this.#broken) {
-      return failed('Client has encountered a connection error and is not queryable',
-        { status: 'CENOTE_CONNECTION_LOST' });
+      return this.#expired
+        ? failed('Client has encountered a connection error and is not queryable: its lease has expired', {
+            status: 'CENOTE_LEASE_EXPIRED',
+          })
+        : failed('Client has encountered a connection error and is not queryable', {
+            status: 'CENOTE_CONNECTION_LOST',
+          });
     }
     return this.#lease === undefined
       ? failed('Client was given back to the pool, or stands for a connection of it, and is not queryable',
@@ -409,4 +420,4 @@ Object.setPrototypeOf(PgClient.prototype, EventEmitter.prototype);
  */
 Object.defineProperty(PgClient.prototype, 'then', { value: undefined, writable: true, configurable: true });
 
-module.exports = { PgClient, answer, call, checkCallback, fault, isScript, queryError, toQuery };
+module.exports = { PgClient, answer, call, checkCallback, expired, fault, isScript, queryError, toQuery };

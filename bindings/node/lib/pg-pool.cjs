@@ -6,7 +6,17 @@ const { HINTS, idleOf } = require('./core.cjs');
 const { CenoteError } = require('./errors.cjs');
 const { types: defaultTypes, keepArguments, toArguments } = require('./pg-types.cjs');
 const { finishFor, pgError, pgFlags, pgShape } = require('./pg-result.cjs');
-const { PgClient, answer, call, checkCallback, fault, isScript, queryError, toQuery } = require('./pg-client.cjs');
+const {
+  PgClient,
+  answer,
+  call,
+  checkCallback,
+  expired,
+  fault,
+  isScript,
+  queryError,
+  toQuery,
+} = require('./pg-client.cjs');
 const { isBegin } = require('./text.cjs');
 
 /** A copy in which secrets are not enumerable, so that nobody prints them by accident. */
@@ -313,8 +323,7 @@ class PgPool extends EventEmitter {
       case 'leaseExpired':
         for (const client of this.#held) {
           if (!PgClient.isHeld(client)) {
-            PgClient.lose(client, new CenoteError('The client was held longer than leaseTimeout: its connection was ' +
-              'taken back', { status: 'CENOTE_LEASE_EXPIRED' }));
+            PgClient.lose(client, expired());
           }
         }
         break;

@@ -352,9 +352,13 @@ for (const [database, url] of databases(folder)) {
     const idle = await short.acquireLease('idle');
     const transaction = await idle.transaction();
     await pause(900);
-    await assert.rejects(transaction.execute('SELECT 1'), /expired|released/);
+    const expired = { code: 'CENOTE_LEASE_EXPIRED', message: /^Cannot .* on released lease: it expired$/ };
+    await assert.rejects(transaction.execute('SELECT 1'), expired);
     await transaction.rollback();
-    await assert.rejects(idle.execute('SELECT 1'), /expired|released/);
+    await assert.rejects(idle.execute('SELECT 1'), expired);
+    await assert.rejects(idle.batch(['SELECT 1']), expired);
+    idle.release();
+    await assert.rejects(idle.execute('SELECT 1'), expired);
     const again = await short.acquireLease('again');
     assert.equal((await again.execute('SELECT 1 AS a')).rows[0].a, 1);
     again.release();

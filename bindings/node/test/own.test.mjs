@@ -256,7 +256,11 @@ test('a client that still works when its lease expires is closed, never handed o
   assert.equal(next.connection.number, 2);
   assert.equal(made[0].closed, 1);
   assert.equal(manager.metrics.leaseTimeouts, 1);
+  await assert.rejects(lease.execute('SELECT 1'),
+    { code: 'CENOTE_LEASE_EXPIRED', message: 'Cannot execute query on released lease: it expired' });
   next.release();
+  await assert.rejects(next.execute('SELECT 1'),
+    { code: 'CENOTE_STALE', message: 'Cannot execute query on released lease' });
   await manager.gracefulShutdown();
 });
 

@@ -440,7 +440,7 @@ test('a client that is held too long is told, and its connection is taken back',
   await until(() => errors.length > 0); // nothing else keeps the loop alive
   const [error] = errors;
   assert.equal(error.status, 'CENOTE_LEASE_EXPIRED');
-  await assert.rejects(client.query('SELECT 1'), /not queryable/);
+  await assert.rejects(client.query('SELECT 1'), { code: 'CENOTE_LEASE_EXPIRED', message: /not queryable.*expired/ });
   const next = await pool.connect();
   assert.equal((await next.query('SELECT 1 AS a')).rows[0].a, 1);
   next.release();
