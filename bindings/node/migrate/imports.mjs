@@ -289,10 +289,10 @@ function braceAfter(/** @type {Context} */ ctx, /** @type {string} */ brace, /**
 
 /** Removes members of a comma-separated list, each with one comma. */
 function takeFromList(/** @type {Context} */ ctx, /** @type {Node[]} */ list, /** @type {Set<Node>} */ dead) {
-  let survivor = false;
+  const last = list.reduce((found, item, at) => (dead.has(item) ? found : at), -1); // of those that stay
   list.forEach((item, at) => {
-    if (!dead.has(item)) survivor = true;
-    else if (survivor) ctx.remove(list[at - 1].end, item.end);
-    else if (list[at + 1]) ctx.remove(item.start, list[at + 1].start);
+    if (!dead.has(item)) return;
+    if (at < last) ctx.remove(item.start, list[at + 1].start);
+    else ctx.remove(list[at - 1].end, item.end);
   });
 }

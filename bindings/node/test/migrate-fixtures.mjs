@@ -192,6 +192,12 @@ export const FIXTURES = [
     after: `const { /* p */ /* t */ types } = require(/* here */ 'pg');\nconst { getNeonClient, getPgPool } = require('cenote/connection-pool');\n/* n */\n/* url */ // where\nmodule.exports = { pool: getPgPool(), sql: getNeonClient(), builtins: types.builtins };\n`,
   },
   {
+    name: 'a declarator between others goes, with comments behind each',
+    file: 'a.cjs',
+    before: `const pg = require('pg'), // driver\n  neon = require('@neondatabase/serverless').neon, // http\n  fs = require('fs'), old = neon; // files\nmodule.exports = { sql: old(process.env.DATABASE_URL), pool: new pg.Pool({ connectionString: process.env.DATABASE_URL }), fs };\n`,
+    after: `const { getNeonClient, getPgPool } = require('cenote/connection-pool'), // driver\n  // http\n  fs = require('fs'); // files\nmodule.exports = { sql: getNeonClient(), pool: getPgPool(), fs };\n`,
+  },
+  {
     name: 'declarators of one statement that all go',
     before: `import pg from 'pg';\nconst { Pool } = pg, url = process.env.DATABASE_URL;\nconst { Pool: P2 } = pg, one = 1, two = process.env.DATABASE_URL;\nexport const pool = new Pool({ connectionString: url });\nexport const more = [new P2({ connectionString: two }), one];\n`,
     after: `import { getPgPool } from 'cenote/connection-pool';\nconst one = 1;\nexport const pool = getPgPool();\nexport const more = [getPgPool(), one];\n`,
