@@ -62,10 +62,10 @@ void pool_look(struct pool *pool, int64_t now_ns, struct pool_picture *picture)
    * release. One that was taken back from inside a call is among those already. */
   const uint64_t leased =
       picture->by_state[SLOT_HELD] + picture->by_state[SLOT_CALL] - picture->revoked;
-  const uint64_t discarded = picture->counters.discarded;
+  const uint64_t nobodys = picture->counters.discarded + picture->counters.put_back;
   const uint64_t others =
       leased + picture->counters.expired + picture->counters.revoked + picture->counters.forced;
-  picture->grants = picture->grants > discarded ? picture->grants - discarded : 0;
+  picture->grants = picture->grants > nobodys ? picture->grants - nobodys : 0;
   picture->releases = picture->grants > others ? picture->grants - others : 0;
 }
 

@@ -133,6 +133,7 @@ struct pool_counters {
   uint64_t closed_by[POOL_REASON_COUNT];
   uint64_t expired, revoked, forced, discarded, acquire_timeouts, acquire_cancelled,
       acquire_refused;
+  uint64_t put_back; /* taken by the manager, and nobody's lease */
   uint64_t waited; /* grants that had to wait */
   uint64_t handed; /* of those, by hand-over */
   uint64_t checks, check_failures, resets, reset_failures;
@@ -230,6 +231,9 @@ enum pool_answer {
 enum pool_answer pool_release(struct pool *pool, uint32_t slot, uint64_t generation);
 enum pool_answer pool_release_slow(struct pool *pool, uint32_t slot, uint64_t generation,
                                    int64_t now_ns, struct pool_wakes *wakes);
+/* A grant that nobody got: the same, but in no figure. */
+void pool_put_back(struct pool *pool, const struct pool_grant *grant, int64_t now_ns,
+                   struct pool_wakes *wakes);
 /* Into a call on the connection, and out again. `session`: SLOT_SESSION_ flags as they are now;
  * `proven`: the other side answered. */
 enum pool_answer pool_enter(struct pool *pool, uint32_t slot, uint64_t generation, void **resource);

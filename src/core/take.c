@@ -164,8 +164,8 @@ static bool release_step(struct pool *pool, struct slot *slot, uint64_t *word, i
   return true;
 }
 
-enum pool_answer pool_release_slow(struct pool *pool, uint32_t index, uint64_t generation,
-                                   int64_t now_ns, struct pool_wakes *wakes)
+static enum pool_answer release(struct pool *pool, uint32_t index, uint64_t generation,
+                                int64_t now_ns, bool used, struct pool_wakes *wakes)
 {
   struct slot *slot = slot_find(pool, index);
   if (slot == NULL) {
@@ -179,14 +179,27 @@ enum pool_answer pool_release_slow(struct pool *pool, uint32_t index, uint64_t g
     const bool sampled = (word & SLOT_SAMPLED) != 0;
     const int64_t held = now_ns - atomic_load_explicit(&slot->acquired_ns, memory_order_relaxed);
     if (release_step(pool, slot, &word, now_ns, wakes)) {
-      if (sampled) {
+      if (sampled && used) {
         cen_hist_record(&pool->hold, held);
       }
+      pool->counters.put_back += !used;
       break;
     }
   }
   pool_lock_give(&pool->lock);
   return answer;
+}
+
+enum pool_answer pool_release_slow(struct pool *pool, uint32_t index, uint64_t generation,
+                                   int64_t now_ns, struct pool_wakes *wakes)
+{
+  return release(pool, index, generation, now_ns, true, wakes);
+}
+
+void pool_put_back(struct pool *pool, const struct pool_grant *grant, int64_t now_ns,
+                   struct pool_wakes *wakes)
+{
+  (void)release(pool, grant->slot, grant->generation, now_ns, false, wakes);
 }
 
 enum pool_answer pool_enter(struct pool *pool, uint32_t index, uint64_t generation, void **resource)

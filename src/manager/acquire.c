@@ -355,7 +355,7 @@ static bool is_usable(struct cenote_manager *manager, const struct pool_grant *g
 static void give_back(struct cenote_manager *manager, const struct pool_grant *grant)
 {
   struct pool_wakes wakes = {0};
-  pool_release_slow(&manager->pool, grant->slot, grant->generation, cen_now_ns(), &wakes);
+  pool_put_back(&manager->pool, grant, cen_now_ns(), &wakes);
   manager_wake(manager, &wakes);
 }
 

@@ -349,6 +349,28 @@ static void the_loops_calls_are_refused_without_one(void **state)
   place_close(&place);
 }
 
+static void who_takes_at_once_takes_nothing_that_must_be_checked(void **state)
+{
+  (void)state;
+  struct place place;
+  cenote_lease lease;
+  place_init(&place);
+  place_open_with(&place, "1", "1");
+  must_release(must_acquire(place.manager, "first"));
+  assert_true(cenote_acquire_now(place.manager, "second", &lease));
+  assert_false(cenote_acquire_now(place.manager, "third", &(cenote_lease){0}));
+  must_release(lease);
+  pause_ms(600); /* check_after_ms */
+  assert_false(cenote_acquire_now(place.manager, "fourth", &lease));
+  assert_int_equal(lease.generation, 0);
+  assert_int_equal(statistics_of(place.manager).leases_granted, 2);
+  assert_int_equal(statistics_of(place.manager).leases_released, 2);
+  must_release(must_acquire(place.manager, "fifth"));
+  assert_int_equal(statistics_of(place.manager).leases_granted, 3);
+  assert_int_equal(statistics_of(place.manager).leases_released, 3);
+  place_close(&place);
+}
+
 static void a_host_loop_must_not_be_blocked_by_an_acquire(void **state)
 {
   (void)state;
@@ -442,6 +464,7 @@ int main(void)
       TEST(a_check_that_hangs_does_not_outlast_an_asynchronous_acquires_time),
       TEST(a_host_loop_needs_no_thread_of_ours),
       TEST(the_loops_calls_are_refused_without_one),
+      TEST(who_takes_at_once_takes_nothing_that_must_be_checked),
       TEST(a_host_loop_must_not_be_blocked_by_an_acquire),
       TEST(expiry_waiting_and_cancelling_work_on_a_host_loop),
       TEST(a_shutdown_drives_the_host_loop_itself),
