@@ -462,4 +462,4 @@ class DatabaseLease {
   }
 }
 
-module.exports = { DatabaseLease, checkHow, checkMs };
+module.exports = { DatabaseLease, checkHow, checkMode, checkMs };

@@ -1,8 +1,8 @@
 /** own-lease.cjs - a lease on a client that the caller brought. */
 'use strict';
 
-const { CenoteError, releasedError } = require('./errors.cjs');
-const { checkHow, checkMs } = require('./lease.cjs');
+const { CenoteError, releasedError, typeError } = require('./errors.cjs');
+const { checkHow, checkMode, checkMs } = require('./lease.cjs');
 const { OwnTransaction, runOn } = require('./own.cjs');
 const { timeLeft } = require('./serverless.cjs');
 const { isBegin, isEnd } = require('./text.cjs');
@@ -154,6 +154,7 @@ class OwnLease {
   async transaction(how) {
     this.#check('begin transaction');
     checkHow(how);
+    checkMode('transaction', typeof how === 'string' ? how : undefined);
     const timeout = typeof how === 'number' ? how : 0;
     const transaction = await this.onClient((client) => this.#begin(client, how, timeout));
     this.touch();
@@ -168,7 +169,11 @@ class OwnLease {
   /** All or nothing; inside a transaction it is part of that. */
   async batch(statements, mode) {
     this.#check('execute batch');
-    const all = this.#waiting > 0 && Array.isArray(statements) ? statements.map(keepStatement) : statements;
+    checkMode('batch', mode);
+    if (!Array.isArray(statements)) {
+      throw typeError('batch: the statements are no array');
+    }
+    const all = this.#waiting > 0 ? statements.map(keepStatement) : statements;
     const results = await this.onClient((client) => {
       if (this.#own.rollback === undefined && typeof client.batch === 'function') {
         return this.#noted(textOf(all?.[0]), () => client.batch(all, mode ?? 'write'));

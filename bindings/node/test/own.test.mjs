@@ -247,6 +247,20 @@ test("a client's error is the caller's, and the client goes on", async () => {
   await manager.gracefulShutdown();
 });
 
+test('a mode that there is not, and a batch of nothing, are refused before anything is sent', async () => {
+  const { made, createClient } = factory();
+  const manager = open({ createClient, maxConnections: 1 });
+  const lease = await manager.acquireLease('odd');
+  const before = made[0].said.length;
+  await assert.rejects(lease.transaction('bogus'),
+    { message: 'transaction: "bogus" is no mode; there are deferred, write, read' });
+  await assert.rejects(lease.batch(['SELECT 1'], 'bogus'), /batch: "bogus" is no mode/);
+  await assert.rejects(lease.batch(), { name: 'TypeError', message: 'batch: the statements are no array' });
+  assert.equal(made[0].said.length, before);
+  lease.release();
+  await manager.gracefulShutdown();
+});
+
 test('a client that still works when its lease expires is closed, never handed on', async () => {
   const { made, createClient } = factory();
   const manager = open({ createClient, maxConnections: 1 });
