@@ -50,12 +50,47 @@ const refusal = (Kind) => (message) => Object.assign(new Kind(message), { code: 
 const typeError = refusal(TypeError);
 const rangeError = refusal(RangeError);
 
+/** The C library's names of settings and functions, in its own sentences, as callers here write them. */
+const SETTING =
+  /\b(?:(?:max|min)_(?:connections|waiters|result_bytes|result_rows)|simple_connections|[a-z]+(?:_[a-z]+)*_ms)\b/g;
+const camel = (name) => name.replace(/_ms$/, '').replace(/_(.)/g, (_, letter) => letter.toUpperCase());
+const CALLS = [
+  [/\bcenote_transact(?:_with|_async)?\b/g, 'executeTransaction'],
+  [/\bcenote_lease_extend\b/g, 'extend'],
+  [/\bcenote_batch(?:_async)?\b/g, 'batch (sql.transaction)'],
+];
+
+function inJavaScript(message, fromServer) {
+  let text = fromServer ? message : message.replace(SETTING, camel);
+  if (text.includes('cenote_')) {
+    for (const [theirs, ours] of CALLS) {
+      text = text.replace(theirs, ours);
+    }
+  }
+  return text;
+}
+
+/** What libSQL's client writes before SQLite's words: people look for it there. A lock that is held is one, too. */
+const sqliteName = ({ status, fields }) => {
+  const name = fields?.X;
+  return status === 'CENOTE_DATABASE' || name === 'SQLITE_BUSY' ? SQLITE_KIND.exec(name)?.[0] ?? name : undefined;
+};
+
+/** SQLite's number of an error, as the driver over files tells it beside the name. */
+const RAW_CODE = /^SQLITE_\w+ \((\d+)\)/m;
+
 /** @param {object} info what the addon says of a failure */
 function fromAddon(info) {
-  return new CenoteError(
-    info.message,
-    info.details === undefined ? info : { ...info, details: info.details.trimEnd() }
-  );
+  const name = sqliteName(info);
+  const message = inJavaScript(info.message, info.status === 'CENOTE_DATABASE' || Boolean(info.sqlstate));
+  const details = info.details?.trimEnd();
+  const error = new CenoteError(name === undefined ? message : `${name}: ${message}`,
+    details === undefined ? info : { ...info, details });
+  const number = name === undefined ? null : RAW_CODE.exec(details ?? '');
+  if (number !== null) {
+    error.rawCode = Number(number[1]);
+  }
+  return error;
 }
 
 module.exports = { CenoteError, fromAddon, rangeError, releasedError, typeError };

@@ -134,6 +134,9 @@ for (const [where, urls] of places) {
         if (/^SQL_PARSE|^SQLITE_(?!UNKNOWN)/.test(theirs.code)) {
           assert.equal(ours.code, theirs.code, sql);
           assert.equal(ours.extendedCode, theirs.extendedCode ?? ours.extendedCode, sql);
+          assert.equal(ours.rawCode, theirs.rawCode, sql);
+          assert.ok(theirs.message.startsWith(`${theirs.code}: `));
+          assert.ok(ours.message.startsWith(`${theirs.code}: `), ours.message);
         } else if (theirs instanceof RangeError || theirs instanceof TypeError) {
           assert.equal(ours.name, theirs.name, sql);
         }

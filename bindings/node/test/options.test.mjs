@@ -31,6 +31,23 @@ const ODD = [
   [Symbol('x'), /= Symbol\(x\) is of type symbol/],
 ];
 
+test('what the library says of settings and functions has their names in JavaScript', async () => {
+  const url = 'sqlite::memory:';
+  await refused(() => new DatabaseConnectionManager({ url, maxConnections: 5, minConnections: 9 }), 'CENOTE_CONFIG',
+    /^minConnections = "9" is above maxConnections = "5"/);
+  const own = new DatabaseConnectionManager({ url, maxConnections: 1, leaseExtendMax: 1000, acquireTimeout: 50 });
+  const lease = await own.acquireLease('held');
+  await refused(() => lease.extend(1e9), 'CENOTE_INVALID', /^[^_]*leaseExtendMax[^_]*$/);
+  await refused(() => own.acquireLease('late'), 'CENOTE_TIMEOUT', /^[^_]*$/);
+  lease.release();
+  await own.gracefulShutdown();
+  const { fromAddon } = require('../lib/errors.cjs');
+  assert.equal(fromAddon({ status: 'CENOTE_UNSUPPORTED', message: 'use cenote_batch for it' }).message,
+    'use batch (sql.transaction) for it');
+  assert.equal(fromAddon({ status: 'CENOTE_DATABASE', message: 'column max_connections_ms is unknown' }).message,
+    'column max_connections_ms is unknown');
+});
+
 test('a setting of an odd kind is named with its value and what is wanted', async () => {
   for (const [value, words] of ODD) {
     await refused(
