@@ -117,10 +117,22 @@ const FIELDS = {
   where: 'W', schema: 's', table: 't', column: 'c', dataType: 'd', constraint: 'n', file: 'F', line: 'L', routine: 'R',
 };
 
+/** How libpq tells what the server said to a login, and what the pool adds to it. */
+const REFUSED = /\b(FATAL|PANIC|ERROR):\s+(?:[0-9A-Z]{5}:\s+)?([^\n]*)/;
+const ADDED =
+  /(?:; (?:the server has no connection left|give a password in the URL).*)?(?: \(\d+ ms into the acquire timeout\))?$/;
+
+/** The server's own fields; of a login, those that can be read out of libpq's sentence. */
+function saidBy(error) {
+  const refused = error.fields.M === undefined ? REFUSED.exec(error.message) : null;
+  return refused === null ? error.fields
+    : { ...error.fields, S: refused[1], M: refused[2].replace(ADDED, '') };
+}
+
 /** What the server said, with the members of node-postgres' error of the same name. */
 class DatabaseError extends Error {
   /** @param {CenoteError} cause @param {Record<string, string>} [fields] what the server would have said */
-  constructor(cause, fields = cause.fields) {
+  constructor(cause, fields = saidBy(cause)) {
     super(fields.M ?? cause.message);
     this.name = 'error';
     this.length = Buffer.byteLength(this.message);
