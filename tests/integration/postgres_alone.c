@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -171,6 +172,41 @@ static void a_session_may_go_in_the_middle_of_a_statement(void **state)
   pg_rig_close(&pg);
 }
 
+/* What libpq remembers of the statement that failed before, whoever ran it, is not told. */
+static void who_loses_the_session_is_not_told_what_failed_before(void **state)
+{
+  (void)state;
+  for (int without_libpq = 0; without_libpq < 2; without_libpq++) {
+    struct pg_rig pg = {0};
+    cenote_error error = CENOTE_ERROR_INIT;
+    cenote_connection *c = pg_rig_connect(&pg, var("POSTGRES_URL"));
+    const cenote_request failing = {.size = sizeof(failing),
+                                    .kind = CENOTE_REQUEST_EXECUTE,
+                                    .flags = CENOTE_REQUEST_SCRIPT,
+                                    .sql = "SELECT 'of the one before'::int; SELECT 1",
+                                    .deadline_ns = CEN_NEVER};
+    assert_int_equal(rig_run(&pg.rig, c, &failing, &error), CENOTE_DATABASE);
+    assert_non_null(strstr(PQerrorMessage(c->conn), "of the one before"));
+    assert_int_equal(rig_kind(&pg.rig, c, CENOTE_REQUEST_RESET, NULL), CENOTE_OK);
+    if (without_libpq) { /* lost in the middle of a statement */
+      const cenote_request request = {.size = sizeof(request),
+                                      .kind = CENOTE_REQUEST_EXECUTE,
+                                      .sql = "SELECT pg_sleep(20)",
+                                      .deadline_ns = CEN_NEVER};
+      assert_int_equal(pg.rig.driver->start(c, &request, &error), CENOTE_STEP_AGAIN);
+      assert_int_equal(c->state, PG_ALONE);
+      pg.rig.driver->abort(c);
+      assert_int_equal(pg.rig.driver->advance(c, POLLIN, &error), CENOTE_STEP_FAILED);
+    } else { /* found gone when libpq is to run one */
+      assert_int_equal(shutdown(PQsocket(c->conn), SHUT_RDWR), 0);
+      assert_int_equal(rig_kind(&pg.rig, c, CENOTE_REQUEST_CHECK, &error), CENOTE_CONNECTION_LOST);
+    }
+    assert_int_equal(error.status, CENOTE_CONNECTION_LOST);
+    assert_null(strstr(error.message, "of the one before"));
+    pg_rig_end(&pg, c);
+  }
+}
+
 static void memory_that_is_to_be_given_back_is_made_again_when_it_is_needed(void **state)
 {
   (void)state;
@@ -285,6 +321,7 @@ int main(void)
       cmocka_unit_test(with_tls_or_without_the_setting_libpq_runs_all),
       cmocka_unit_test(what_the_scanner_cannot_see_makes_the_session_dirty_all_the_same),
       cmocka_unit_test(a_session_may_go_in_the_middle_of_a_statement),
+      cmocka_unit_test(who_loses_the_session_is_not_told_what_failed_before),
       cmocka_unit_test(memory_that_is_to_be_given_back_is_made_again_when_it_is_needed),
       cmocka_unit_test(what_a_server_says_beside_the_answer_is_not_lost),
       cmocka_unit_test(a_goodbye_in_the_middle_tells_what_became_of_the_statement),

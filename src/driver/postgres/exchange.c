@@ -58,10 +58,10 @@ cenote_status pg_lost_status(cenote_connection *c)
 void pg_lost_words(cenote_connection *c, cenote_status status, cenote_error *error)
 {
   char said[300];
-  /* While we speak the protocol ourselves, libpq's words are about something else. */
-  const char *words = c->goodbye[0]         ? c->goodbye
-                      : c->conn && !c->wire ? PQerrorMessage(c->conn)
-                                            : "";
+  /* Where libpq did not see the end, its words are of a statement before, which may have been somebody
+   * else's. */
+  const bool seen = c->conn && !c->wire && PQstatus(c->conn) != CONNECTION_OK;
+  const char *words = c->goodbye[0] ? c->goodbye : seen ? PQerrorMessage(c->conn) : "";
   pg_tidy_message(words, said, sizeof(said));
   (void)cenote_error_set(error, status, "%s%s%s", cenote_status_text(status), said[0] ? ": " : "",
                          said);
