@@ -195,6 +195,10 @@ test('the declarations name the settings that docs/settings.md names', () => {
     ...fs.readFileSync(path.join(installed, 'types', 'settings.d.ts'), 'utf8').matchAll(/^  (\w+)\?: /gm),
   ].map((match) => match[1]);
   assert.ok(documented.length > 40);
+  const [, comments] = /^export interface Settings \{\n([^]*)\}\n$/m.exec(
+    fs.readFileSync(path.join(installed, 'types', 'settings.d.ts'), 'utf8'));
+  const said = comments.match(/\/\*\*[^]*?\*\//g).map((text) => text.replace(/\W+/g, ' ').replace(/ Default .*/, ''));
+  assert.deepEqual(said.filter((text, i) => said.indexOf(text) !== i), [], 'each has a comment of its own');
   // `log` is beside them: it may be a function, too.
   assert.deepEqual(declared.sort(), [...documented.filter((name) => name !== 'log'), 'profile'].sort());
 });

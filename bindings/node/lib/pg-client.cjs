@@ -93,6 +93,26 @@ function queryError(error, query) {
     ? failed('Query read timeout', { status: error.status, details: error.details }) : pgError(error);
 }
 
+const noCopy = () => failed("COPY from or to the client is not supported (pg-copy-streams needs a Client of " +
+  "node-postgres' own)", { status: 'CENOTE_UNSUPPORTED' });
+
+/** Where options lead, as far as they tell, with node-postgres' defaults. */
+function placeOf(options = {}) {
+  let url = {};
+  try {
+    url = new URL(options.connectionString ?? process.env.CENOTE_URL ?? process.env.DATABASE_URL);
+  } catch {
+    // there is none, or it is a list of words
+  }
+  const part = (text) => (text ? decodeURIComponent(text) : undefined);
+  return {
+    host: options.host ?? (url.searchParams?.get('host') || part(url.hostname) || 'localhost'),
+    port: Number(options.port ?? (url.searchParams?.get('port') || url.port || 5432)),
+    user: options.user ?? part(url.username),
+    database: options.database ?? part(url.pathname?.slice(1)),
+  };
+}
+
 let warned = false;
 
 /** What a client needs from its first statement on. */
@@ -400,6 +420,57 @@ class PgClient {
 
   addListener(event, listener) {
     return this.on(event, listener);
+  }
+
+  // What @types/pg declares, too: a program's functions for `pg.PoolClient` take ours.
+
+  get host() {
+    return placeOf(this.#pool.options).host;
+  }
+
+  get port() {
+    return placeOf(this.#pool.options).port;
+  }
+
+  get user() {
+    return placeOf(this.#pool.options).user;
+  }
+
+  get database() {
+    return placeOf(this.#pool.options).database;
+  }
+
+  get ssl() {
+    return Boolean(this.#pool.options?.ssl);
+  }
+
+  get pipeline() {
+    return false;
+  }
+
+  get connection() {
+    return undefined;
+  }
+
+  /** Of a transaction that has failed 'T', too. @returns {'I'|'T'|null} null: given back */
+  getTransactionStatus() {
+    const { core } = this.#pool;
+    if (this.#lease === undefined) {
+      return null;
+    }
+    return core.inTransaction === undefined || core.inTransaction(this.#lease) === true ? 'T' : 'I';
+  }
+
+  pauseDrain() {}
+
+  resumeDrain() {}
+
+  copyFrom() {
+    throw noCopy();
+  }
+
+  copyTo() {
+    throw noCopy();
   }
 
   /** Not known here; `SELECT pg_backend_pid()` tells. */

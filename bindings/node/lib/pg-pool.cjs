@@ -19,9 +19,16 @@ const {
 } = require('./pg-client.cjs');
 const { isBegin } = require('./text.cjs');
 
-/** A copy in which secrets are not enumerable, so that nobody prints them by accident. */
-function optionsOf(given) {
-  const options = { ...given };
+/** A copy, with what holds otherwise, in which secrets are not enumerable, so that nobody prints them by accident. */
+function optionsOf(given, config) {
+  const options = {
+    max: config.maxConnections,
+    maxUses: Infinity,
+    allowExitOnIdle: false,
+    maxLifetimeSeconds: Math.round(config.maxConnectionAge / 1000),
+    idleTimeoutMillis: config.idleTimeout,
+    ...given,
+  };
   for (const name of ['password', 'connectionString']) {
     if (options[name] !== undefined) {
       Object.defineProperty(options, name,
@@ -122,13 +129,13 @@ class PgPool extends EventEmitter {
     this.#core = core;
     this.#hint = hint;
     this.#onEnd = onEnd;
-    this.options = optionsOf(options);
+    this.options = optionsOf(options, core.statistics().config);
     Object.defineProperty(this, 'types', { value: options.types ?? defaultTypes, enumerable: false, writable: true });
     this.ending = false;
     this.ended = false;
     relate();
-    const { maxUses, onConnect, verify } = this.options;
-    this.#watched = maxUses > 0 || onConnect !== undefined || verify !== undefined;
+    const { maxUses = Infinity, onConnect, verify } = options;
+    this.#watched = (maxUses > 0 && maxUses < Infinity) || onConnect !== undefined || verify !== undefined;
     this.on('newListener', (event) => {
       this.#watched ||= event === 'connect' || event === 'remove' || event === 'error';
       this.#heard ||= event === 'acquire' || event === 'release';

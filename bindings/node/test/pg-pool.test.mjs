@@ -432,6 +432,23 @@ test('many queries of the pool share few connections, and answers never cross', 
   assert.ok(ours.totalCount <= 4);
 });
 
+test('the pool tells its options as they are, and a client where it is', async () => {
+  const pool = ourPool({ maxUses: 7 }, { max_connections: 3 });
+  const { max, maxUses, allowExitOnIdle, maxLifetimeSeconds, idleTimeoutMillis } = pool.options;
+  assert.deepEqual([max, maxUses, allowExitOnIdle], [3, 7, false]);
+  assert.ok(maxLifetimeSeconds > 0 && idleTimeoutMillis > 0);
+  const client = await pool.connect();
+  assert.equal(client.getTransactionStatus(), 'I');
+  await client.query('BEGIN');
+  assert.equal(client.getTransactionStatus(), 'T');
+  await client.query('ROLLBACK');
+  assert.deepEqual([typeof client.host, typeof client.port, client.pipeline, client.ssl],
+    ['string', 'number', false, false]);
+  assert.throws(() => client.copyFrom('COPY t FROM STDIN'), { code: 'CENOTE_UNSUPPORTED' });
+  client.release();
+  assert.equal(client.getTransactionStatus(), null);
+});
+
 test('a client that is held too long is told, and its connection is taken back', async () => {
   const pool = ourPool({}, { max_connections: 1, lease_timeout_ms: 600 });
   const client = await pool.connect();

@@ -175,7 +175,8 @@ export class DatabaseConnectionManager {
 export function getConnectionManager(options?: ManagerOptions): DatabaseConnectionManager;
 export function resetConnectionManager(): Promise<void>;
 export function acquireDbLease(operationId?: string, timeout?: number | AcquireOptions): Promise<DatabaseLease>;
-export function getPoolStatistics(): PoolStatistics | NotInitialized;
+/** Before the first use there is nothing but `status`, 'not_initialized', and `message`. */
+export function getPoolStatistics(): PoolStatistics & Partial<NotInitialized>;
 export function getPoolHealthStatus(): Promise<HealthStatus | NotInitialized>;
 
 export class CenoteError extends Error {
@@ -183,6 +184,8 @@ export class CenoteError extends Error {
   readonly code: string;
   /** What narrows SQLite's code down: SQLITE_CONSTRAINT_UNIQUE. */
   readonly extendedCode?: string;
+  /** SQLite's number of it: 2067. Of files; over HTTP nobody tells. */
+  readonly rawCode?: number;
   readonly status: string;
   /** Which statement of a batch failed. */
   readonly statementIndex?: number;

@@ -114,7 +114,8 @@ export interface FieldDef {
 export interface QueryResult<Row = any> {
   command: string;
   rowCount: number | null;
-  oid: number | null;
+  /** null where the command has none, as in node-postgres, whose types say this, too. */
+  oid: number;
   rows: Row[];
   fields: FieldDef[];
   rowAsArray?: boolean;
@@ -204,7 +205,15 @@ export interface NeonClient {
 
 // ------------------------------------------------------------------ the pool
 
+/** A query object that writes on the connection itself (pg-cursor, pg-query-stream). */
+interface Submittable {
+  submit: (connection: any) => void;
+}
+
+/** As node-postgres' types have it, so that functions for `pg.PoolClient` take it. */
 export interface PoolClient extends EventEmitter {
+  /** @deprecated Refused at run time (CENOTE_UNSUPPORTED). */
+  query<T extends Submittable>(query: T): T;
   query<Row = any>(text: string | QueryConfig, values?: any[]): Promise<QueryResult<Row>>;
   query<Row = any>(text: string | QueryConfig, callback: Callback<QueryResult<Row>>): void;
   query<Row = any>(text: string | QueryConfig, values: any[], callback: Callback<QueryResult<Row>>): void;
@@ -214,13 +223,40 @@ export interface PoolClient extends EventEmitter {
   setTypeParser(oid: number, parse: (text: string) => any): void;
   setTypeParser(oid: number, format: string, parse: (text: string) => any): void;
   getTypeParser(oid: number, format?: string): (text: any) => any;
+  /** A pooled client is connected already: an error. */
+  connect(): Promise<any>;
+  connect(callback: (error: any, client?: any) => void): void;
+  /** Closes the connection. */
+  end(): Promise<void>;
+  end(callback: (error: Error) => void): void;
+  readonly host: string;
+  readonly port: number;
+  readonly user?: string | undefined;
+  readonly database?: string | undefined;
+  readonly ssl: boolean;
+  readonly pipeline: boolean;
+  /** undefined: it is no connection of node-postgres'. */
+  readonly connection: any;
+  /** 'I' or 'T'; a transaction that has failed is 'T', too. */
+  getTransactionStatus(): 'I' | 'T' | 'E' | null;
+  /** @deprecated Without effect. */
+  pauseDrain(): void;
+  /** @deprecated Without effect. */
+  resumeDrain(): void;
+  /** @deprecated An error: COPY from or to the client is not supported. */
+  copyFrom(text: string): any;
+  /** @deprecated An error: COPY from or to the client is not supported. */
+  copyTo(text: string): any;
 }
 
+/** As node-postgres' types have it, so that functions for `pg.Pool` take it. */
 export interface PgPool extends EventEmitter {
   connect(): Promise<PoolClient>;
   connect(
     callback: (error: Error | undefined, client: PoolClient | undefined, release: (error?: any) => void) => void
   ): void;
+  /** @deprecated Refused at run time (CENOTE_UNSUPPORTED). */
+  query<T extends Submittable>(query: T): T;
   query<Row = any>(text: string | QueryConfig, values?: any[]): Promise<QueryResult<Row>>;
   query<Row = any>(text: string | QueryConfig, callback: Callback<QueryResult<Row>>): void;
   query<Row = any>(text: string | QueryConfig, values: any[], callback: Callback<QueryResult<Row>>): void;
@@ -229,7 +265,17 @@ export interface PgPool extends EventEmitter {
   readonly totalCount: number;
   readonly idleCount: number;
   readonly waitingCount: number;
-  readonly options: PoolOptions;
+  /** 0. */
+  readonly expiredCount: number;
+  /** What was passed, and what these are otherwise. */
+  readonly options: {
+    max: number;
+    maxUses: number;
+    allowExitOnIdle: boolean;
+    maxLifetimeSeconds: number;
+    idleTimeoutMillis: number | null;
+    [option: string]: any;
+  };
   readonly ending: boolean;
   readonly ended: boolean;
 }

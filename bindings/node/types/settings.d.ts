@@ -99,14 +99,14 @@ export interface Settings {
    * false.
    */
   transactionPooler?: boolean;
-  /** The database is behind a pooler in transaction mode (PgBouncer); hosts named -pooler are recognised. */
+  /** How the sessions call themselves. */
   applicationName?: string;
-  /** The database is behind a pooler in transaction mode (PgBouncer); hosts named -pooler are recognised. */
+  /** CA certificates to trust instead of the system's. */
   tlsCaFile?: string;
-  /** The database is behind a pooler in transaction mode (PgBouncer); hosts named -pooler are recognised. */
+  /** Token for libSQL/Turso, or Neon, over HTTP. */
   authToken?: string;
-  /** The database is behind a pooler in transaction mode (PgBouncer); hosts named -pooler are recognised. */
+  /** URL of Neon's SQL over HTTP for the database; with a postgres:// URL, simple statements go there. */
   httpEndpoint?: string;
-  /** The database is behind a pooler in transaction mode (PgBouncer); hosts named -pooler are recognised. */
+  /** Functions of your own that keep no session state, comma separated: statements with them may be shared. */
   statelessFunctions?: string;
 }

@@ -47,6 +47,10 @@ export async function allowed(): Promise<Row[]> {
       void (statistics.pool.activeLeases + statistics.metrics.leaseTimeouts);
     }
     void health.status;
+    const stats = getPoolStatistics(); // as in the documents: without a look at what it is
+    void ((stats.pool.activeLeases / stats.pool.maxConnections) * 100);
+    const used: boolean = stats.status !== 'not_initialized';
+    void used;
     await resetConnectionManager();
   }
 }

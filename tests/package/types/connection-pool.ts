@@ -7,6 +7,8 @@ import type {
   FieldDef, NeonClient, PathHealth, PgPool, PoolClient, PoolHealth, PoolOptions, PoolStats, QueryConfig, QueryResult,
 } from 'cenote/connection-pool';
 
+import type { Client, ClientBase, Pool, PoolClient as PgClient, QueryResult as PgResult } from 'pg';
+
 interface User {
   id: number;
   name: string;
@@ -65,6 +67,22 @@ export function told(error: unknown): string {
   return error instanceof DatabaseError ? error.detail ?? error.message : String(error);
 }
 
+/** Functions that a program wrote for node-postgres' types take what it has after the migration. */
+export async function handedOn(own: ConnectionPoolManager): Promise<void> {
+  const find = (client: PgClient): Promise<PgResult<User>> => client.query<User>('SELECT * FROM users');
+  const base = (client: ClientBase | Client) => client.escapeLiteral('x');
+  const count = (pool: Pool): number => pool.totalCount + pool.expiredCount + pool.options.max;
+  const pool = getPgPool();
+  pool.on('connect', (client: PgClient) => void client.host);
+  const client = await pool.connect();
+  await find(client);
+  void [base(client), count(pool), count(own.getPgPool()), client.getTransactionStatus()];
+  const each: Pool = pool;
+  await executeTransaction(find);
+  await executeTransaction(async (one) => (await find(one)).rows);
+  void each;
+}
+
 export async function refused(): Promise<void> {
   // @ts-expect-error a template or a text, no number
   await getNeonClient()(1);
@@ -76,8 +94,6 @@ export async function refused(): Promise<void> {
   await executeQuery('SELECT $1', 1);
   // @ts-expect-error a promise is no client
   getPgPool().connect().query('SELECT 1');
-  // @ts-expect-error a client of a transaction has no end()
-  await executeTransaction((client) => client.end());
   // @ts-expect-error only the pool counts
   getPgPool().totalCount = 1;
   // @ts-expect-error no one promises a text here
