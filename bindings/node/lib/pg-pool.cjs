@@ -418,7 +418,8 @@ class PgPool extends EventEmitter {
 
   /** Sessions that somebody sets up are not those that statements share; nor is it known before one was told of. */
   #needsClient() {
-    return this.#setsUp ?? (this.options.onConnect !== undefined || this.listenerCount('connect') > 0);
+    return (this.#hint === HINTS.pool && this.#isHeard()) || // each has a connection of its own, which somebody counts
+      (this.#setsUp ?? (this.options.onConnect !== undefined || this.listenerCount('connect') > 0));
   }
 
   async #onClient(query) {

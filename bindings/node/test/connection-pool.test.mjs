@@ -370,6 +370,20 @@ test('one database has one core; other options for it do not count and are warne
   assert.equal(err.match(/options stay as they are/g).length, 1, err);
 });
 
+test('with poolQueryViaFetch: false, pool.query tells of acquire and release', { skip }, async () => {
+  const own = open({ poolQueryViaFetch: false }).getPgPool();
+  const told = [];
+  own.on('acquire', () => told.push('acquire'));
+  own.on('release', (error) => told.push(error === undefined ? 'release' : error.message));
+  assert.deepEqual((await own.query('SELECT $1::int AS a', [3])).rows, [{ a: 3 }]);
+  await assert.rejects(own.query('SELECT 1/0'), { code: '22012' });
+  assert.deepEqual(told, ['acquire', 'release', 'acquire', 'release']);
+  await own.end();
+  const [error, client] = await new Promise((resolve) => { own.connect((...answer) => resolve(answer)); });
+  assert.equal(error.message, 'Cannot use a pool after calling end on the pool');
+  assert.equal(client, undefined);
+});
+
 test('poolQueryViaFetch: false gives pool.query a connection of its own', { skip }, async () => {
   const manager = open({ poolQueryViaFetch: false });
   await manager.getPgPool().query('SELECT 1');
