@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LIMIT, WORKS, allocatedModule, growth } from './memory.mjs';
+import { WORKS, allocatedModule, growth, limitOf } from './memory.mjs';
 import { databases, scratch } from './support.mjs';
 
 const folder = scratch();
@@ -16,8 +16,8 @@ for (const [database, url] of databases(folder)) {
     test(`${database}: ${operations} ${work} leave nothing behind`, async () => {
       const { heap, native, rss, descriptors } = await growth(work, operations,
         { CENOTE_TEST_ALLOCATED: module, DATABASE_URL: url() });
-      assert.ok(heap < LIMIT.heap, `the heap grew by ${heap} bytes`);
-      assert.ok(native < LIMIT.native, `C's memory grew by ${native} bytes`);
+      assert.ok(heap < limitOf(operations).heap, `the heap grew by ${heap} bytes`);
+      assert.ok(native < limitOf(operations).native, `C's memory grew by ${native} bytes`);
       assert.ok(rss < 64 << 20, `the process grew by ${rss} bytes`); // fragments, and what nobody counts
       assert.equal(descriptors, 0);
     });

@@ -10,7 +10,7 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { LIMIT, allocatedModule, growth } from './memory.mjs';
+import { allocatedModule, growth, limitOf } from './memory.mjs';
 import { PACKAGE, databases, plainEnvironment, run, scratch } from './support.mjs';
 
 const addon = process.env.CENOTE_TEST_ASAN_ADDON;
@@ -140,8 +140,8 @@ for (const [database, url] of databases(folder)) {
       const { heap, native, descriptors, err } = await growth(work, operations,
         environment({ CENOTE_TEST_ALLOCATED: counter, DATABASE_URL: url() }));
       assert.deepEqual(reports(err), []);
-      assert.ok(heap < LIMIT.heap, `the heap grew by ${heap} bytes`);
-      assert.ok(native < LIMIT.native, `C's memory grew by ${native} bytes`);
+      assert.ok(heap < limitOf(operations).heap, `the heap grew by ${heap} bytes`);
+      assert.ok(native < limitOf(operations).native, `C's memory grew by ${native} bytes`);
       assert.equal(descriptors, 0);
     });
   }
