@@ -35,10 +35,10 @@ test('what the library says of settings and functions has their names in JavaScr
   const url = 'sqlite::memory:';
   await refused(() => new DatabaseConnectionManager({ url, maxConnections: 5, minConnections: 9 }), 'CENOTE_CONFIG',
     /^minConnections = "9" is above maxConnections = "5"/);
-  const own = new DatabaseConnectionManager({ url, maxConnections: 1, leaseExtendMax: 1000, acquireTimeout: 50 });
-  const lease = await own.acquireLease('held');
+  const own = new DatabaseConnectionManager({ url, maxConnections: 1, leaseExtendMax: 1000 });
+  const lease = await own.acquireLease('held', 30000);
   await refused(() => lease.extend(1e9), 'CENOTE_INVALID', /^[^_]*leaseExtendMax[^_]*$/);
-  await refused(() => own.acquireLease('late'), 'CENOTE_TIMEOUT', /^[^_]*$/);
+  await refused(() => own.acquireLease('late', 50), 'CENOTE_TIMEOUT', /^[^_]*$/);
   lease.release();
   await own.gracefulShutdown();
   const { fromAddon } = require('../lib/errors.cjs');
