@@ -100,11 +100,16 @@ class PgPool extends EventEmitter {
   /** Who waits for a client, for the core; made once, not for each. */
   #waiter = {
     done: (lease) => {
-      this.#waited();
-      return this.#watched ? this.#welcome(lease) : this.#hold(lease);
+      this.#acquiring--;
+      try {
+        return this.#watched ? this.#welcome(lease) : this.#hold(lease);
+      } finally {
+        this.#checkEnd(); // not before he is among those that are out
+      }
     },
     fail: (error) => {
-      this.#waited();
+      this.#acquiring--;
+      this.#checkEnd();
       return pgError(error);
     },
   };
@@ -188,11 +193,6 @@ class PgPool extends EventEmitter {
     }
     this.#acquiring++;
     return waiting;
-  }
-
-  #waited() {
-    this.#acquiring--;
-    this.#checkEnd();
   }
 
   #hold(lease) {

@@ -400,6 +400,25 @@ test('a client that is closed while it works stops', async () => {
   next.release();
 });
 
+test('end waits for whoever waited for a client then, and has one now', async () => {
+  for (const listen of [() => {}, (pool) => pool.on('connect', () => {})]) {
+    const pool = ourPool({}, { max_connections: 1 });
+    listen(pool);
+    const first = await pool.connect();
+    const waiting = pool.connect();
+    let ended = false;
+    const end = pool.end().then(() => { ended = true; });
+    first.release();
+    const second = await waiting;
+    assert.equal((await second.query('SELECT 1 AS one')).rows[0].one, 1);
+    assert.equal(ended, false);
+    assert.equal(pool.ended, false);
+    second.release();
+    await end;
+    assert.equal(pool.ended, true);
+  }
+});
+
 test('pool.query begins no transaction, since no later one would be part of it', async () => {
   const pool = ourPool({}, { max_connections: 1 });
   for (const text of ['BEGIN', '  /* really **/ -- so\n START TRANSACTION READ ONLY', 'begin;']) {
