@@ -134,8 +134,8 @@ struct pool_counters {
   uint64_t expired, revoked, forced, discarded, acquire_timeouts, acquire_cancelled,
       acquire_refused;
   uint64_t put_back; /* taken by the manager, and nobody's lease */
-  uint64_t waited; /* grants that had to wait */
-  uint64_t handed; /* of those, by hand-over */
+  uint64_t waited;   /* grants that had to wait */
+  uint64_t handed;   /* of those, by hand-over */
   uint64_t checks, check_failures, resets, reset_failures;
   uint64_t pressure_events, thaws;
 };
