@@ -100,6 +100,7 @@ static bool work(struct pipeline_set *set, struct pipeline_hand *hand, int64_t n
   if (!pipeline->dead &&
       (pipeline->revents != 0 || pipeline->more || look || pipeline->wants.deadline_ns <= now_ns)) {
     todo->kind = PIPELINE_READ;
+    pipeline->begun_ns = now_ns;
     todo->revents = pipeline->revents;
     todo->look = look && pipeline->revents == 0;
     pipeline->revents = 0;
@@ -426,8 +427,8 @@ void pipeline_submit(struct pipeline_set *set, struct pipeline_call *call, bool 
   cen_link_init(&call->link);
   call->pipeline = NULL;
   call->gave_up_ns = call->sent_ns = 0;
-  call->repeats = 0;
-  call->stopped = call->rescued = call->alone = call->sent = call->answered = false;
+  call->repeats = call->moves = 0;
+  call->stopped = call->alone = call->sent = call->answered = false;
   call->cut_off = false;
   call->starting = call->asynchronous;
   call->status = CENOTE_OK;

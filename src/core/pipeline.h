@@ -58,6 +58,7 @@ enum {
   PIPELINE_WAKES = 352,    /* calls woken by one step: a full pipeline dies, or many are … */
   PIPELINE_REFUSALS = 288, /* … refused at once; and a leader is appointed for each pipeline */
   PIPELINE_REPEATS = 2,    /* of a statement whose plan was stale */
+  PIPELINE_DOUBLINGS = 7,  /* of the time until a read is moved away from a slow head once more */
   PIPELINE_IDLE_NS = 1000000000 /* then the connection goes back to the pool */
 };
 
@@ -142,10 +143,10 @@ struct pipeline_call {
   int64_t queued_ns;
   int64_t gave_up_ns; /* when its deadline was noticed, or pipeline_cancel came; 0: not yet */
   unsigned repeats;
-  bool starting; /* asynchronous: its submitter is not out yet */
-  bool stopped;  /* pipeline_cancel */
-  bool rescued;  /* was moved away from a slow head once */
-  bool alone;    /* others were in its way: it shares its sync point with nobody now */
+  unsigned moves; /* away from slow heads */
+  bool starting;  /* asynchronous: its submitter is not out yet */
+  bool stopped;   /* pipeline_cancel */
+  bool alone;     /* others were in its way: it shares its sync point with nobody now */
 
   /* the owner's again, once settled */
   enum pipeline_end end;
@@ -203,6 +204,8 @@ struct pipeline {
   int64_t idle_since_ns;
   int64_t proven_ns; /* last answer */
   int64_t looked_ns; /* until then everything that had arrived was read */
+  int64_t begun_ns;  /* when a hand was last told to read */
+  int64_t rescue_ns; /* aged: when those who still wait behind it are looked at again */
 
   bool served;          /* a call was pushed since it was granted */
   bool proving;         /* a check is in flight: feed no more */

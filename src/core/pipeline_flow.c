@@ -342,8 +342,9 @@ int64_t pipeline_due(const struct pipeline_set *set, const struct pipeline *pipe
     return next < due ? next : due;
   }
   const struct pipeline_flight *head = pipeline_head(pipeline);
-  const int64_t old = pipeline->head_since_ns + limits->slow_ns;
-  due = pipeline->aged || due < old ? due : old;
+  const int64_t old =
+      pipeline->aged ? pipeline->rescue_ns : pipeline->head_since_ns + limits->slow_ns;
+  due = due < old ? due : old;
   if (waits_for_cancel(pipeline, head)) {
     next = pipeline->cancelled_ns + limits->cancel_ns;
   } else if (head->check) {
@@ -372,33 +373,64 @@ static bool is_room_elsewhere(const struct pipeline_set *set, const struct pipel
   return false;
 }
 
-/* Reads behind a slow one are queued again, once; what was sent of them goes on for nobody. The
- * oldest too, where it may be one behind it that is slow. One that is just waiting for this
- * pipeline's input stays: it looks by itself. */
-static void rescue(struct pipeline_set *set, struct pipeline *pipeline, int64_t now_ns,
+/* Each time it has to wait twice as long, or a server that is slow as a whole would get ever more of
+ * the same reads. */
+static int64_t patience_of(const struct pipeline_set *set, const struct pipeline_call *call)
+{
+  const unsigned doublings = call->moves < PIPELINE_DOUBLINGS ? call->moves : PIPELINE_DOUBLINGS;
+  return set->limits.slow_ns << doublings;
+}
+
+/* Reads behind a slow one are queued again; what was sent of them goes on for nobody. The oldest too,
+ * where it may be one behind it that is slow. One that is just waiting for this pipeline's input
+ * stays: it looks by itself. True: some stay whose turn may come. */
+static bool rescue(struct pipeline_set *set, struct pipeline *pipeline, int64_t now_ns,
                    struct pipeline_wakes *wakes)
 {
-  if (pipeline->role != PIPELINE_READER || !is_room_elsewhere(set, pipeline)) {
-    return;
+  if (pipeline->role != PIPELINE_READER) {
+    return false;
   }
+  const bool room = is_room_elsewhere(set, pipeline);
+  const int64_t age = pipeline->looked_ns - pipeline->head_since_ns;
   const uint32_t spared = pipeline->together ? 0 : 1;
+  bool some_stay = false;
   for (uint32_t i = pipeline_in_flight(pipeline); i-- > spared;) {
     struct pipeline_flight *flight = pipeline_flight_at(pipeline, pipeline->first + i);
     struct pipeline_call *call = flight->call;
-    if (call == NULL || call->rescued || call->gave_up_ns != 0 || call->hand.away) {
+    if (call == NULL || call->gave_up_ns != 0) {
+      continue;
+    }
+    if (!room || call->hand.away || age < patience_of(set, call)) {
+      some_stay = true;
       continue;
     }
     flight->call = NULL;
     if (pipeline->together && !call->alone) {
-      call->alone = true; /* the slow one may be moved with it, in front of it: once more, then */
+      call->alone = true; /* the slow one may be moved with it, in front of it: not counted */
     } else {
-      call->rescued = true;
+      call->moves++;
     }
     set->counters.ghosts++;
     set->counters.rescues++;
     set->counters.reruns++;
     pipeline_requeue(set, call, now_ns, wakes);
   }
+  return some_stay;
+}
+
+/* The oldest is slow, still. When it is twice as old, those who stay are looked at again. */
+static void mind_age(struct pipeline_set *set, struct pipeline *pipeline, int64_t now_ns,
+                     struct pipeline_wakes *wakes)
+{
+  const int64_t age = pipeline->looked_ns - pipeline->head_since_ns;
+  if (pipeline->aged ? pipeline->looked_ns < pipeline->rescue_ns : age < set->limits.slow_ns) {
+    return;
+  }
+  const int64_t most = set->limits.slow_ns << PIPELINE_DOUBLINGS;
+  pipeline->aged = true;
+  pipeline->rescue_ns = rescue(set, pipeline, now_ns, wakes)
+                            ? pipeline->looked_ns + (age < most ? age : most)
+                            : PIPELINE_NEVER;
 }
 
 static void mind_head(struct pipeline_set *set, struct pipeline *pipeline)
@@ -431,9 +463,6 @@ void pipeline_mind(struct pipeline_set *set, struct pipeline *pipeline, int64_t 
     }
     return;
   }
-  if (!pipeline->aged && pipeline->looked_ns - pipeline->head_since_ns >= set->limits.slow_ns) {
-    pipeline->aged = true;
-    rescue(set, pipeline, now_ns, wakes);
-  }
+  mind_age(set, pipeline, now_ns, wakes);
   mind_head(set, pipeline);
 }

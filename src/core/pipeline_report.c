@@ -129,7 +129,7 @@ void pipeline_take_report(struct pipeline_set *set, struct pipeline_hand *hand,
     see(hand->in, did);
     hand->in->more = did->more;
     if (!did->more) {
-      hand->in->looked_ns = now_ns;
+      hand->in->looked_ns = hand->in->begun_ns; /* the process may have stood still since */
     }
     pipeline_answered(set, hand->in, did, now_ns, wakes);
     break;

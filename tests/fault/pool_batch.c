@@ -99,14 +99,21 @@ static void ask_all(struct caller *callers, size_t at)
   }
 }
 
+static void turn_until_called(const struct caller *caller)
+{
+  const int64_t end = cen_deadline_ns(cen_now_ns(), RIG_PATIENCE_MS);
+  while (caller->called == 0) {
+    assert_true(cen_now_ns() < end);
+    turn();
+  }
+}
+
 /* All but the one at `but` (SIX: all). */
 static void turn_until_answered(const struct caller *callers, size_t but)
 {
-  const int64_t end = cen_deadline_ns(cen_now_ns(), RIG_PATIENCE_MS);
   for (size_t i = 0; i < SIX; i++) {
-    while (i != but && callers[i].called == 0) {
-      assert_true(cen_now_ns() < end);
-      turn();
+    if (i != but) {
+      turn_until_called(&callers[i]);
     }
   }
 }
@@ -187,6 +194,40 @@ static void a_read_waits_for_no_slow_one_in_its_batch(void **state)
     blocker_run("rollback");
     turn_until_answered(callers, SIX);
     expect_answer(&callers[at], at, at);
+  }
+  close_batches();
+}
+
+/* They hang one behind the other, on each connection that the quick ones are moved to. */
+static void a_read_waits_for_none_of_several_slow_ones(void **state)
+{
+  (void)state;
+  enum { SLOW = 3 };
+  static const char hangs[] = "select 7 / a, " TRANSACTION " from fickle where a <= $1 + 1";
+  struct caller callers[SIX];
+  open_batches(rig_var("POSTGRES_URL"), "20");
+  for (int round = 0; round < 2; round++) {
+    warm(SIX);
+    blocker_run("begin; lock table fickle in access exclusive mode");
+    for (size_t i = 0; i < SIX; i++) {
+      const cenote_value value = cenote_integer((int64_t)i);
+      callers[i] = (struct caller){0};
+      assert_int_equal(cenote_query_async(rig.manager, i < SLOW ? hangs : quick, &value, 1, NULL,
+                                          done, &callers[i], &callers[i].ticket, NULL),
+                       CENOTE_OK);
+    }
+    for (size_t i = SLOW; i < SIX; i++) {
+      turn_until_called(&callers[i]);
+      expect_answer(&callers[i], i, SIX);
+    }
+    for (size_t i = 0; i < SLOW; i++) {
+      assert_int_equal(callers[i].called, 0);
+    }
+    blocker_run("rollback");
+    turn_until_answered(callers, SIX);
+    for (size_t i = 0; i < SLOW; i++) {
+      expect_answer(&callers[i], 7, SIX);
+    }
   }
   close_batches();
 }
@@ -310,6 +351,7 @@ int main(void)
   blocker = PQconnectdb(rig_var("POSTGRES_ADMIN_URL"));
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_teardown(a_read_waits_for_no_slow_one_in_its_batch, let_go),
+      cmocka_unit_test_teardown(a_read_waits_for_none_of_several_slow_ones, let_go),
       cmocka_unit_test_teardown(an_error_is_only_the_one_callers, let_go),
       cmocka_unit_test_teardown(a_cancel_stops_the_one_call_only, let_go),
       cmocka_unit_test_teardown(a_cancel_of_the_first_harms_no_one_behind_it, let_go),

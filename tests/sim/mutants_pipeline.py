@@ -70,9 +70,11 @@ MUTANTS = {
     "pipeline_late_write_waits_for_ever": [
         ("pipeline_call.c", "  if (!is_head && now_ns - call->gave_up_ns >= set->limits.cancel_ns) {", "  if (false) {")],
     "pipeline_writes_are_rescued": [
-        ("pipeline_flow.c", "  if (pipeline->role != PIPELINE_READER || !is_room_elsewhere(", "  if (!is_room_elsewhere(")],
+        ("pipeline_flow.c", "  if (pipeline->role != PIPELINE_READER) {\n    return false;\n  }\n  const bool room", "  const bool room")],
     "pipeline_rescues_nobody": [
-        ("pipeline_flow.c", "  if (pipeline->role != PIPELINE_READER || !is_room_elsewhere(", "  if (true || !is_room_elsewhere(")],
+        ("pipeline_flow.c", "    if (!room || call->hand.away ||", "    if (true || !room || call->hand.away ||")],
+    "pipeline_rescues_once": [
+        ("pipeline_flow.c", "    if (call == NULL || call->gave_up_ns != 0) {", "    if (call == NULL || call->moves > 0 || call->gave_up_ns != 0) {")],
     "pipeline_neighbour_is_told_of_our_cancel": [
         ("pipeline_flow.c", "    } else if (flight->exposed) {", "    } else if (false) {")],
     "pipeline_cancelled_runs_again": [

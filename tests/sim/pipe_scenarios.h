@@ -29,6 +29,7 @@
   X(idle_death_is_found_before_a_write)               \
   X(slow_head_gets_no_new_work)                       \
   X(read_behind_a_slow_head_is_rescued)               \
+  X(read_behind_several_slow_heads_is_rescued)        \
   X(stale_plan_is_pushed_again_twice)                 \
   X(too_much_is_enough)                               \
   X(full_queue_refuses)                               \

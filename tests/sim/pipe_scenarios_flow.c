@@ -83,6 +83,46 @@ void read_behind_a_slow_head_is_rescued(void **state)
       &(struct pipe_scenario){.name = __func__, .body = {slow_read, sent_behind_it}, .copies = 4});
 }
 
+/* ----------------------------------------------- read_behind_several_slow_heads_is_rescued */
+
+static void four_connections(struct pipe_config *config)
+{
+  config->maximum = 4;
+  config->limits.most = 4;
+}
+
+static void slow_for_long(void *unused)
+{
+  (void)unused;
+  EXPECT(play_read(50 * SIM_US, 0)->end == PIPELINE_DONE);
+  begin_at(0);
+  EXPECT(play_read(400 * SIM_MS, 0)->end == PIPELINE_DONE);
+  client_finished();
+}
+
+/* 4 ms behind the first, 8 behind the second, 16 behind the third, and three connects. */
+static void sent_behind_them(void *unused)
+{
+  (void)unused;
+  begin_at(100 * SIM_US);
+  const struct order *order = play_read(50 * SIM_US, 0);
+  EXPECT(order->end == PIPELINE_DONE);
+  if (!delayed()) {
+    EXPECT(order->settled_ns - order->submitted_ns < 80 * SIM_MS);
+  }
+  client_finished();
+}
+
+void read_behind_several_slow_heads_is_rescued(void **state)
+{
+  (void)state;
+  pipe_scenario_play(&(struct pipe_scenario){
+      .name = __func__,
+      .set = four_connections,
+      .body = {slow_for_long, slow_for_long, slow_for_long, sent_behind_them},
+      .copies = 4});
+}
+
 /* -------------------------------------------------------- stale_plan_is_pushed_again_twice */
 
 static void stale(void *number)

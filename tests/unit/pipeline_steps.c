@@ -236,6 +236,85 @@ static void an_old_head_gets_no_more_and_reads_leave_it(void **state)
   fed(&later.hand);
 }
 
+/* Its head is slow: the time has come, and nothing else has. */
+static void grow_old(struct pipeline_hand *hand, int64_t by_ns)
+{
+  now += by_ns;
+  polled(hand, 0);
+  assert_true(todo.look);
+  answered(hand, PIPELINE_SUCCEEDED, 0);
+}
+
+/* Where several are slow, it comes behind one after the other. */
+static void a_read_leaves_each_slow_head_it_meets(void **state)
+{
+  (void)state;
+  struct pipeline_call slow, as_slow, behind, later;
+  lead(&slow, PIPELINE_READER, 0);
+  follow(&as_slow, PIPELINE_READER, PIPELINE_NEVER);
+  follow(&behind, PIPELINE_READER, PIPELINE_NEVER);
+  grow_old(&slow.hand, 10 * MS);
+  assert_int_equal(as_slow.place, PIPELINE_QUEUED);
+  assert_int_equal(behind.place, PIPELINE_QUEUED);
+  step(&as_slow.hand, plain(PIPELINE_NOTHING));
+  grant(&as_slow.hand, 1);
+  assert_int_equal(todo.count, 2);
+  fed(&as_slow.hand);
+  assert_int_equal(todo.kind, PIPELINE_POLL);
+  grow_old(&as_slow.hand, 10 * MS);
+  assert_int_equal(behind.place, PIPELINE_SENT); /* there is no third connection */
+  assert_int_equal(todo.kind, PIPELINE_POLL);
+  assert_true(todo.until_ns == now + 10 * MS);
+  struct pipeline_limits more = limits;
+  more.most = 3;
+  pipeline_configure(&set, &more);
+  grow_old(&as_slow.hand, 10 * MS);
+  assert_int_equal(behind.place, PIPELINE_QUEUED);
+  assert_int_equal(todo.kind, PIPELINE_POLL);
+  assert_true(todo.until_ns > now + 100 * MS); /* nobody waits behind it now */
+  submit(&later, PIPELINE_READER, PIPELINE_NEVER);
+  grant(&later.hand, 2);
+  assert_int_equal(todo.count, 2);
+  assert_ptr_equal(pipeline_flight_at(&pipes[2], todo.first)->call, &behind);
+  fed(&later.hand);
+}
+
+/* Behind a server that is slow as a whole nothing is won by sending it the same again and again. */
+static void a_read_that_was_moved_waits_twice_as_long(void **state)
+{
+  (void)state;
+  struct pipeline_call slow, behind;
+  lead(&slow, PIPELINE_READER, 0);
+  follow(&behind, PIPELINE_READER, PIPELINE_NEVER);
+  behind.moves = 3;
+  grow_old(&slow.hand, 10 * MS);
+  grow_old(&slow.hand, 10 * MS);
+  grow_old(&slow.hand, 20 * MS);
+  assert_int_equal(behind.place, PIPELINE_SENT);
+  grow_old(&slow.hand, 40 * MS);
+  assert_int_equal(behind.place, PIPELINE_QUEUED);
+  assert_int_equal(behind.moves, 4);
+}
+
+/* What came while this process stood still was not read, whatever the clock says afterwards. */
+static void nothing_is_held_against_a_head_for_our_own_pause(void **state)
+{
+  (void)state;
+  struct pipeline_call call, behind;
+  lead(&call, PIPELINE_READER, 0);
+  follow(&behind, PIPELINE_READER, PIPELINE_NEVER);
+  now += 5 * MS;
+  polled(&call.hand, 1);
+  now += 2000 * (int64_t)MS; /* stopped, between the read and the clock */
+  answered(&call.hand, PIPELINE_SUCCEEDED, 0);
+  assert_false(pipes[0].aged);
+  assert_int_equal(todo.kind, PIPELINE_READ);
+  assert_true(todo.look);
+  answered(&call.hand, PIPELINE_SUCCEEDED, 2);
+  assert_int_equal(call.end, PIPELINE_DONE);
+  assert_int_equal(behind.end, PIPELINE_DONE);
+}
+
 static void its_own_time_cancels_then_cuts_off(void **state)
 {
   (void)state;
@@ -559,6 +638,9 @@ int main(void)
       STEPS(a_leader_that_is_answered_wakes_the_last_one),
       STEPS(one_who_is_inside_does_what_comes_meanwhile),
       STEPS(an_old_head_gets_no_more_and_reads_leave_it),
+      STEPS(a_read_leaves_each_slow_head_it_meets),
+      STEPS(a_read_that_was_moved_waits_twice_as_long),
+      STEPS(nothing_is_held_against_a_head_for_our_own_pause),
       STEPS(its_own_time_cancels_then_cuts_off),
       STEPS(a_neighbour_of_a_cancel_runs_again),
       STEPS(a_read_that_waits_behind_others_may_leave),
