@@ -80,8 +80,6 @@ export async function program(input) {
 
 const MAIN = `
 import { program } from './program.js';
-import { neonConfig } from '@neondatabase/serverless';
-neonConfig.fetchEndpoint = process.env.ENDPOINT;
 const answers = [];
 for (const input of ['one', 'three', 'one', '', null]) {
   try {
@@ -92,6 +90,12 @@ for (const input of ['one', 'three', 'one', '', null]) {
 }
 console.log(JSON.stringify(answers));
 process.exit();
+`;
+
+// Beside the program, which would not be migrated with it.
+const ENDPOINT = `
+import { neonConfig } from '@neondatabase/serverless';
+neonConfig.fetchEndpoint = process.env.ENDPOINT;
 `;
 
 const LIB = `
@@ -118,12 +122,13 @@ for (const [name, program] of Object.entries(PROGRAMS)) {
       }
       const database = sqlite ? `file:${path.join(project, root, 'words.db')}` : url;
       return JSON.parse(
-        run('node', ['main.js'], {
+        run('node', ['--import', '../endpoint.mjs', 'main.js'], {
           cwd: path.join(project, root),
           env: { DATABASE_URL: database, ENDPOINT: `${gateway.url}/sql`, TZ: 'UTC' },
         }).out
       );
     };
+    put('endpoint.mjs', ENDPOINT);
     for (const root of ['before', 'after']) {
       fs.rmSync(path.join(project, root), { recursive: true, force: true });
       put(`${root}/package.json`, '{ "type": "module" }');
