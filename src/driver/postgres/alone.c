@@ -151,7 +151,7 @@ static cenote_step lost(cenote_connection *c, const cenote_error *why, cenote_er
 static cenote_step again(cenote_connection *c, cenote_error *error)
 {
   pthread_mutex_lock(&c->guard);
-  bool cancelled = c->job != NULL;
+  bool cancelled = c->job != NULL || c->cancelled;
   c->running = true;
   pthread_mutex_unlock(&c->guard);
   if (cancelled) {

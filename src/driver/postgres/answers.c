@@ -272,7 +272,8 @@ cenote_answer pg_pipe_head_ended(cenote_connection *c, cenote_error *error)
   pthread_mutex_lock(&c->guard);
   if (!pg_flight_is_hidden(&head)) { /* a cancel is meant for the first that is not hidden */
     pipe->visible--;
-    c->running = pipe->visible > 0;
+    const bool again = answer == CENOTE_ANSWER_REPEAT && c->state == PG_ALONE;
+    c->running = pipe->visible > 0 || again; /* alone.c repeats it: a cancel must find it */
     pg_cancel_over(c);
   }
   if (pipe->count > 0) {
