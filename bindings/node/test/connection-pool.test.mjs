@@ -675,7 +675,7 @@ test('a pool whose sessions are to be other ones is another pool', { skip }, asy
 });
 
 test('a pool whose connections trust others, or show another certificate, is another pool', { skip }, async () => {
-  const manager = open({ connectionTimeoutMillis: 500 });
+  const manager = open({ connectionTimeoutMillis: 5000 });
   const plain = manager.getPgPool();
   const unchecked = manager.getPgPool({ ssl: { rejectUnauthorized: false } });
   const checked = manager.getPgPool({ ssl: true });

@@ -330,7 +330,7 @@ both('what nobody answers is told as by pg: the code of the network', async (ope
 });
 
 both('a pool without a free client says timeout', async (open) => {
-  const pool = open({ max: 1, connectionTimeoutMillis: 500 }, { acquire_timeout_ms: 500 });
+  const pool = open({ max: 1, connectionTimeoutMillis: 1500 }, { acquire_timeout_ms: 1500 });
   const client = await pool.connect();
   await assert.rejects(pool.connect(), { message: 'timeout exceeded when trying to connect' });
   await assert.rejects(new Promise((resolve, reject) => {
