@@ -50,8 +50,8 @@ static const char *const values_sql[] = {
      "timestamptz, '4713-01-01 00:00:00+00 BC'::timestamptz, '0001-01-01 00:00:00+00'::timestamptz, "
      "'294276-12-31 23:59:59.999999+00'::timestamptz, '2000-01-01 00:00:00+00'::timestamptz"),
     "SELECT i, i / 7.0::float8, i % 2 = 0, 'row ' || i FROM generate_series(-300, 300) i",
-    "SELECT CASE WHEN i % 3 > 0 THEN i END, CASE WHEN i % 2 > 0 THEN i::float8 END FROM "
-    "generate_series(1, 50) i",
+    ("SELECT CASE WHEN i % 3 > 0 THEN i END, CASE WHEN i % 2 > 0 THEN i::float8 END FROM "
+     "generate_series(1, 50) i"),
     "SELECT 1 AS a, 2 AS a WHERE false",
     "SELECT",
     "VALUES (1, 'a', 1.5::float8), (2, NULL, NULL)",
