@@ -93,9 +93,8 @@ typedef struct cenote_statistics {
   cenote_breaker_state http_breaker; /* now; breaker_opened does not count it */
   /* the statements of each path by reason */
   uint64_t simple_why[CENOTE_WHYS], exclusive_why[CENOTE_WHYS], http_why[CENOTE_WHYS];
-  int64_t
-      pipelines_idle; /* now: shared connections with nothing to do; they go back to the pool after
-                             a second, or when somebody wants one */
+  /* now: shared connections with nothing to do, for a second or until somebody wants one */
+  int64_t pipelines_idle;
 } cenote_statistics;
 
 #define CENOTE_STATISTICS_INIT        \
