@@ -5,7 +5,6 @@
 #include "integration/postgres_liar.h"
 #include "integration/postgres_rig.h"
 #include "net/clock.h"
-#include "net/workers.h"
 #include "support/pg_fixture.h"
 
 #include <poll.h>
@@ -326,11 +325,5 @@ int main(void)
       cmocka_unit_test(what_a_server_says_beside_the_answer_is_not_lost),
       cmocka_unit_test(a_goodbye_in_the_middle_tells_what_became_of_the_statement),
   };
-  if (!pg_fixture_start(&server, NULL)) {
-    return pg_fixture_skip(&server);
-  }
-  int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  cen_workers_stop();
-  pg_fixture_stop(&server);
-  return failed;
+  return pg_rig_main(&server, NULL, tests, sizeof(tests) / sizeof(tests[0]));
 }

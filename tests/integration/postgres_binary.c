@@ -1,7 +1,6 @@
 /* The PostgreSQL driver where it asks for results in binary: nobody sees that it does. */
 #include "driver/postgres/wire.h"
 #include "integration/postgres_bed.h"
-#include "net/workers.h"
 #include "support/pg_fixture.h"
 
 #include <setjmp.h>
@@ -497,11 +496,5 @@ int main(void)
       cmocka_unit_test(formats_that_do_not_fit_are_told_from_arguments_that_do_not),
       cmocka_unit_test(more_columns_than_are_counted_stay_text),
   };
-  if (!pg_fixture_start(&server, NULL)) {
-    return pg_fixture_skip(&server);
-  }
-  int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  cen_workers_stop();
-  pg_fixture_stop(&server);
-  return failed;
+  return pg_rig_main(&server, NULL, tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -3,7 +3,6 @@
 #include "driver/postgres/postgres.h"
 #include "integration/postgres_rig.h"
 #include "net/clock.h"
-#include "net/workers.h"
 #include "support/fault_proxy.h"
 #include "support/pg_fixture.h"
 
@@ -700,11 +699,5 @@ int main(void)
       cmocka_unit_test(a_pooler_is_recognised_by_its_name),
       cmocka_unit_test(a_childs_destroy_leaves_the_parents_session_alone),
   };
-  if (!pg_fixture_start(&server, "20")) {
-    return pg_fixture_skip(&server);
-  }
-  int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  cen_workers_stop();
-  pg_fixture_stop(&server);
-  return failed;
+  return pg_rig_main(&server, "20", tests, sizeof(tests) / sizeof(tests[0]));
 }

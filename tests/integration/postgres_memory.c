@@ -3,7 +3,6 @@
 #include "driver/postgres/postgres.h"
 #include "driver/rig_pipe.h"
 #include "integration/postgres_rig.h"
-#include "net/workers.h"
 #include "support/alloc_torture.h"
 #include "support/pg_fixture.h"
 
@@ -178,11 +177,5 @@ int main(void)
       cmocka_unit_test(every_allocation_may_fail),
       cmocka_unit_test(all_allocations_may_fail),
   };
-  if (!pg_fixture_start(&server, NULL)) {
-    return pg_fixture_skip(&server);
-  }
-  int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  cen_workers_stop();
-  pg_fixture_stop(&server);
-  return failed;
+  return pg_rig_main(&server, NULL, tests, sizeof(tests) / sizeof(tests[0]));
 }

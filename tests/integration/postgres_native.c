@@ -3,7 +3,6 @@
 #include "driver/postgres/postgres.h"
 #include "integration/postgres_bed.h"
 #include "net/clock.h"
-#include "net/workers.h"
 #include "support/pg_fixture.h"
 
 #include <setjmp.h>
@@ -444,11 +443,5 @@ int main(void)
       cmocka_unit_test(a_script_is_one_transaction_unless_it_says_otherwise),
       cmocka_unit_test(every_isolation_is_asked_for_by_its_name),
   };
-  if (!pg_fixture_start(&server, NULL)) {
-    return pg_fixture_skip(&server);
-  }
-  int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  cen_workers_stop();
-  pg_fixture_stop(&server);
-  return failed;
+  return pg_rig_main(&server, NULL, tests, sizeof(tests) / sizeof(tests[0]));
 }

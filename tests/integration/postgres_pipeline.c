@@ -3,7 +3,6 @@
 #include "driver/postgres/postgres.h"
 #include "integration/postgres_bed.h"
 #include "net/clock.h"
-#include "net/workers.h"
 #include "support/pg_fixture.h"
 
 #include <poll.h>
@@ -487,11 +486,5 @@ int main(void)
       cmocka_unit_test(when_both_sides_buffers_are_full_nobody_hangs),
       cmocka_unit_test(a_result_that_is_not_wanted_needs_no_memory),
   };
-  if (!pg_fixture_start(&server, NULL)) {
-    return pg_fixture_skip(&server);
-  }
-  int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  cen_workers_stop();
-  pg_fixture_stop(&server);
-  return failed;
+  return pg_rig_main(&server, NULL, tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -1,7 +1,6 @@
 /* Reads that share a sync point, on a real server: each has its own outcome all the same. */
 #include "integration/postgres_bed.h"
 #include "net/clock.h"
-#include "net/workers.h"
 #include "support/pg_fixture.h"
 
 #include <poll.h>
@@ -587,11 +586,5 @@ int main(void)
       cmocka_unit_test(large_results_stand_between_small_ones),
       cmocka_unit_test(a_sink_that_has_enough_fails_alone),
   };
-  if (!pg_fixture_start(&server, NULL)) {
-    return pg_fixture_skip(&server);
-  }
-  int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  cen_workers_stop();
-  pg_fixture_stop(&server);
-  return failed;
+  return pg_rig_main(&server, NULL, tests, sizeof(tests) / sizeof(tests[0]));
 }

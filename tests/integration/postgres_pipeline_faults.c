@@ -4,7 +4,6 @@
 #include "driver/postgres/postgres.h"
 #include "integration/postgres_bed.h"
 #include "net/clock.h"
-#include "net/workers.h"
 #include "support/fault_proxy.h"
 #include "support/pg_fixture.h"
 
@@ -380,11 +379,5 @@ int main(void)
       cmocka_unit_test(behind_a_pooler_that_hides_they_do_too),
       cmocka_unit_test(a_pooler_that_hides_never_gets_a_read_only_session),
   };
-  if (!pg_fixture_start(&server, NULL)) {
-    return pg_fixture_skip(&server);
-  }
-  int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  cen_workers_stop();
-  pg_fixture_stop(&server);
-  return failed;
+  return pg_rig_main(&server, NULL, tests, sizeof(tests) / sizeof(tests[0]));
 }

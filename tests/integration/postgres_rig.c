@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "driver/postgres/postgres.h"
+#include "net/workers.h"
 
 #include <stdarg.h>
 #include <setjmp.h>
@@ -112,4 +113,16 @@ const char *pg_rig_text(struct pg_rig *pg, cenote_connection *connection, const 
   }
   cenote_result_free(result);
   return text;
+}
+
+int pg_rig_main(struct pg_fixture *server, const char *max_connections,
+                const struct CMUnitTest *tests, size_t count)
+{
+  if (!pg_fixture_start(server, max_connections)) {
+    return pg_fixture_skip(server);
+  }
+  const int failed = _cmocka_run_group_tests("tests", tests, count, NULL, NULL);
+  cen_workers_stop();
+  pg_fixture_stop(server);
+  return failed;
 }

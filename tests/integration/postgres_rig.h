@@ -6,8 +6,11 @@
 #define TEST_POSTGRES_RIG_H
 
 #include "driver/rig.h"
+#include "support/pg_fixture.h"
 
 #include <pthread.h>
+
+struct CMUnitTest;
 
 struct pg_rig {
   struct rig rig;
@@ -33,5 +36,10 @@ bool pg_rig_logged(struct pg_rig *pg, const char *text);
 unsigned pg_rig_session(struct pg_rig *pg, cenote_connection *connection);
 /* The first value as text, in memory that the next call overwrites; "(failed)" on failure. */
 const char *pg_rig_text(struct pg_rig *pg, cenote_connection *connection, const char *sql);
+
+/* The end of main: starts the server (`max_connections` as pg_fixture_start has it), runs the
+ * `count` tests, stops the driver's threads and the server; the exit status. */
+int pg_rig_main(struct pg_fixture *server, const char *max_connections,
+                const struct CMUnitTest *tests, size_t count);
 
 #endif

@@ -693,10 +693,5 @@ int main(void)
       WITH_CONNECTION(a_result_above_the_ceiling_is_refused_and_cancelled),
       WITH_CONNECTION(a_failure_after_some_rows_is_a_failure),
   };
-  if (!pg_fixture_start(&server, NULL)) {
-    return pg_fixture_skip(&server);
-  }
-  int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  pg_fixture_stop(&server);
-  return failed;
+  return pg_rig_main(&server, NULL, tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -4,7 +4,6 @@
 #include "integration/postgres_bed.h"
 #include "integration/postgres_liar.h"
 #include "net/clock.h"
-#include "net/workers.h"
 #include "support/pg_fixture.h"
 
 #include <poll.h>
@@ -513,11 +512,5 @@ int main(void)
       cmocka_unit_test(statements_prepared_by_one_serve_the_other),
       cmocka_unit_test(what_does_not_fit_loses_the_connection_and_nothing_else),
   };
-  if (!pg_fixture_start(&server, NULL)) {
-    return pg_fixture_skip(&server);
-  }
-  int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  cen_workers_stop();
-  pg_fixture_stop(&server);
-  return failed;
+  return pg_rig_main(&server, NULL, tests, sizeof(tests) / sizeof(tests[0]));
 }
