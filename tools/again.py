@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""again.py COMMAND…: runs a test that prints TAP; one that fails by its assertions alone may show that it is only unsteady.
+"""again.py COMMAND…: runs a test that prints TAP. One that fails by its assertions alone may be only unsteady.
 
 The tests share two processors with each other, with compilers, and with whatever else a machine does, and a few of nine
 thousand may not stand a pause at the wrong moment. Such a test runs again, by itself: it has to pass RUNS times in a
@@ -28,8 +28,8 @@ def deserved(status, output):
 
 
 def run(command):
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          errors="replace", check=False)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, errors="replace", check=False)
     return done.returncode, done.stdout
 
 
