@@ -176,9 +176,6 @@ static inline void manager_unvisit(struct cenote_manager *manager)
 
 /* Everything after the lock was given back: unparks, refuses the rest, kicks the housekeeper. */
 void manager_wake(struct cenote_manager *manager, struct pool_wakes *wakes);
-/* The error for a wait that ended with `why`, with who holds what. */
-cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, int64_t waited_ms,
-                             cenote_error *error);
 struct pool_ask manager_ask(struct cenote_manager *manager, const char *operation_id,
                             int64_t lease_ms, int64_t now_ns);
 /* A lease of the manager's own for a caller's statement: until when it may be waited for, and how
@@ -186,13 +183,9 @@ struct pool_ask manager_ask(struct cenote_manager *manager, const char *operatio
 cenote_status acquire_until(struct cenote_manager *manager, const char *operation_id,
                             int64_t until_ns, int64_t lease_ns, cenote_lease *lease,
                             cenote_error *error);
-/* The leases of users, without the simple path's own connections, of which there are *shared.
- * malloc'ed, never empty; NULL: no memory. */
-struct pool_lease_view *manager_leases(struct cenote_manager *manager, size_t *count,
-                                       size_t *shared);
-/* The shown form of an operation id: redacted by the host's callback, escaped. */
-void manager_show_operation(const struct cenote_manager *manager, const char *operation, char *out,
-                            size_t size);
+/* Until when a connection may be asked whether it is alive, for a caller who waits until
+ * `deadline_ns`: a living one is not thrown away because the caller was in a hurry. */
+int64_t check_deadline(const struct cenote_manager *manager, int64_t now_ns, int64_t deadline_ns);
 
 /* The thread's last connection: found free again, its cache lines are still ours. A slot's memory
  * is never freed, so the pointer is good for ever; the lease says whose it is. */
@@ -202,6 +195,19 @@ struct last_slot {
   cenote_lease lease; /* its generation means nothing */
 };
 extern _Thread_local struct last_slot last_slot __attribute__((visibility("hidden")));
+
+/* ----------------------------------------------------------------- refused.c */
+
+/* The error for a wait that ended with `why`, with who holds what. */
+cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, int64_t waited_ms,
+                             cenote_error *error);
+/* The leases of users, without the simple path's own connections, of which there are *shared.
+ * malloc'ed, never empty; NULL: no memory. */
+struct pool_lease_view *manager_leases(struct cenote_manager *manager, size_t *count,
+                                       size_t *shared);
+/* The shown form of an operation id: redacted by the host's callback, escaped. */
+void manager_show_operation(const struct cenote_manager *manager, const char *operation, char *out,
+                            size_t size);
 
 /* ------------------------------------------------------------------- lease.c */
 
@@ -224,10 +230,6 @@ void lease_describe(const struct cenote_manager *manager, const struct pool_leas
                     cenote_lease_info *info);
 cenote_status lease_lost_error(struct cenote_manager *manager, cenote_lease lease,
                                cenote_error *error);
-
-/* Until when a connection may be asked whether it is alive, for a caller who waits until
- * `deadline_ns`: a living one is not thrown away because the caller was in a hurry. */
-int64_t check_deadline(const struct cenote_manager *manager, int64_t now_ns, int64_t deadline_ns);
 
 /* -------------------------------------------------------------------- call.c */
 
