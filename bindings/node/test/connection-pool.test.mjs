@@ -40,6 +40,7 @@ before(async () => {
   pool = open();
   await pool.executeQuery('DROP TABLE IF EXISTS cp_numbers', [], 'transaction');
   await pool.executeQuery('CREATE TABLE cp_numbers (n integer PRIMARY KEY, t text)', [], 'transaction');
+  await pool.executeQuery('CREATE TABLE IF NOT EXISTS cp_held (n integer)', [], 'transaction');
 });
 after(() => Promise.all(managers.map((manager) => manager.shutdown(0))));
 
@@ -52,6 +53,18 @@ const rejects = async (promise, code, words = /./) => {
   assert.match(error.message, words);
   return error;
 };
+
+/** A statement that waits until the function is called that held() answers. */
+const HELD = 'SELECT count(*)::int AS n FROM cp_held';
+async function held() {
+  const client = await pool.getPgPool().connect();
+  await client.query('BEGIN');
+  await client.query('LOCK TABLE cp_held');
+  return async () => {
+    await client.query('COMMIT');
+    client.release();
+  };
+}
 
 let scripts = 0;
 function runScript(text, env = { DATABASE_URL: url }) {
@@ -214,7 +227,7 @@ test('a certificate of an own CA is verified by ssl.ca, and refused without it',
   );
   assert.equal(ssl, true);
   assert.equal(await trusting.shutdown(), true);
-  const wary = open({ connectionString: tls.href, ssl: true, connectionTimeoutMillis: 3000 });
+  const wary = open({ connectionString: tls.href, ssl: true });
   await assert.rejects(wary.executeQuery('SELECT 1'), /certificate/);
   const careless = await runScript(`
     const options = { connectionString: ${JSON.stringify(tls.href)}, ssl: { rejectUnauthorized: false } };
@@ -734,9 +747,11 @@ test('a connection is active while statements run on it and idle afterwards, a s
   assert.ok(manager.core.statistics().paths.simple.connections > 0, 'it is still shared');
   assert.deepEqual([after.activeConnections, after.idleConnections], [0, after.totalConnections]);
   assert.equal(pgPool.idleCount, pgPool.totalCount);
-  const slow = manager.executeQuery('SELECT pg_sleep(1)');
+  const goOn = await held();
+  const slow = manager.executeQuery(HELD);
   await becomes(() => manager.getStats().activeConnections === 1);
   assert.equal(pgPool.idleCount, pgPool.totalCount - 1);
+  await goOn();
   await slow;
   assert.equal(manager.getStats().activeConnections, 0);
 });
@@ -757,10 +772,13 @@ test('after a shutdown what is asked begins anew', { skip }, async () => {
   const manager = open();
   const sql = manager.getNeonClient();
   const old = manager.getPgPool();
-  const slow = manager.executeQuery('SELECT pg_sleep(1), 1 AS a', [], 'transaction');
+  const goOn = await held();
+  const slow = manager.executeQuery(HELD, [], 'transaction');
   await becomes(() => manager.core.statistics().pool.activeLeases === 1);
-  assert.equal(await manager.shutdown(), true);
-  assert.equal((await slow)[0].a, 1);
+  const over = manager.shutdown();
+  await goOn();
+  assert.equal(await over, true);
+  assert.equal((await slow)[0].n, 0);
   assert.equal(manager.getStats().totalConnections, 0);
   assert.deepEqual(await sql`SELECT 2 AS a`, [{ a: 2 }]);
   assert.notEqual(manager.getPgPool(), old);
@@ -797,7 +815,7 @@ test('a shutdown while a callback is at work: it is told, and what it did is rol
         (error) => error
       );
     await begun;
-    await Promise.race([end(manager), new Promise((resolve) => setTimeout(resolve, 500))]);
+    await end(manager);
     goOn();
     assert.notEqual(await outcome, 'committed');
     assert.ok(told instanceof Error);

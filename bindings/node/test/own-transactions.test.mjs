@@ -15,7 +15,8 @@ const real = clients && modern ? test : test.skip;
 const realPostgres = clients && modern && postgresUrl ? test : test.skip;
 const load = (name) => createRequire(path.join(clients, 'package.json'))(name);
 
-const open = (options) => new DatabaseConnectionManager({ maxConnections: 1, minConnections: 0, log: () => {}, ...options });
+const open = (options) =>
+  new DatabaseConnectionManager({ maxConnections: 1, minConnections: 0, checkAfter: 600000, log: () => {}, ...options });
 
 /** A lease on a client that notes what it is told, and refuses what `fails` names. */
 async function leased({ fails = [], ...more } = {}) {

@@ -39,8 +39,11 @@ export const atEnd = (work) => ends.push(work);
 /** A pool of ours with a core of its own. */
 export function ourPool(options = {}, settings = {}, url = URL) {
   let pool;
-  const core = new Core(url, { profile: 'server', max_connections: 4, min_connections: 0, ...settings },
-    { audit: (event) => pool?.audit(event), log: () => {} });
+  const core = new Core(
+    url, // a cancel that a slow machine takes long for costs no connection
+    { profile: 'server', max_connections: 4, min_connections: 0, cancel_timeout_ms: 20000, ...settings },
+    { audit: (event) => pool?.audit(event), log: () => {} }
+  );
   pool = new PgPool({ core, options });
   ends.push(() => core.shutdown(0));
   return pool;

@@ -38,6 +38,24 @@ export async function becomes(condition) {
   }
 }
 
+/**
+ * For what has to happen before some time-out: done with the shortest first, and where that fails once more with a
+ * longer one, since a slow machine may have stood still meanwhile. What never works fails with the last one.
+ * @param {number[]} times ms @param {(ms: number) => Promise<unknown>} work
+ */
+export async function withPatience(times, work) {
+  for (const [i, ms] of times.entries()) {
+    try {
+      return await work(ms);
+    } catch (error) {
+      if (i === times.length - 1) {
+        throw error;
+      }
+    }
+  }
+  throw new Error('no time at all');
+}
+
 /** Runs a program of Node's to its end. @returns {Promise<{code: number, signal: string, out: string, err: string}>} */
 export function run(args, { env = plainEnvironment(), cwd = undefined, timeout = 60000 } = {}) {
   return new Promise((resolve, reject) => {
