@@ -245,6 +245,17 @@ static void work_stop(void *context, int signal)
   (void)forced;
 }
 
+static void issues_said(const json_t *document)
+{
+  size_t i;
+  json_t *issue;
+  json_array_foreach(json_object_get(document, "issues"), i, issue)
+  {
+    const char *text = json_string_value(issue);
+    cli_log_said(text != NULL ? text : "");
+  }
+}
+
 static int answer_print(const struct check *check, bool as_json)
 {
   struct cli_output output;
@@ -252,6 +263,7 @@ static int answer_print(const struct check *check, bool as_json)
   json_t *document = json_loads(check->json, 0, NULL);
   const char *status = json_string_value(json_object_get(document, "status"));
   int exit_status = status && strcmp(status, "unhealthy") != 0 ? CLI_OK : CLI_FAILED;
+  issues_said(document);
   if (!document) {
     fputs("cenote: the library's health is no JSON\n", stderr);
   } else if (as_json) {

@@ -1,6 +1,7 @@
 /* main.c - finds the command, reads its line, runs it. */
 #include "cli/cli.h"
 #include "cli/interrupt.h"
+#include "cli/log.h"
 #include "cli/metadata.h"
 #include "cli/output.h"
 #include "cli/report.h"
@@ -131,6 +132,7 @@ int main(int argc, char **argv)
   command_to_front(argc, argv);
   const struct cli_command *command = argc > 1 ? command_find(argv[1]) : NULL;
   int status = command ? command_run(command, argc - 1, argv + 1) : without_command(argc, argv);
+  cli_log_flush();
   cli_metadata_free();
   return status;
 }

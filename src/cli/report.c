@@ -2,6 +2,7 @@
 #include "cli/report.h"
 
 #include "cli/cli.h"
+#include "cli/log.h"
 #include "cli/metadata.h"
 #include "cli/table.h"
 
@@ -75,6 +76,9 @@ void cli_report(const cenote_error *error)
   }
   lines_add(&buf, "", error->details);
   lines_add(&buf, "remedy", remedy(error));
+  cli_log_said(message);
+  cli_log_said(error->details);
+  cli_log_flush();
   fputs(buf.failed ? "cenote: out of memory\n" : buf.data, stderr);
   cen_buf_deinit(&buf);
 }

@@ -87,11 +87,10 @@ static void describe_openings(struct cenote_manager *manager, int64_t now, cenot
   }
 }
 
+/* `is_said`: the message is the last failure's own already. */
 static void describe(struct cenote_manager *manager, const struct pool_picture *picture,
-                     int64_t now, cenote_error *error)
+                     bool is_said, int64_t now, cenote_error *error)
 {
-  const bool is_said =
-      error->size >= sizeof *error && strcmp(error->message, picture->failure.message) == 0;
   if (picture->failure.at_ns != 0 && !is_said) {
     cen_error_details(error, "last connect failed %" PRId64 " ms ago: %s\n",
                       (now - picture->failure.at_ns) / CEN_NS_PER_MS, picture->failure.message);
@@ -159,6 +158,7 @@ cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, 
   const int64_t now = cen_now_ns();
   struct pool_picture picture;
   struct simple_figures shared;
+  bool is_said = false;
   pool_look(&manager->pool, now, &picture);
   simple_look(manager, &shared);
   picture.waiters -= shared.waiters < picture.waiters ? shared.waiters : picture.waiters;
@@ -181,6 +181,7 @@ cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, 
   case CENOTE_BREAKER_OPEN:
     return breaking_error(manager, error);
   default:
+    is_said = true;
     cenote_error_set(error, why, "%s", picture.failure.message);
     if (!picture.failure.permanent) {
       before_timeout(waited_ms, error);
@@ -198,7 +199,7 @@ cenote_status acquire_failed(struct cenote_manager *manager, cenote_status why, 
     }
   }
   if (error != NULL && why != CENOTE_SHUTTING_DOWN && why != CENOTE_CANCELLED) {
-    describe(manager, &picture, now, error);
+    describe(manager, &picture, is_said, now, error);
   }
   return why;
 }

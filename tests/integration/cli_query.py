@@ -4,6 +4,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -108,6 +109,46 @@ def affected_rows_are_told():
         same(rows, [{"v": "d"}])
         document = json.loads(ok(run("query", *url, "--json", "SELECT v FROM t")).out)
         true("affected_rows" not in document and "command" not in document, document)
+
+
+class Refusing:
+    """A port of this machine that is taken, and where nobody listens."""
+
+    def __enter__(self):
+        self.socket = socket.socket()
+        self.socket.bind(("127.0.0.1", 0))
+        return self.socket.getsockname()[1]
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+
+def why_no_connection_could_be_opened_is_told_once():
+    with Refusing() as port:
+        for url in (f"postgresql://u@127.0.0.1:{port}/d", f"libsql://127.0.0.1:{port}?tls=0"):
+            for how in ((), ("--csv",)):
+                result = run("query", "--url", url, "--set", "breaker_failures=1", *how, "SELECT 1")
+                same((result.status, result.out), (1, ""))
+                true("warning" not in result.err and result.err.count(str(port)) == 1, result)
+            result = run("check", "--url", url, "--set", "breaker_failures=1")
+            same((result.status, result.err), (1, ""))
+            true(str(port) in result.out, result)
+        result = run("query", "--url", url, "--set", "breaker_failures=1", "SELECT 1", env={"CENOTE_LOG": "warning"})
+        true("warning: connect to" in result.err, result)
+
+
+def who_interrupts_the_wait_for_a_server_is_told_why():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"postgresql://u@127.0.0.1:{server.getsockname()[1]}/d?sslmode=disable"
+        process = start("query", "--url", url, "--acquire-timeout-ms", "60000", "--set", "breaker_failures=0",
+                        "--set", "retries=100", "SELECT 1")
+        server.settimeout(60)
+        for _ in range(3):
+            server.accept()[0].close()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    same((process.returncode, out), (130, ""))
+    true("warning: connect to" in err and "interrupted" in err, err)
 
 
 def a_failed_statement_is_explained_and_exits_with_1():
@@ -262,6 +303,8 @@ sys.exit(main([
     affected_rows_are_told,
     what_can_never_be_opened_is_told_at_once,
     an_unreachable_server_is_not_blamed_on_leases,
+    why_no_connection_could_be_opened_is_told_once,
+    who_interrupts_the_wait_for_a_server_is_told_why,
     a_failed_statement_is_explained_and_exits_with_1,
     wrong_usage_exits_with_2,
     a_wrong_setting_is_named_with_its_range,
