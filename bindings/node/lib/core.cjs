@@ -4,6 +4,7 @@
  */
 'use strict';
 
+const { AsyncResource } = require('node:async_hooks');
 const addon = require('./addon.cjs');
 const { CenoteError, fromAddon } = require('./errors.cjs');
 const { checkKind } = require('./options.cjs');
@@ -148,6 +149,8 @@ class Core {
     this.flushing = false;
     this.closed = false;
     this.listeners = listeners;
+    /** Hooks that belong to no request run where the pool was made, not where a delivery happens to come from. */
+    this.scope = new AsyncResource('cenote');
     this.flush = () => {
       this.flushing = false;
       addon.dispatch(this.handle);
@@ -284,17 +287,17 @@ class Core {
 
   audit(event) {
     if (this.listeners.audit !== undefined) {
-      tell(this.listeners.audit, { ...event, kind: AUDIT_KINDS[event.kind] });
+      this.scope.runInAsyncScope(tell, undefined, this.listeners.audit, { ...event, kind: AUDIT_KINDS[event.kind] });
     }
   }
 
   own(kind, serial) {
-    this.listeners.own(kind, serial);
+    this.scope.runInAsyncScope(this.listeners.own, undefined, kind, serial);
   }
 
   log(level, line) {
     if (this.listeners.log !== undefined) {
-      tell(this.listeners.log, LEVELS[level], line);
+      this.scope.runInAsyncScope(tell, undefined, this.listeners.log, LEVELS[level], line);
     } else {
       writeLog(level, line);
     }

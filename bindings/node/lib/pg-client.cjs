@@ -1,6 +1,7 @@
 /** pg-client.cjs - a leased connection as node-postgres' pooled client. */
 'use strict';
 
+const { AsyncResource } = require('node:async_hooks');
 const { EventEmitter } = require('node:events');
 const { FLAGS } = require('./core.cjs');
 const { CenoteError, typeError } = require('./errors.cjs');
@@ -20,6 +21,11 @@ function call(callback, ...values) {
   } catch (error) {
     process.nextTick(() => { throw error; });
   }
+}
+
+/** An event: what a listener throws is nobody's result, and keeps from no other listener what comes next. */
+function tell(emitter, event, ...values) {
+  call(() => emitter.emit(event, ...values));
 }
 
 function checkCallback(callback) {
@@ -114,6 +120,24 @@ function placeOf(options = {}) {
 }
 
 let warned = false;
+
+/** Where somebody began to listen to a client: there he is told. Kept apart, since few do, and clients are many. */
+const scopes = new WeakMap();
+
+function listens(client) {
+  if (!scopes.has(client)) {
+    scopes.set(client, new AsyncResource('cenote.PgClient'));
+  }
+}
+
+function tellOf(client, event, ...values) {
+  const scope = scopes.get(client);
+  if (scope === undefined) {
+    tell(client, event, ...values);
+  } else {
+    scope.runInAsyncScope(tell, undefined, client, event, ...values);
+  }
+}
 
 /** What a client needs from its first statement on. */
 class Work {
@@ -223,9 +247,9 @@ class PgClient {
       client.#expired = error.status === 'CENOTE_LEASE_EXPIRED';
       process.nextTick(() => {
         if (client.listenerCount('error') > 0) {
-          client.emit('error', error);
+          tellOf(client, 'error', error);
         }
-        client.emit('end');
+        tellOf(client, 'end');
       });
     }
   }
@@ -325,7 +349,7 @@ class PgClient {
       work.settle = undefined; // once, whatever is asked of it afterwards
       settle();
     } else if (client.listenerCount('drain') > 0) {
-      client.emit('drain');
+      tellOf(client, 'drain');
     }
   }
 
@@ -360,7 +384,7 @@ class PgClient {
       this.#give(error);
       return;
     }
-    work.settle = () => this.#give(error);
+    work.settle = AsyncResource.bind(() => this.#give(error)); // it is still its holder who gives it back
     if (error) {
       this.#broken = true; // what waits behind is refused
       this.#pool.core.cancel?.(work);
@@ -415,11 +439,17 @@ class PgClient {
       process.emitWarning("cenote tells of no notifications: use a Client of node-postgres' own for LISTEN",
         { code: 'CENOTE_NOTIFICATION' });
     }
+    listens(this);
     return EventEmitter.prototype.on.call(this, event, listener);
   }
 
   addListener(event, listener) {
     return this.on(event, listener);
+  }
+
+  prependListener(event, listener) {
+    listens(this);
+    return EventEmitter.prototype.prependListener.call(this, event, listener);
   }
 
   // What @types/pg declares, too: a program's functions for `pg.PoolClient` take ours.
@@ -491,4 +521,4 @@ Object.setPrototypeOf(PgClient.prototype, EventEmitter.prototype);
  */
 Object.defineProperty(PgClient.prototype, 'then', { value: undefined, writable: true, configurable: true });
 
-module.exports = { PgClient, answer, call, checkCallback, expired, fault, isScript, queryError, toQuery };
+module.exports = { PgClient, answer, call, checkCallback, expired, fault, isScript, queryError, tell, toQuery };

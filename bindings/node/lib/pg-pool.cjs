@@ -15,6 +15,7 @@ const {
   fault,
   isScript,
   queryError,
+  tell,
   toQuery,
 } = require('./pg-client.cjs');
 const { isBegin } = require('./text.cjs');
@@ -98,21 +99,10 @@ class PgPool extends EventEmitter {
   #seen = new Map();
   #acquiring = 0;
   /** Who waits for a client, for the core; made once, not for each. */
-  #waiter = {
-    done: (lease) => {
-      this.#acquiring--;
-      try {
-        return this.#watched ? this.#welcome(lease) : this.#hold(lease);
-      } finally {
-        this.#checkEnd(); // not before he is among those that are out
-      }
-    },
-    fail: (error) => {
-      this.#acquiring--;
-      this.#checkEnd();
-      return pgError(error);
-    },
-  };
+  #waiter = this.#waiterThat((client) =>
+    this.#isTold() ? this.#core.scope.runInAsyncScope(this.#welcome, this, client) : client); // since he asked
+  /** … where he welcomes it himself. */
+  #host = this.#waiterThat((client) => client);
   #asking = 0;
   /** Whether listeners of 'connect' ask something of the client: then each session is theirs to set up. */
   #setsUp;
@@ -177,32 +167,58 @@ class PgPool extends EventEmitter {
     if (lease === undefined) {
       return this.#wait(operation);
     }
-    try {
-      return this.#watched ? this.#welcome(lease) : Promise.resolve(this.#hold(lease));
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    const client = this.#hold(lease);
+    return Promise.resolve(this.#isTold() ? this.#welcome(client) : client);
   }
 
   #wait(operation) {
+    const told = this.#isTold();
     let waiting;
     try {
-      waiting = this.#core.acquire(operation, undefined, undefined, false, this.#waiter);
+      waiting = this.#core.acquire(operation, undefined, undefined, false, told ? this.#host : this.#waiter);
     } catch (error) {
       return Promise.reject(error);
     }
     this.#acquiring++;
-    return waiting;
+    return told ? waiting.then((client) => this.#welcome(client)) : waiting; // in the context of who asks
+  }
+
+  #waiterThat(has) {
+    return {
+      done: (lease) => {
+        this.#acquiring--;
+        const client = this.#hold(lease);
+        this.#checkEnd(); // not before he is among those that are out
+        return has(client);
+      },
+      fail: (error) => {
+        this.#acquiring--;
+        this.#checkEnd();
+        return pgError(error);
+      },
+    };
   }
 
   #hold(lease) {
     const client = new PgClient(this, lease);
     PgClient.put(client, this.#held.length);
     this.#held.push(client);
-    if (this.#isHeard()) {
-      this.#tell('acquire', client);
+    if (this.#watched) {
+      this.#see(client, lease);
     }
     return client;
+  }
+
+  #see(client, lease) {
+    const number = this.#core.connectionOf(lease);
+    PgClient.setNumber(client, number);
+    const seen = this.#seen.get(number);
+    if (seen === undefined) {
+      this.#seen.set(number, { client, uses: 1, known: false, greeted: false });
+    } else {
+      seen.client = client;
+      seen.uses++;
+    }
   }
 
   /** Somebody may have put an `emit` of his own in its place. */
@@ -210,62 +226,51 @@ class PgPool extends EventEmitter {
     return this.#heard || this.emit !== EventEmitter.prototype.emit;
   }
 
-  /** What a listener throws is the caller's, who does not get the client then. */
-  #tell(event, client) {
-    try {
-      this.emit(event, client);
-    } catch (error) {
-      client.release();
-      throw error;
-    }
+  /** Whether anybody is to know of a client before its caller has it. */
+  #isTold() {
+    return this.#watched || this.#isHeard();
   }
 
   /** With all that somebody may want to know of it, or do with it, before the caller has it. */
-  #welcome(lease) {
-    const client = new PgClient(this, lease);
-    PgClient.put(client, this.#held.length);
-    this.#held.push(client);
-    const number = this.#core.connectionOf(lease);
-    PgClient.setNumber(client, number);
-    const seen = this.#seen.get(number);
-    if (seen === undefined) {
-      this.#seen.set(number, { client, uses: 1, known: false });
-    } else {
-      seen.client = client;
-      seen.uses++;
-    }
-    if (seen === undefined || this.#setsUp === true) {
-      this.#greet(client);
+  #welcome(client) {
+    const seen = this.#seen.get(PgClient.number(client));
+    const fresh = seen?.greeted === false;
+    if (fresh || (seen !== undefined && this.#setsUp === true)) {
+      seen.greeted = true;
+      this.#core.scope.runInAsyncScope(this.#greet, this, client);
       const { onConnect, verify } = this.options;
       if (onConnect !== undefined || verify !== undefined) {
-        return this.#admit(client, seen === undefined);
+        return this.#admit(client, fresh);
       }
     }
-    this.#tell('acquire', client);
-    return Promise.resolve(client);
+    tell(this, 'acquire', client);
+    return client;
   }
 
   /** Tells of a connection. Who answers with statements sets sessions up: all of them, for each is clean. */
   #greet(client) {
-    this.#tell('connect', client);
+    tell(this, 'connect', client);
     this.#setsUp = PgClient.asked(client) > 0 || this.options.onConnect !== undefined;
   }
 
   /** The caller's own hooks of pg-pool's options. */
   async #admit(client, fresh) {
     const { onConnect, verify } = this.options;
+    const { scope } = this.#core;
     try {
-      await onConnect?.(client);
+      if (onConnect !== undefined) {
+        await scope.runInAsyncScope(onConnect, undefined, client);
+      }
       if (fresh && verify !== undefined) {
         await new Promise((resolve, reject) => {
-          verify(client, (error) => (error ? reject(error) : resolve()));
+          scope.runInAsyncScope(verify, undefined, client, (error) => (error ? reject(error) : resolve()));
         });
       }
     } catch (error) {
       client.release(error);
       throw error;
     }
-    this.#tell('acquire', client);
+    tell(this, 'acquire', client);
     return client;
   }
 
@@ -277,15 +282,10 @@ class PgPool extends EventEmitter {
       this.#held[place] = last;
       PgClient.put(last, place);
     }
-    if (!this.#isHeard()) {
-      this.#giveBack(client, lease, error);
-      return;
+    if (this.#isHeard()) {
+      tell(this, 'release', error || undefined, client);
     }
-    try {
-      this.emit('release', error || undefined, client);
-    } finally {
-      this.#giveBack(client, lease, error);
-    }
+    this.#giveBack(client, lease, error);
   }
 
   #giveBack(client, lease, error) {
@@ -320,8 +320,8 @@ class PgPool extends EventEmitter {
         // One that no client has, or not yet. Before it is known who listens, it is told with the first client on it.
         if (this.#setsUp === false && !this.#seen.has(event.connection)) {
           const client = new PgClient(this);
-          this.#seen.set(event.connection, { client, uses: 0 });
-          this.emit('connect', client);
+          this.#seen.set(event.connection, { client, uses: 0, known: false, greeted: true });
+          tell(this, 'connect', client);
         }
         break;
       case 'closed':
@@ -352,9 +352,9 @@ class PgPool extends EventEmitter {
       const error = new CenoteError(`Connection terminated unexpectedly (${reason})`,
         { status: 'CENOTE_CONNECTION_LOST' });
       error.client = client;
-      this.emit('error', error, client);
+      tell(this, 'error', error, client);
     }
-    this.emit('remove', client);
+    tell(this, 'remove', client);
   }
 
   // ---------------------------------------------------------------- statements

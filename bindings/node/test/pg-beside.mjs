@@ -49,6 +49,19 @@ export function ourPool(options = {}, settings = {}, url = URL) {
   return pool;
 }
 
+/** What is thrown for all, for no caller in particular, while `work` runs. @returns {Promise<string[]>} messages */
+export async function thrownMeanwhile(work) {
+  const thrown = [];
+  process.setUncaughtExceptionCaptureCallback((error) => thrown.push(error.message));
+  try {
+    await work();
+    await new Promise(setImmediate); // behind all that the next tick does
+  } finally {
+    process.setUncaughtExceptionCaptureCallback(null);
+  }
+  return thrown;
+}
+
 /** A pool of npm's. */
 export function theirPool(options = {}) {
   const pool = new pg.Pool({ ...parts(), max: 4, ...options });

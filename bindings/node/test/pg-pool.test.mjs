@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
-import { aboutError, atEnd, ourPool, pg, theirPool } from './pg-beside.mjs';
+import { aboutError, atEnd, ourPool, pg, theirPool, thrownMeanwhile } from './pg-beside.mjs';
 import { withPatience } from './support.mjs';
 
 const one = { max: 1 };
@@ -570,18 +570,22 @@ test('a getter among the arguments may call the pool: its statement is not taken
 });
 
 test('a listener that throws costs no connection', async () => {
-  for (const event of ['connect', 'acquire']) {
+  for (const event of ['connect', 'acquire', 'release', 'remove']) {
     const pool = ourPool({}, { max_connections: 1 });
-    pool.once(event, () => { throw new Error('mine'); });
-    await assert.rejects(pool.connect(), { message: 'mine' });
-    (await pool.connect()).release();
+    pool.once(event, () => { throw new Error(`mine: ${event}`); });
+    const thrown = await thrownMeanwhile(async () => {
+      const client = await pool.connect();
+      assert.equal((await client.query('SELECT 1 AS one')).rows[0].one, 1);
+      const last = client.query('SELECT 2 AS two');
+      client.release(event === 'remove'); // while it works
+      assert.ok(event === 'remove' || (await last).rows[0].two === 2);
+      await last.catch(() => {});
+      assert.equal((await pool.query('SELECT 3 AS three')).rows[0].three, 3);
+      (await pool.connect()).release();
+      await pool.end();
+    });
+    assert.deepEqual(thrown, [`mine: ${event}`]);
   }
-  const pool = ourPool({}, { max_connections: 1 });
-  pool.once('release', () => { throw new Error('mine'); });
-  const client = await pool.connect();
-  assert.throws(() => client.release(), { message: 'mine' });
-  (await pool.connect()).release();
-  await pool.end();
 });
 
 test('who only listens keeps the shared connections', async () => {
