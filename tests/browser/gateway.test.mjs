@@ -128,6 +128,18 @@ test('figures under load are those of the status endpoint', () => withGateway(['
   await page.shows('#lease-caption', 'Nobody holds a connection');
 }));
 
+/** Where the other one listened. Meanwhile a connection of somebody's may have that port: it ends soon. */
+async function startAgain({ port, folder }) {
+  for (const end = Date.now() + 30000; ;) {
+    try {
+      return await Gateway.start([], { port, folder });
+    } catch (error) {
+      if (Date.now() > end) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}
+
 test('a killed gateway shows as gone within seconds, and a new one is found by itself', async () => {
   let gateway = await Gateway.start();
   const page = await Page.open(gateway.url);
@@ -142,7 +154,7 @@ test('a killed gateway shows as gone within seconds, and a new one is found by i
     await page.shows('#health', 'unknown');
     await page.shows('#banner', /^The gateway is gone.* What you see is as of \d\d:\d\d:\d\d\. Trying again\.$/);
     assert.equal(await page.tab.evaluate(() => document.body.classList.contains('stale')), true);
-    gateway = await Gateway.start([], { port: gateway.port, folder: gateway.folder });
+    gateway = await startAgain(gateway);
     await page.shows('#link-text', 'live');
     await page.shows('#health', 'healthy');
     assert.equal(await page.tab.locator('#banner').isVisible(), false);

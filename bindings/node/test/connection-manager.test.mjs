@@ -9,8 +9,9 @@ import { becomes, databases, scratch, withPatience } from './support.mjs';
 
 const folder = scratch();
 const managers = [];
+/** A cancel that a slow machine takes long for costs no connection. */
 const open = (options) => {
-  const manager = new DatabaseConnectionManager(options);
+  const manager = new DatabaseConnectionManager({ cancelTimeout: 20000, ...options });
   managers.push(manager);
   return manager;
 };

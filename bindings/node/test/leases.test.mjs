@@ -93,7 +93,7 @@ test('waiting for a lease is given up by a signal, and nothing is lost', async (
   await assert.rejects(waiting, /not needed any more/);
   await assert.rejects(manager.acquireLease('late', { signal: given.signal }), /not needed any more/);
   holder.release();
-  const next = await manager.acquireLease('next', { timeout: 2000, signal: new AbortController().signal });
+  const next = await manager.acquireLease('next', { timeout: 20000, signal: new AbortController().signal });
   next.release();
   assert.equal(await manager.gracefulShutdown(), true);
 });

@@ -22,7 +22,7 @@ const folder = scratch();
 async function query(settings, sql) {
   const manager = new DatabaseConnectionManager({ maxConnections: 2, log: () => {}, ...settings });
   try {
-    const lease = await manager.acquireLease('tls', 4000);
+    const lease = await manager.acquireLease('tls', 20000);
     const { rows } = await lease.execute(sql);
     lease.release();
     return { ...rows[0] };
@@ -39,7 +39,7 @@ function queryInThread(settings, sql) {
     import crypto from 'node:crypto';
     const manager = new DatabaseConnectionManager({ maxConnections: 2, log: () => {}, ...workerData.settings });
     try {
-      const lease = await manager.acquireLease('tls', 4000);
+      const lease = await manager.acquireLease('tls', 20000);
       const { rows } = await lease.execute(workerData.sql);
       lease.release();
       crypto.generateKeyPairSync('ec', { namedCurve: 'P-256' });

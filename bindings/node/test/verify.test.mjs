@@ -55,7 +55,7 @@ test('verify: a path that is ill, a wrong row and a failing query are found', ()
 });
 
 test('verify: connections that are not given back are found', () => {
-  const leaks = judge('leaks', '--timeout', '2');
+  const leaks = judge('leaks', '--timeout', '4');
   assert.deepEqual(leaks.failed, ['statistics']);
   assert.match(leaks.problems[0], /^\d+ connections were not given back$/);
 });
