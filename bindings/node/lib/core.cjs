@@ -6,7 +6,7 @@
 
 const { AsyncResource } = require('node:async_hooks');
 const addon = require('./addon.cjs');
-const { CenoteError, fromAddon } = require('./errors.cjs');
+const { CenoteError, adviceInJavaScript, fromAddon } = require('./errors.cjs');
 const { checkKind } = require('./options.cjs');
 const { remainingTime, timeLeft } = require('./serverless.cjs');
 const { readAll } = require('./decode.cjs');
@@ -606,7 +606,12 @@ class Core {
   }
 
   health() {
-    return this.closed ? this.lastHealth : JSON.parse(addon.health(this.handle));
+    if (this.closed) {
+      return this.lastHealth;
+    }
+    const health = JSON.parse(addon.health(this.handle));
+    health.recommendations = health.recommendations.map(adviceInJavaScript);
+    return health;
   }
 
   settings() {

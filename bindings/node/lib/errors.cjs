@@ -59,6 +59,7 @@ const CALLS = [
   [/\bcenote_lease_extend\b/g, 'extend'],
   [/\bcenote_batch(?:_async)?\b/g, 'batch (sql.transaction)'],
 ];
+const HINT = /\bCENOTE_HINT_([A-Z]+)\b/g;
 
 function inJavaScript(message, fromServer) {
   let text = fromServer ? message : message.replace(SETTING, camel);
@@ -68,6 +69,13 @@ function inJavaScript(message, fromServer) {
     }
   }
   return text;
+}
+
+/** What the library recommends, for who reads it here. An operation that is quoted keeps its name. */
+function adviceInJavaScript(advice) {
+  const translated = (text) =>
+    inJavaScript(text, text.includes('"')).replace(HINT, (_, hint) => `'${hint.toLowerCase()}'`);
+  return { ...advice, message: translated(advice.message), suggestion: translated(advice.suggestion) };
 }
 
 /** What libSQL's client writes before SQLite's words: people look for it there. A lock that is held is one, too. */
@@ -93,4 +101,4 @@ function fromAddon(info) {
   return error;
 }
 
-module.exports = { CenoteError, fromAddon, rangeError, releasedError, typeError };
+module.exports = { CenoteError, adviceInJavaScript, fromAddon, rangeError, releasedError, typeError };

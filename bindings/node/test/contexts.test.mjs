@@ -85,7 +85,9 @@ test("the paths of connection-pool, and what runs in a transaction, go on in the
   const storage = new AsyncLocalStorage();
   const audits = new Set();
   const manager = storage.run('who made it', () => {
-    const made = new ConnectionPoolManager({ connectionString: URL, max: 2, min: 0, log: () => {}, audit: () => audits.add(storage.getStore()) });
+    const made = new ConnectionPoolManager({
+      connectionString: URL, max: 2, min: 0, log: () => {}, audit: () => audits.add(storage.getStore()),
+    });
     made.getPgPool();
     return made;
   });
@@ -119,7 +121,7 @@ test("the paths of connection-pool, and what runs in a transaction, go on in the
   assert.deepEqual([...audits], ['who made it']);
 });
 
-test('createClient and its kind run where the manager was made; what a lease is asked for where it was asked', async () => {
+test('createClient and its kind run where the manager was made; what a lease is asked, where it is asked', async () => {
   const where = new AsyncLocalStorage();
   const told = {};
   const note = (hook) => { (told[hook] ??= new Set()).add(where.getStore()); };

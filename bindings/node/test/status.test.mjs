@@ -1,5 +1,6 @@
 /** cenote/status: the monitoring endpoint in the shapes of Vercel, Netlify and fetch, and who may ask it. */
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import http from 'node:http';
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -9,6 +10,7 @@ import { ConnectionPoolManager, connectionPoolManager } from '../lib/connection-
 import * as module from '../lib/status.mjs';
 import { databases, gateway, scratch } from './support.mjs';
 
+const { adviceInJavaScript } = createRequire(import.meta.url)('../lib/errors.cjs');
 const { createFetchHandler, createNetlifyHandler, createVercelHandler, getStatus } = module;
 const folder = scratch();
 const [, sqlite] = databases(folder)[0];
@@ -112,6 +114,24 @@ test("recommendations are the library's: a pool that is all leased is advised", 
   const advice = connectionPool.recommendations.find(({ priority }) => priority === 'high');
   assert.deepEqual(Object.keys(advice).sort(), ['message', 'priority', 'suggestion', 'type']);
   assert.equal(advice.type, 'warning');
+  lease.release();
+});
+
+test('a recommendation names settings and hints as JavaScript does, and operations as they are', async () => {
+  const source = await readFile(new URL('../../../src/manager/recommend.c', import.meta.url), 'utf8');
+  const texts = [...source.matchAll(/^(?!#).*?"((?:[^"\\]|\\.)+)"/gm)].map(([, text]) => text);
+  assert.ok(texts.length > 30 && texts.some((text) => text.includes('acquire_timeout_ms')), 'it is another file now');
+  for (const text of texts) {
+    const { message, suggestion } = adviceInJavaScript({ message: text, suggestion: text });
+    assert.doesNotMatch(suggestion, /[a-z]_[a-z]|CENOTE_/);
+    assert.equal(message, text.includes('"') ? text : suggestion);
+  }
+  const told = adviceInJavaScript({ message: 'The oldest lease ("max_connections", 5 ms)', suggestion: '', type: 'x' });
+  assert.deepEqual(told, { message: 'The oldest lease ("max_connections", 5 ms)', suggestion: '', type: 'x' });
+  const manager = getConnectionManager({ url: sqlite(), maxConnections: 1, minConnections: 0 });
+  const lease = await manager.acquireLease('all of it');
+  const { recommendations } = await manager.getHealthStatus();
+  assert.match(recommendations.find(({ priority }) => priority === 'high').suggestion, /Raise maxConnections if/);
   lease.release();
 });
 
