@@ -93,7 +93,7 @@ for (const [version, bin] of versions) {
     );
     for (const url of ['file:new.db', ...(postgres ? [postgres] : [])]) {
       for (const file of ['use.mjs', 'use.cjs']) {
-        const { out, err } = run('node', [file], { bin, env: { DATABASE_URL: url } });
+        const { out, err } = run('node', [file], { bin, env: { DATABASE_URL: url, CENOTE_SLOW_STATEMENT_MS: '0' } });
         assert.equal(out, '42 true true\n');
         assert.equal(err, '');
       }

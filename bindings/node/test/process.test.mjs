@@ -6,7 +6,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { DatabaseConnectionManager } from '../lib/connection-manager.mjs';
-import { PACKAGE, databases, plainEnvironment, run, scratch } from './support.mjs';
+import { PACKAGE, QUIET, databases, plainEnvironment, run, scratch } from './support.mjs';
 
 const folder = scratch();
 let files = 0;
@@ -23,7 +23,7 @@ for (const [database, url] of databases(folder)) {
   test(`${database}: a process ends by itself, also with a lease that nobody gave back`, async () => {
     const done = await script(`${IMPORT}
       const lease = await acquireDbLease('left');
-      console.log((await lease.execute('SELECT 42 AS a')).rows[0].a);`, { DATABASE_URL: url() });
+      console.log((await lease.execute('SELECT 42 AS a')).rows[0].a);`, { ...QUIET, DATABASE_URL: url() });
     assert.equal(done.code, 0, done.err);
     assert.equal(done.out, '42\n');
     assert.equal(done.err, '');

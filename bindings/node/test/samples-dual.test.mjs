@@ -9,7 +9,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { before, it } from 'node:test';
 import { ConnectionPoolManager } from '../lib/connection-pool.mjs';
-import { gateway, PACKAGE, plainEnvironment, run, scratch } from './support.mjs';
+import { gateway, PACKAGE, plainEnvironment, QUIET, run, scratch } from './support.mjs';
 
 const url = process.env.CENOTE_TEST_POSTGRES_TCP_URL;
 const skip = url ? false : 'no PostgreSQL server here';
@@ -157,7 +157,8 @@ const WAYS = [
   ['SQL over HTTP', (address) => ({ CENOTE_HTTP_ENDPOINT: `${address}/sql` })],
 ];
 const address = skip ? undefined : await gateway(folder, ['--url', url, '--set', 'max_connections=8']);
-const environment = (how) => plainEnvironment({ CENOTE_HTTP_ENDPOINT: '', DATABASE_URL: url, ...how(address) });
+const environment = (how) =>
+  plainEnvironment({ ...QUIET, CENOTE_HTTP_ENDPOINT: '', DATABASE_URL: url, ...how(address) });
 
 before(async () => {
   if (skip) {

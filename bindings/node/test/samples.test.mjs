@@ -7,7 +7,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { it } from 'node:test';
 import { DatabaseConnectionManager } from '../lib/connection-manager.mjs';
-import { databases, gateway, plainEnvironment, run, scratch } from './support.mjs';
+import { databases, gateway, plainEnvironment, QUIET, run, scratch } from './support.mjs';
 
 const folder = scratch();
 const places = databases(folder);
@@ -146,7 +146,7 @@ function lineOf(sample) {
 async function runText(name, text, url) {
   const file = path.join(folder, `${name}.mjs`);
   fs.writeFileSync(file, text);
-  return run([file], { cwd: folder, env: plainEnvironment({ DATABASE_URL: url }) });
+  return run([file], { cwd: folder, env: plainEnvironment({ ...QUIET, DATABASE_URL: url }) });
 }
 
 function program(sample, line) {

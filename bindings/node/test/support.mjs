@@ -18,6 +18,9 @@ export function scratch() {
   return folder;
 }
 
+/** For programs that must say nothing: that a statement was slow is the machine's affair. */
+export const QUIET = { CENOTE_SLOW_STATEMENT_MS: '0' };
+
 /** The environment without what would choose a database or a profile. */
 export function plainEnvironment(more = {}) {
   const environment = { ...process.env };
