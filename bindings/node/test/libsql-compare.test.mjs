@@ -3,6 +3,7 @@
  * for both. What is different is written down here. CENOTE_TEST_CLIENTS is the folder whose node_modules has the client
  * (tests/node/package-lock.json pins it; it needs Node.js 20).
  */
+import { deepEqual as looselyEqual } from 'node:assert';
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -12,7 +13,8 @@ import { gateway, scratch } from './support.mjs';
 
 const folder = scratch();
 const clients = process.env.CENOTE_TEST_CLIENTS;
-const modern = Number(process.versions.node.split('.')[0]) >= 20;
+const major = Number(process.versions.node.split('.')[0]);
+const modern = major >= 20;
 const compare = clients && modern ? test : test.skip;
 const createClient = clients && modern
   ? createRequire(path.join(clients, 'package.json'))('@libsql/client').createClient : undefined;
@@ -119,6 +121,22 @@ for (const [where, urls] of places) {
     assert.equal((await lease.execute("UPDATE t SET v = 'u'")).lastInsertRowid, undefined);
     await real.execute("UPDATE t SET v = 'u'");
   }));
+
+  compare(`over ${where}: rows are equal to its rows, and to plain objects`, () =>
+    both(urls(), {}, async (real, lease) => {
+      const ask = "SELECT 1 AS a, 'x' AS b, NULL AS c UNION ALL SELECT 2, 'y', x'00ff'";
+      const [theirs, ours] = [await real.execute(ask), await lease.execute(ask)];
+      const wanted = [{ a: 1, b: 'x', c: null }, { a: 2, b: 'y', c: new Uint8Array([0, 255]).buffer }];
+      // Older versions of Node.js want the very same prototype, which would make each row ten times as slow.
+      const equals = major >= 22 ? [looselyEqual, assert.deepStrictEqual] : [looselyEqual];
+      for (const equal of equals) {
+        equal(theirs.rows, wanted);
+        equal(ours.rows, wanted);
+        equal(ours.rows, theirs.rows);
+      }
+      assert.deepEqual(ours.rows.map((row) => ({ ...row })), wanted);
+      assert.throws(() => equals[0](ours.rows, [wanted[0], { ...wanted[1], b: 'z' }]));
+    }));
 
   compare(`over ${where}: what @libsql/client refuses is refused, with its codes`, () =>
     both(urls(), {}, async (real, lease) => {
