@@ -5,17 +5,11 @@
 #ifndef CEN_FAST_H
 #define CEN_FAST_H
 
+#include "base/sanitized.h"
 #include "core/pool.h"
 
 #include <string.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define CEN_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define CEN_SANITIZED 1
-#endif
-#endif
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -50,7 +44,7 @@ static inline uint32_t operation_length(const char *operation)
   if (operation == NULL) {
     return 0;
   }
-#if defined(__SSE2__) && !defined(CEN_SANITIZED)
+#if defined(__SSE2__) && !CEN_SANITIZED
   const uint32_t offset = (uint32_t)((uintptr_t)operation & 15u);
   const __m128i *at = (const __m128i *)(const void *)(operation - offset);
   const __m128i zero = _mm_setzero_si128();

@@ -3,6 +3,7 @@
  * connections are refused, reset, silent, slow, or end in the middle of an answer; in the clear and
  * over TLS. No row may be there twice, and none may be another caller's. SECONDS= for longer.
  */
+#include "base/sanitized.h"
 #include "base/text.h"
 #include "integration/http_watch.h"
 #include "net/clock.h"
@@ -27,18 +28,7 @@
 #include <cmocka.h>
 
 /* Under the sanitizers the short run is enough: one stage has the long one. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifdef SANITIZED
-enum { SECONDS_USUAL = 5 };
-#else
-enum { SECONDS_USUAL = 15 };
-#endif
+enum { SECONDS_USUAL = CEN_SANITIZED ? 5 : 15 };
 
 static struct pg_fixture pg;
 static struct serve_fixture gateway, secure; /* in the clear; over TLS */

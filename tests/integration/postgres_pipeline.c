@@ -1,5 +1,6 @@
 /* The PostgreSQL driver with many requests in flight, on a real server: what is particular to it.
  * What every driver owes is in tests/driver/conformance_pipeline.c. */
+#include "base/sanitized.h"
 #include "driver/postgres/postgres.h"
 #include "integration/postgres_bed.h"
 #include "net/clock.h"
@@ -15,16 +16,7 @@
 
 #include <cmocka.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define PEAK_KIB (300 << 10)
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define PEAK_KIB (300 << 10)
-#endif
-#endif
-#ifndef PEAK_KIB
-#define PEAK_KIB (32 << 10)
-#endif
+enum { PEAK_KIB = CEN_SANITIZED ? 300 << 10 : 32 << 10 };
 
 static struct pg_fixture server;
 

@@ -1,4 +1,5 @@
 /* The PostgreSQL driver on a healthy server: values, prepared statements, sessions, streaming. */
+#include "base/sanitized.h"
 #include "driver/postgres/postgres.h"
 #include "integration/postgres_rig.h"
 #include "support/pg_fixture.h"
@@ -13,18 +14,7 @@
 
 #include <cmocka.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifdef SANITIZED
-enum { PEAK_KIB = 1000000 };
-#else
-enum { PEAK_KIB = 20000 };
-#endif
+enum { PEAK_KIB = CEN_SANITIZED ? 1000000 : 20000 };
 
 static struct pg_fixture server;
 

@@ -2,18 +2,13 @@
  * core; and, while nobody can run, whether somebody was forgotten. */
 #include "sim/pipe_world.h"
 
+#include "base/sanitized.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define LEDGER_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define LEDGER_ASAN 1
-#endif
-#endif
-#ifdef LEDGER_ASAN
+#if CEN_SANITIZED_ADDRESS
 #include <sanitizer/asan_interface.h>
 #endif
 
@@ -199,7 +194,7 @@ void ledger_gone(struct caller *caller)
 {
   memset(&caller->call, POISON, sizeof caller->call);
   memset(&caller->error, POISON, sizeof caller->error);
-#ifdef LEDGER_ASAN
+#if CEN_SANITIZED_ADDRESS
   __asan_poison_memory_region(&caller->call, sizeof caller->call);
 #endif
   caller->next = pipe_world->gone;
@@ -208,7 +203,7 @@ void ledger_gone(struct caller *caller)
 
 static void check_gone(struct caller *caller)
 {
-#ifdef LEDGER_ASAN
+#if CEN_SANITIZED_ADDRESS
   __asan_unpoison_memory_region(&caller->call, sizeof caller->call);
 #endif
   const unsigned char *bytes = (const unsigned char *)&caller->call;

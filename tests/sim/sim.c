@@ -2,6 +2,7 @@
 #include "sim/sim.h"
 
 #include "base/rng.h"
+#include "base/sanitized.h"
 #include "core/step.h"
 
 #include <stdarg.h>
@@ -10,14 +11,7 @@
 #include <string.h>
 #include <ucontext.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SIM_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SIM_ASAN 1
-#endif
-#endif
-#ifdef SIM_ASAN
+#if CEN_SANITIZED_ADDRESS
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -66,7 +60,7 @@ static struct {
 
 static void fiber_leave(void **fake_stack, const void *bottom, size_t size)
 {
-#ifdef SIM_ASAN
+#if CEN_SANITIZED_ADDRESS
   __sanitizer_start_switch_fiber(fake_stack, bottom, size);
 #else
   (void)fake_stack;
@@ -77,7 +71,7 @@ static void fiber_leave(void **fake_stack, const void *bottom, size_t size)
 
 static void fiber_arrive(void *fake_stack, bool in_task)
 {
-#ifdef SIM_ASAN
+#if CEN_SANITIZED_ADDRESS
   const void *bottom;
   size_t size;
   __sanitizer_finish_switch_fiber(fake_stack, &bottom, &size);
@@ -135,7 +129,7 @@ void sim_spawn(const char *name, sim_body *body, void *argument)
   if (sim.stack[index] == NULL) {
     sim.stack[index] = malloc(STACK_SIZE);
   }
-#ifdef SIM_ASAN
+#if CEN_SANITIZED_ADDRESS
   __asan_unpoison_memory_region(sim.stack[index], STACK_SIZE);
 #endif
   getcontext(&task->context);

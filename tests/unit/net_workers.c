@@ -1,4 +1,5 @@
 /* net_workers.c - worker threads: bounded, quiet at the end, whole after a fork. */
+#include "base/sanitized.h"
 #include "net/clock.h"
 #include "net/workers.h"
 
@@ -19,17 +20,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN true
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN true
-#endif
-#endif
-#ifndef UNDER_TSAN
-#define UNDER_TSAN false
-#endif
 
 static _Atomic int disposed;
 static _Atomic int working;      /* jobs inside work() */
@@ -306,7 +296,7 @@ static int child_main(struct chore *running, struct chore *queued)
 static void a_forked_child_starts_afresh(void **state)
 {
   (void)state;
-  if (UNDER_TSAN) {
+  if (CEN_SANITIZED_THREAD) {
     skip(); /* it forbids threads in a forked child */
   }
   struct chore *running[CEN_WORKERS_THREADS];
@@ -358,7 +348,7 @@ static void *start_and_drop(void *argument)
 static void a_fork_in_the_middle_of_it_all_does_not_hang_the_child(void **state)
 {
   (void)state;
-  if (UNDER_TSAN) {
+  if (CEN_SANITIZED_THREAD) {
     skip(); /* it forbids threads in a forked child */
   }
   atomic_store(&keep_going, true);

@@ -1,5 +1,6 @@
 /* route_stack.c - the deepest statements that are parsed need no more than 64 KiB of stack;
  * deeper ones are refused before the parser sees them, whatever makes them deep. */
+#include "base/sanitized.h"
 #include "sql/grammar.h"
 #include "sql/verdict.h"
 
@@ -12,17 +13,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 enum { STACK = 512 << 10, PROMISED = 64 << 10, PATTERN = 0xa5 };
 
@@ -175,7 +165,7 @@ static void the_deepest_statements_fit_into_64_kib_of_stack(void **state)
     if (getenv("VERBOSE")) {
       print_message("# %6zu bytes, %5zu times: %.60s\n", used, n, text);
     }
-    if (!SANITIZED && used > PROMISED) {
+    if (!CEN_SANITIZED && used > PROMISED) {
       fail_msg("%zu bytes of stack for %zu times %s", used, n, forms[i].open);
     }
     most = used > most ? used : most;
