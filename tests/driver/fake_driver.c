@@ -196,12 +196,18 @@ bool fake_begins(const char *sql, const char *word, int64_t *number)
   return true;
 }
 
-int64_t fake_duration(cenote_connection *connection, const cenote_request *request,
+bool fake_was_let_go(const cenote_connection *connection, int gate)
+{
+  return gate > 0 && atomic_load(&connection->script->let_go) >= gate;
+}
+
+int64_t fake_duration(cenote_connection *connection, const cenote_request *request, int *gate,
                       cenote_status *outcome)
 {
   struct fake_script *script = connection->script;
   int64_t delay = atomic_load(&script->delay_ns[request->kind]);
   bool hang = atomic_load(&script->hang[request->kind]);
+  *gate = atomic_load(&script->gate[request->kind]);
   *outcome = CENOTE_OK;
   if (request->kind == CENOTE_REQUEST_EXECUTE && request->sql) {
     int64_t number;
@@ -209,6 +215,8 @@ int64_t fake_duration(cenote_connection *connection, const cenote_request *reque
       delay += number * 1000000;
     } else if (fake_begins(request->sql, "hang", &number)) {
       hang = true;
+    } else if (fake_begins(request->sql, "wait", &number)) {
+      *gate = (int)number;
     }
   }
   if (take_scripted_failure(script, request->kind)) {
@@ -217,7 +225,7 @@ int64_t fake_duration(cenote_connection *connection, const cenote_request *reque
       connection->broken = true;
     }
   }
-  return hang ? CEN_NEVER : delay;
+  return hang || *gate > 0 ? CEN_NEVER : delay;
 }
 
 /* When will the request be over, and will it fail? Nothing has happened yet. */
@@ -225,7 +233,7 @@ static void plan(cenote_connection *connection)
 {
   struct fake_script *script = connection->script;
   cenote_status outcome;
-  int64_t takes = fake_duration(connection, connection->request, &outcome);
+  int64_t takes = fake_duration(connection, connection->request, &connection->gate, &outcome);
   const char *sqlstate = atomic_load(&script->fail_sqlstate[connection->request->kind]);
   refuse(connection, outcome, outcome && sqlstate ? sqlstate : "");
   connection->due_ns = takes == CEN_NEVER ? CEN_NEVER : takes > 0 ? fake_now_ns(script) + takes : 0;
@@ -388,7 +396,8 @@ cenote_status fake_execute(cenote_connection *connection, const cenote_request *
   } else if (fake_begins(sql, "lose", &number)) {
     connection->broken = true;
     status = cenote_error_set(error, CENOTE_CONNECTION_LOST, "the fake connection was lost");
-  } else if (!fake_begins(sql, "sleep", &number) && !fake_begins(sql, "hang", &number)) {
+  } else if (!fake_begins(sql, "sleep", &number) && !fake_begins(sql, "hang", &number) &&
+             !fake_begins(sql, "wait", &number)) {
     status = syntax_error(error, "42601");
   }
   connection->failed = connection->in_transaction && (connection->failed || status);
@@ -474,8 +483,8 @@ static cenote_status finish(cenote_connection *connection, cenote_error *error)
 static bool is_over(cenote_connection *connection)
 {
   return connection->due_ns == 0 || connection->due_ns <= fake_now_ns(connection->script) ||
-         is_cancelled(connection) || atomic_load(&connection->aborted) ||
-         atomic_load(&connection->broken);
+         fake_was_let_go(connection, connection->gate) || is_cancelled(connection) ||
+         atomic_load(&connection->aborted) || atomic_load(&connection->broken);
 }
 
 static cenote_step conclude(cenote_connection *connection, cenote_error *error)
@@ -665,16 +674,50 @@ static void shrink(cenote_connection *connection)
   fake_leave(connection);
 }
 
-void fake_kill_all(struct fake_script *script)
+static void on_each(struct fake_script *script, void (*act)(cenote_connection *connection))
 {
   lock_graves(script);
   for (struct fake_grave *grave = script->graves; grave; grave = grave->next) {
     if (atomic_load(&grave->connection->magic) == MAGIC_ALIVE) {
-      atomic_store(&grave->connection->broken, true);
+      act(grave->connection);
       fake_nudge(grave->connection);
     }
   }
   unlock_graves(script);
+}
+
+static void kill_one(cenote_connection *connection)
+{
+  atomic_store(&connection->broken, true);
+}
+
+void fake_kill_all(struct fake_script *script)
+{
+  on_each(script, kill_one);
+}
+
+static void only_nudge(cenote_connection *connection)
+{
+  (void)connection;
+}
+
+void fake_let_go(struct fake_script *script, int number)
+{
+  atomic_store(&script->let_go, number);
+  on_each(script, only_nudge);
+}
+
+static void hasten_one(cenote_connection *connection)
+{
+  int64_t due = atomic_load(&connection->cancel_due_ns);
+  if (due != 0) {
+    (void)atomic_compare_exchange_strong(&connection->cancel_due_ns, &due, 1);
+  }
+}
+
+void fake_hasten_cancels(struct fake_script *script)
+{
+  on_each(script, hasten_one);
 }
 
 #define FAKE_TABLE(text, bits, create_function, pipelining_table)                                \

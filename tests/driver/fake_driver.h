@@ -18,6 +18,7 @@
  *   who            one row: the connection's number, from 1
  *   rows N         N rows: 1 … N           text N     one row: N bytes of text
  *   sleep MS       takes so long           hang       until it is cancelled or aborted
+ *   wait N         until the test has said fake_let_go() with N or more (or as hang)
  *   insert         affects one row         set        makes the session dirty
  *   error SQLSTATE fails; a transaction is failed then, as in PostgreSQL
  *   lose           the connection is lost  begin, commit, rollback
@@ -43,6 +44,7 @@ struct fake_script {
   _Atomic int fail_count[FAKE_KINDS];            /* so many fail; negative: all */
   const char *_Atomic fail_sqlstate[FAKE_KINDS]; /* and the error says so; NULL: nothing */
   _Atomic bool hang[FAKE_KINDS];                 /* it ends only by cancel or abort */
+  _Atomic int gate[FAKE_KINDS];                  /* N > 0: as the statement "wait N" */
   _Atomic bool deaf;                             /* cancels do nothing: only abort helps */
   _Atomic bool break_on_failure;                 /* a scripted failure leaves the session BROKEN */
   _Atomic bool always_dirty;                     /* every statement makes the session dirty */
@@ -80,6 +82,7 @@ struct fake_script {
   _Atomic unsigned flags;                                    /* of the last EXECUTE */
   _Atomic int64_t open_now, open_most; /* connections between OPEN and CLOSE or destroy */
 
+  _Atomic int let_go;        /* private: what was let go so far */
   struct fake_grave *graves; /* private: destroyed connections, kept to catch their use */
   _Atomic uint64_t numbers;
   _Atomic uint32_t lock;
@@ -93,6 +96,10 @@ void fake_script_deinit(struct fake_script *script);
 /* The next `count` requests of that kind fail with that status; negative: all; 0: none. */
 void fake_fail(struct fake_script *script, cenote_request_kind kind, cenote_status status,
                int count);
+/* What waits for that number, or a lower one, is done now, and so is all that comes. */
+void fake_let_go(struct fake_script *script, int number);
+/* The cancels under way (cancel_lag_ns) arrive now. */
+void fake_hasten_cancels(struct fake_script *script);
 /* Every connection dies: the requests that run fail, idle ones find out at their next request.
  * New connections are healthy. */
 void fake_kill_all(struct fake_script *script);

@@ -21,6 +21,7 @@ struct cenote_connection {
   uint64_t serial;
   _Atomic uint32_t word; /* blocking: what it sleeps on */
   int64_t due_ns;
+  int gate; /* it is over when so much was let go; 0: there is none */
   cenote_status outcome;
   char sqlstate[6];
   /* the session */
@@ -48,9 +49,10 @@ bool fake_begins(const char *sql, const char *word, int64_t *number);
 cenote_status fake_check_text(const cenote_request *request, cenote_error *error);
 cenote_status fake_execute(cenote_connection *connection, const cenote_request *request,
                            cenote_error *error);
-/* How long a request takes (CEN_NEVER: until it is stopped), and with what it shall fail. */
-int64_t fake_duration(cenote_connection *connection, const cenote_request *request,
+/* How long a request takes (CEN_NEVER: until it is stopped, or let go), and with what it shall fail. */
+int64_t fake_duration(cenote_connection *connection, const cenote_request *request, int *gate,
                       cenote_status *outcome);
+bool fake_was_let_go(const cenote_connection *connection, int gate);
 
 extern const cenote_pipelining fake_pipelining;
 void fake_pipeline_cancel(cenote_connection *connection);

@@ -14,6 +14,7 @@ struct fake_flight {
   uint64_t serial;
   int64_t pushed_ns, takes_ns;
   int64_t due_ns; /* known when it is the oldest */
+  int gate;       /* it is over when so much was let go; 0: there is none */
   cenote_status outcome;
   bool sent, begun;
   bool refused; /* the sink wants no more */
@@ -142,6 +143,9 @@ static struct fake_flight *head_of(cenote_connection *connection)
     head->begun = true;
     head->due_ns = head->takes_ns == CEN_NEVER ? CEN_NEVER : from + head->takes_ns;
   }
+  if (head && head->due_ns == CEN_NEVER && fake_was_let_go(connection, head->gate)) {
+    head->due_ns = fake_now_ns(connection->script);
+  }
   atomic_store(&connection->running, head ? head->serial : 0);
   return head;
 }
@@ -156,12 +160,16 @@ static int64_t next_event_ns(cenote_connection *connection)
 
 static void arm_next(cenote_connection *connection)
 {
+  const struct fake_script *script = connection->script;
   int64_t cancel;
-  (void)head_of(connection);
-  do { /* a cancel that comes meanwhile arms the timer too: not over its head */
+  int let_go;
+  do { /* a cancel that comes meanwhile arms the timer too, as letting go does: not over its head */
     cancel = atomic_load(&connection->cancel_due_ns);
+    let_go = atomic_load(&script->let_go);
+    (void)head_of(connection);
     fake_arm(connection, is_dead(connection) ? 1 : next_event_ns(connection));
-  } while (cancel != atomic_load(&connection->cancel_due_ns));
+  } while (cancel != atomic_load(&connection->cancel_due_ns) ||
+           let_go != atomic_load(&script->let_go));
 }
 
 static void count_in_flight(cenote_connection *connection)
@@ -208,7 +216,7 @@ static cenote_status push_inside(cenote_connection *connection, const cenote_req
   flight->serial = ++connection->serial;
   flight->pushed_ns = fake_now_ns(script);
   flight->sent = !atomic_load(&script->holds_back);
-  flight->takes_ns = fake_duration(connection, &flight->request, &flight->outcome);
+  flight->takes_ns = fake_duration(connection, &flight->request, &flight->gate, &flight->outcome);
   *(connection->last ? &connection->last->next : &connection->first) = flight;
   connection->last = flight;
   atomic_fetch_add(&script->started[request->kind], 1);

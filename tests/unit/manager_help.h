@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "driver/fake_driver.h"
+#include "manager/manager.h"
 
 #include <cenote/cenote.h>
 
@@ -145,8 +146,23 @@ static inline void has_no_text(const char *text, const char *part)
   }
 }
 
+static inline bool place_has_set(const struct place *place, const char *name)
+{
+  for (size_t i = 0; i < place->options.settings_count; i++) {
+    if (strcmp(place->settings[i].name, name) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* A connection that rests because the machine stands still is not checked for that: the tests count
+ * what is sent. Those about checks have the setting. */
 static inline void place_open(struct place *place)
 {
+  if (!place_has_set(place, "check_after_ms")) {
+    place_set(place, "check_after_ms", "600000");
+  }
   must(cenote_open("fake://place", &place->options, &place->manager, &place->error), &place->error);
   assert_non_null(place->manager);
 }
@@ -157,6 +173,18 @@ static inline void place_open_with(struct place *place, const char *minimum, con
   place_set(place, "min_connections", minimum);
   place_set(place, "max_connections", maximum);
   place_open(place);
+}
+
+/* A setting from here on. So a test has a time that must run out only where it does. */
+static inline void place_change(struct place *place, const char *name, const char *value)
+{
+  cenote_manager *manager = place->manager;
+  const bool none[CEN_SETTING_COUNT] = {false};
+  must(cen_settings_set(&manager->settings, name, value, &place->error), &place->error);
+  must(manager_take_settings(manager, &manager->settings, none,
+                             cen_setting(&manager->settings, CEN_SET_MAX_CONNECTIONS),
+                             &place->error),
+       &place->error);
 }
 
 /* Closes, and what the manager took is given back. */
@@ -188,6 +216,13 @@ static inline cenote_lease must_acquire_for(cenote_manager *manager, const char 
   options.lease_ms = lease_ms;
   must(cenote_acquire_with(manager, operation, &options, &lease, &error), &error);
   return lease;
+}
+
+/* It ends in a moment, whatever it had. */
+static inline void let_expire(cenote_lease lease)
+{
+  cenote_error error = CENOTE_ERROR_INIT;
+  must(cenote_lease_extend(lease, 20, &error), &error);
 }
 
 static inline void must_release(cenote_lease lease)
