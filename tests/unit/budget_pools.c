@@ -457,8 +457,8 @@ static void *write_rows(void *context)
   struct writer *writer = context;
   struct cen_rng rng;
   cen_rng_seed(&rng, writer->seed);
-  while (now_ms() < writer->end_ms) {
-    const size_t at = cen_rng_below(&rng, FILES);
+  for (size_t n = 0; n < FILES || now_ms() < writer->end_ms; n++) { /* each at least once */
+    const size_t at = n < FILES ? (n + writer->seed) % FILES : cen_rng_below(&rng, FILES);
     cenote_error error = CENOTE_ERROR_INIT;
     cenote_result *result = NULL;
     must(cenote_query(writer->manager[at], "INSERT INTO t VALUES (1)", NULL, 0, NULL, &result,
@@ -553,7 +553,8 @@ static void *run_loop(void *context)
     int64_t wait = 20;
     busy = false;
     for (int i = 0; i < EACH; i++) {
-      if (thread->asked[i] == thread->answered[i] && now_ms() < thread->end_ms) {
+      if (thread->asked[i] == thread->answered[i] &&
+          (thread->asked[i] == 0 || now_ms() < thread->end_ms)) {
         ask[i] = (struct loop_ask){.thread = thread, .at = i};
         thread->asked[i]++;
         must(cenote_acquire_async(thread->manager[i], "loop", PATIENCE_MS, loop_has, &ask[i], NULL,

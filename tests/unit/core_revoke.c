@@ -220,7 +220,10 @@ static void *hold_or_revoke(void *context)
   struct crew *crew = context;
   struct cen_rng rng;
   cen_rng_seed(&rng, (uint64_t)(uintptr_t)&rng);
-  while (now_ms() < crew->end_ms) {
+  const int64_t last_ms = crew->end_ms + PATIENCE_MS;
+  while (now_ms() < crew->end_ms || /* or nothing has happened yet */
+         ((atomic_load(&crew->revoked) == 0 || atomic_load(&crew->released) == 0) &&
+          now_ms() < last_ms)) {
     cenote_lease lease;
     if (cenote_acquire(crew->place.manager, "crew", 20, &lease, NULL) == CENOTE_OK) {
       atomic_fetch_add(&crew->granted, 1);

@@ -149,14 +149,17 @@ static void a_batch_whose_time_is_over_leaves_nothing_and_the_lease_goes_on(void
   base_open(&base);
   cenote_lease lease = must_acquire(base.manager, "late");
   for (int inside = 0; inside < 2; inside++) {
-    cenote_transaction *tx = NULL;
-    if (inside) {
-      must(cenote_begin(lease, 0, &tx, &base.error), &base.error);
-    }
-    expect(CENOTE_STATEMENT_TIMEOUT, batch(lease, slow, &options, &results, &base.error),
-           &base.error);
+    int tries = 0;
+    do { /* a machine that stands still may let the time pass in the first */
+      cenote_transaction *tx = NULL;
+      if (inside) {
+        must(cenote_begin(lease, 0, &tx, &base.error), &base.error);
+      }
+      expect(CENOTE_STATEMENT_TIMEOUT, batch(lease, slow, &options, &results, &base.error),
+             &base.error);
+      assert_int_equal(cenote_rollback(tx, NULL), CENOTE_OK);
+    } while (base.error.statement != 1 && ++tries < 20);
     assert_int_equal(base.error.statement, 1);
-    assert_int_equal(cenote_rollback(tx, NULL), CENOTE_OK);
     must(batch(lease, insert_and_count, NULL, &results, &base.error), &base.error);
     assert_int_equal(cenote_result_integer(results[1], 0, 0), 1);
     cenote_results_free(results, PARTS);

@@ -20,6 +20,7 @@ static void an_idle_lease_expires_and_its_late_holder_is_told(void **state)
   place_open_with(&place, "0", "1");
   cenote_lease late = must_acquire(place.manager, "forgetful");
   wait_until(statistics_of(place.manager).lease_timeouts == 1);
+  place_change(&place, "lease_timeout_ms", "60000");
   expect(CENOTE_LEASE_EXPIRED, last_word(late, message), NULL);
   has_text(message, "forgetful");
   has_text(message, " ms");
@@ -64,11 +65,12 @@ static void a_lease_that_expires_mid_statement_is_cancelled_rolled_back_and_veri
   char message[512];
   cenote_transaction *tx;
   place_init(&place);
-  place_set(&place, "lease_timeout_ms", "100");
   place_open_with(&place, "0", "1");
   struct call call = {.lease = must_acquire(place.manager, "slow-report"), .sql = "hang"};
   must(cenote_begin(call.lease, 0, &tx, &place.error), &place.error);
   pthread_t thread = start_thread(call_in_thread, &call);
+  wait_until(started(&place, CENOTE_REQUEST_EXECUTE) == 1);
+  let_expire(call.lease);
   cenote_lease next = must_acquire(place.manager, "next");
   pthread_join(thread, NULL);
   expect(CENOTE_LEASE_EXPIRED, call.status, &call.error);
@@ -92,11 +94,12 @@ static void a_holder_that_ignores_the_cancel_is_cut_off(void **state)
   struct place place;
   place_init(&place);
   place.script.deaf = true;
-  place_set(&place, "lease_timeout_ms", "80");
   place_set(&place, "cancel_timeout_ms", "80");
   place_open_with(&place, "0", "1");
   struct call call = {.lease = must_acquire(place.manager, "deaf"), .sql = "hang"};
   pthread_t thread = start_thread(call_in_thread, &call);
+  wait_until(started(&place, CENOTE_REQUEST_EXECUTE) == 1);
+  let_expire(call.lease);
   cenote_lease next = must_acquire(place.manager, "next");
   pthread_join(thread, NULL);
   expect(CENOTE_LEASE_EXPIRED, call.status, &call.error);
@@ -111,13 +114,13 @@ static void hanging_after_an_expiry_costs_only_the_connection(cenote_request_kin
 {
   struct place place;
   place_init(&place);
-  place_set(&place, "lease_timeout_ms", "60");
-  place_set(&place, "connect_timeout_ms", "100");
   place_open_with(&place, "0", "1");
   place.script.hang[kind] = true;
   cenote_lease late = must_acquire(place.manager, "late");
+  place_change(&place, "connect_timeout_ms", "100");
+  let_expire(late);
   cenote_lease next = must_acquire(place.manager, "next");
-  assert_int_equal(must_read(next, "who"), 2);
+  assert_true(must_read(next, "who") >= 2); /* a connect may take too long, too */
   assert_int_equal(cenote_release(late), CENOTE_LEASE_EXPIRED);
   must_release(next);
   assert_int_equal(noted(&place.notes, "audit: closed expired"), 1);
@@ -145,8 +148,14 @@ static void an_extension_moves_the_deadline_within_its_bound(void **state)
   place_set(&place, "lease_timeout_ms", "150");
   place_set(&place, "lease_extend_max_ms", "60000");
   place_open_with(&place, "0", "1");
-  cenote_lease lease = must_acquire(place.manager, "longer");
-  must(cenote_lease_extend(lease, 50000, &place.error), &place.error);
+  cenote_lease lease;
+  cenote_status status = CENOTE_LEASE_EXPIRED;
+  for (int i = 0; i < 50 && status == CENOTE_LEASE_EXPIRED; i++) { /* before it runs out */
+    lease = must_acquire(place.manager, "longer");
+    status = cenote_lease_extend(lease, 50000, &place.error);
+  }
+  must(status, &place.error);
+  const uint64_t expired = statistics_of(place.manager).lease_timeouts;
   assert_int_equal(cenote_lease_stats(lease, &info), CENOTE_OK);
   assert_in_range(info.remaining_ms, 30000, 50000);
   pause_ms(400);
@@ -156,9 +165,10 @@ static void an_extension_moves_the_deadline_within_its_bound(void **state)
     expect(CENOTE_INVALID, cenote_lease_extend(lease, wrong[i], &place.error), &place.error);
   }
   assert_int_equal(cenote_lease_stats(lease, &info), CENOTE_OK);
-  assert_true(info.remaining_ms > 20000);                           /* misuse changed nothing */
+  assert_true(info.remaining_ms > 20000); /* misuse changed nothing */
+  assert_int_equal(statistics_of(place.manager).lease_timeouts, expired);
   must(cenote_lease_extend(lease, 50, &place.error), &place.error); /* also to something sooner */
-  wait_until(statistics_of(place.manager).lease_timeouts == 1);
+  wait_until(statistics_of(place.manager).lease_timeouts == expired + 1);
   place_close(&place);
 }
 
@@ -230,10 +240,10 @@ static void results_outlive_release_and_expiry(void **state)
   struct place place;
   cenote_result *result;
   place_init(&place);
-  place_set(&place, "lease_timeout_ms", "100");
   place_open_with(&place, "0", "1");
   cenote_lease lease = must_acquire(place.manager, "reader");
   must(cenote_execute(lease, "rows 100", NULL, 0, &result, &place.error), &place.error);
+  let_expire(lease);
   wait_until(statistics_of(place.manager).lease_timeouts == 1);
   assert_int_equal(cenote_result_integer(result, 99, 0), 100);
   place_close(&place);
@@ -249,10 +259,12 @@ static void many_leases_expire_each_counted_once(void **state)
   struct place place;
   cenote_lease leases[LEASES];
   place_init(&place);
-  place_set(&place, "lease_timeout_ms", "100");
   place_open_with(&place, "0", "20");
   for (int i = 0; i < LEASES; i++) {
-    leases[i] = must_acquire_for(place.manager, "many", 90);
+    leases[i] = must_acquire(place.manager, "many");
+  }
+  for (int i = 0; i < LEASES; i++) {
+    let_expire(leases[i]);
   }
   wait_until(statistics_of(place.manager).lease_timeouts == LEASES);
   for (int i = 0; i < LEASES; i++) {

@@ -116,8 +116,8 @@ static void a_commit_loses_no_inner_one_to_its_timeout(void **state)
   struct nest nest;
   open_nest(&nest);
   cenote_transaction *outer = must_begin(&nest, 0);
-  cenote_transaction *inner = must_begin(&nest, 500);
   must_insert(&nest, outer, 1);
+  cenote_transaction *inner = must_begin(&nest, 500);
   pause_ms(550);
   expect(CENOTE_STATEMENT_TIMEOUT, cenote_commit(outer, &nest.error), &nest.error);
   assert_int_equal(cenote_rollback(inner, &nest.error), CENOTE_OK);
@@ -205,7 +205,7 @@ static void a_reset_that_waits_does_not_hold_up_an_expiry(void **state)
 {
   (void)state;
   static const cenote_setting settings[] = {{"min_connections", "2"},
-                                            {"lease_timeout_ms", "300"},
+                                            {"lease_timeout_ms", "60000"},
                                             {"connect_timeout_ms", "60000"},
                                             {"check_after_ms", "60000"}};
   struct nest nest = {.error = CENOTE_ERROR_INIT};
@@ -220,6 +220,7 @@ static void a_reset_that_waits_does_not_hold_up_an_expiry(void **state)
   nest.lease = must_acquire(nest.manager, "holds everybody up");
   must(cenote_begin(nest.lease, 0, &tx, &nest.error), &nest.error);
   must_release(dirty);
+  must(cenote_lease_extend(nest.lease, 200, &nest.error), &nest.error);
   wait_until(cenote_lease_stats(nest.lease, &info) == CENOTE_LEASE_EXPIRED);
   assert_int_equal(cenote_rollback(tx, &nest.error), CENOTE_OK);
   wait_until(statistics_of(nest.manager).resets == 2);

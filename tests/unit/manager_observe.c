@@ -119,11 +119,12 @@ static void a_slow_statement_is_named_but_not_quoted(void **state)
   (void)state;
   struct place place;
   place_init(&place);
-  place_set(&place, "slow_statement_ms", "20");
+  place_set(&place, "slow_statement_ms", "60000");
   place_open_with(&place, "0", "1");
   cenote_lease lease = must_acquire(place.manager, "monthly\nreport");
-  must_run(lease, "SELECT 1");
+  must_run(lease, "sleep 50");
   assert_int_equal(noted(&place.notes, "slow statement"), 0);
+  place_change(&place, "slow_statement_ms", "20");
   must_run(lease, "sleep 50");
   assert_int_equal(noted(&place.notes, "slow statement"), 1);
   assert_int_equal(noted(&place.notes, "sleep ?"), 1);
@@ -175,7 +176,6 @@ static void a_redacted_operation_id_is_redacted_everywhere(void **state)
   place_init(&place);
   place.options.redact = redact;
   place_set(&place, "slow_statement_ms", "1");
-  place_set(&place, "lease_timeout_ms", "200");
   place_open_with(&place, "0", "1");
   cenote_lease lease = must_acquire(place.manager, "user@example.org");
   must_run(lease, "sleep 20");
@@ -190,10 +190,11 @@ static void a_redacted_operation_id_is_redacted_everywhere(void **state)
   must(cenote_health_json(place.manager, false, &json, &place.error), &place.error);
   has_no_text(json, "example.org");
   cenote_string_free(json);
+  let_expire(lease);
   wait_until(statistics_of(place.manager).lease_timeouts == 1);
   expect(CENOTE_LEASE_EXPIRED, run_sql(lease, "SELECT 1", &place.error), NULL);
   has_no_text(place.error.message, "example.org");
-  (void)must_acquire_for(place.manager, "third@example.org", 150);
+  (void)must_acquire(place.manager, "third@example.org");
   expect(CENOTE_TIMEOUT, cenote_shutdown(place.manager, 0, &place.error), NULL);
   has_no_text(place.error.details, "example.org");
   has_no_text(place.notes.text, "example.org");
@@ -309,9 +310,13 @@ static void a_hook_that_always_rejects_starts_no_storm_of_connects(void **state)
   place.options.hook_context = &hooks;
   place_set(&place, "connect_backoff_ms", "50");
   place_open_with(&place, "0", "1");
-  expect(CENOTE_TIMEOUT, cenote_acquire(place.manager, "x", 400, &lease, &place.error),
-         &place.error);
-  assert_in_range(place.script.opened, 2, 30);
+  int tries = 0;
+  do { /* a machine that stands still may let the time pass */
+    expect(CENOTE_TIMEOUT, cenote_acquire(place.manager, "x", 400, &lease, &place.error),
+           &place.error);
+    tries++;
+  } while (place.script.opened < 2 && tries < 20);
+  assert_in_range(place.script.opened, 2, 30 * (unsigned)tries);
   hooks.reject_lease = 0;
   must_release(must_acquire(place.manager, "accepted"));
   place_close(&place);
@@ -412,10 +417,10 @@ static void a_driver_that_blocks_works_as_well(void **state)
   struct place place;
   place_init(&place);
   place.options.driver = &fake_driver_blocking;
-  place_set(&place, "statement_timeout_ms", "50");
   place_open_with(&place, "1", "2");
   cenote_lease lease = must_acquire(place.manager, "blocking");
   assert_int_equal(must_read(lease, "SELECT 3"), 3);
+  place_change(&place, "statement_timeout_ms", "50");
   expect(CENOTE_STATEMENT_TIMEOUT, run_sql(lease, "hang", &place.error), &place.error);
   must_release(lease);
   place_close(&place);
@@ -500,11 +505,13 @@ static void a_statement_has_its_time(void **state)
   struct place place;
   place_init(&place);
   place_set(&place, "statement_timeout_ms", "60");
+  place_set(&place, "cancel_timeout_ms", "20000");
   place_open_with(&place, "0", "1");
   cenote_lease lease = must_acquire(place.manager, "slow");
   expect(CENOTE_STATEMENT_TIMEOUT, run_sql(lease, "hang", &place.error), &place.error);
   has_text(place.error.message, "statement timeout");
   assert_int_equal(place.script.cancels, 1);
+  place_change(&place, "statement_timeout_ms", "60000");
   assert_int_equal(must_read(lease, "who"), 1);
   must_release(lease);
   place_close(&place);

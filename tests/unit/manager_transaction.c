@@ -276,9 +276,10 @@ static void a_transaction_outlived_by_its_handle_after_an_expiry(void **state)
   (void)state;
   struct base base;
   base_open(&base);
-  cenote_lease lease = must_acquire_for(base.manager, "expiring", 60);
+  cenote_lease lease = must_acquire(base.manager, "expiring");
   cenote_transaction *tx = must_begin(lease, 0);
   must_tx(tx, "INSERT INTO t VALUES (1, 1)");
+  let_expire(lease);
   wait_until(statistics_of(base.manager).lease_timeouts == 1);
   expect(CENOTE_LEASE_EXPIRED,
          cenote_tx_execute(tx, "INSERT INTO t VALUES (2, 2)", NULL, 0, NULL, &base.error),
@@ -286,8 +287,9 @@ static void a_transaction_outlived_by_its_handle_after_an_expiry(void **state)
   has_text(base.error.message, "expiring");
   expect(CENOTE_LEASE_EXPIRED, cenote_commit(tx, &base.error), &base.error);
   assert_int_equal(rows_in(base.manager), 0);
-  lease = must_acquire_for(base.manager, "expiring", 60);
+  lease = must_acquire(base.manager, "expiring");
   tx = must_begin(lease, 0);
+  let_expire(lease);
   wait_until(statistics_of(base.manager).lease_timeouts == 2);
   assert_int_equal(cenote_rollback(tx, &base.error), CENOTE_OK);
   base_close(&base);
