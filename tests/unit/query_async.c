@@ -115,12 +115,11 @@ static void one_deadline_covers_waiting_and_executing(void **state)
   remaining.remaining_ms = 80;
   routed_place(&place, "1");
   place_open(&place);
-  ask(place.manager, "hang", &options, &slow);
-  wait_for(&slow);
+  ask_late(&place, "hang", &options, &options.timeout_ms, &slow);
   has_status(&slow, CENOTE_STATEMENT_TIMEOUT);
-  ask(place.manager, "hang", &remaining, &left);
-  wait_for(&left);
+  ask_late(&place, "hang", &remaining, &remaining.remaining_ms, &left);
   has_status(&left, CENOTE_STATEMENT_TIMEOUT);
+  options.timeout_ms = 80;
   cenote_lease lease = must_acquire(place.manager, "holder");
   ask(place.manager, "SELECT 1", &options, &waiting);
   wait_for(&waiting);
@@ -399,10 +398,10 @@ static void on_a_host_loop_everything_happens_inside_dispatch(void **state)
   ask(place.manager, "SELECT 4", NULL, &retried);
   drive_until(place.manager, retried.calls == 1);
   has_status(&retried, CENOTE_OK);
-  ask(place.manager, "hang", &options, &slow);
   ask(place.manager, "SELECT 1", NULL, &cancelled);
   assert_int_equal(cenote_cancel_query(cancelled.ticket), CENOTE_OK);
-  drive_until(place.manager, slow.calls == 1 && cancelled.calls == 1);
+  ask_late(&place, "hang", &options, &options.timeout_ms, &slow);
+  drive_until(place.manager, cancelled.calls == 1);
   has_status(&slow, CENOTE_STATEMENT_TIMEOUT);
   has_status(&cancelled, CENOTE_CANCELLED);
   place_close(&place);

@@ -105,6 +105,41 @@ static inline void has_status(const struct answer *answer, cenote_status status)
     }                                                                           \
   } while (0)
 
+/* "hang" without a lease, with so little time that it runs out: again and with twice the time, where
+ * a machine that stood still let it pass before the database was asked. */
+static inline cenote_status query_late(struct place *place, const char *sql,
+                                       cenote_query_options *options, int64_t *ms)
+{
+  cenote_status status;
+  uint64_t before;
+  do {
+    before = started(place, CENOTE_REQUEST_EXECUTE);
+    place->error = (cenote_error)CENOTE_ERROR_INIT;
+    status = cenote_query(place->manager, sql, NULL, 0, options, NULL, &place->error);
+    *ms *= 2;
+  } while (started(place, CENOTE_REQUEST_EXECUTE) == before && *ms < PATIENCE_MS);
+  return status;
+}
+
+/* The same with a callback; the last of them is in `answer`. Where the loop is the test's, it is
+ * driven. */
+static inline void ask_late(struct place *place, const char *sql, cenote_query_options *options,
+                            int64_t *ms, struct answer *answer)
+{
+  uint64_t before;
+  do {
+    before = started(place, CENOTE_REQUEST_EXECUTE);
+    *answer = (struct answer){0};
+    ask(place->manager, sql, options, answer);
+    if (place->options.external_loop) {
+      drive_until(place->manager, answer->calls == 1);
+    } else {
+      wait_for(answer);
+    }
+    *ms *= 2;
+  } while (started(place, CENOTE_REQUEST_EXECUTE) == before && *ms < PATIENCE_MS);
+}
+
 /* The first value of a statement without a lease. */
 static inline int64_t must_query(cenote_manager *manager, const char *sql)
 {

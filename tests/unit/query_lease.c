@@ -151,7 +151,7 @@ static void a_statement_that_is_too_slow_is_cancelled_then_aborted(void **state)
     with(&place, drivers[i % 2]);
     place.script.deaf = deaf;
     place_set(&place, "statement_timeout_ms", "40");
-    place_set(&place, "cancel_timeout_ms", "40");
+    place_set(&place, "cancel_timeout_ms", deaf ? "40" : "20000");
     place_open_with(&place, "0", "1");
     cenote_lease lease = must_acquire(place.manager, "x");
     execute_async(lease, "hang", &answer);
@@ -198,8 +198,10 @@ static void a_lease_that_expires_ends_its_statement(void **state)
     struct answer answer = {0};
     with(&place, drivers[i]);
     place_open_with(&place, "0", "1");
-    cenote_lease lease = must_acquire_for(place.manager, "late", 60);
+    cenote_lease lease = must_acquire(place.manager, "late");
     execute_async(lease, "hang", &answer);
+    wait_until(started(&place, CENOTE_REQUEST_EXECUTE) == 1);
+    let_expire(lease);
     wait_for(&answer);
     has_status(&answer, CENOTE_LEASE_EXPIRED);
     has_text(answer.message, "late");
@@ -236,16 +238,22 @@ static void a_shutdown_settles_what_runs_exactly_once(void **state)
   }
 }
 
+static void release_it(struct answer *answer)
+{
+  must_release(*(cenote_lease *)answer->context);
+}
+
 static void a_shutdown_lets_a_short_statement_finish(void **state)
 {
   (void)state;
   struct place place;
-  struct answer answer = {0};
+  struct answer answer = {.then = release_it};
   place_init(&place);
   place_open_with(&place, "0", "1");
   cenote_lease lease = must_acquire(place.manager, "x");
+  answer.context = &lease;
   execute_async(lease, "sleep 50", &answer);
-  expect(CENOTE_TIMEOUT, cenote_shutdown(place.manager, 400, &place.error), &place.error);
+  must(cenote_shutdown(place.manager, PATIENCE_MS, &place.error), &place.error);
   has_status(&answer, CENOTE_OK);
   place_close(&place);
 }
@@ -382,7 +390,6 @@ static void on_a_host_loop_the_callback_comes_inside_dispatch(void **state)
     cenote_lease lease = {0};
     with(&place, drivers[i]);
     place.options.external_loop = true;
-    place_set(&place, "statement_timeout_ms", "100");
     place_open_with(&place, "1", "1");
     drive_until(place.manager, statistics_of(place.manager).idle_connections == 1);
     must(cenote_acquire(place.manager, "x", 0, &lease, &place.error), &place.error);
@@ -391,6 +398,7 @@ static void on_a_host_loop_the_callback_comes_inside_dispatch(void **state)
     drive_until(place.manager, answer.calls == 1);
     has_status(&answer, CENOTE_OK);
     assert_true(pthread_equal(answer.thread, pthread_self()));
+    place_change(&place, "statement_timeout_ms", "100");
     execute_async(lease, "hang", &hung);
     drive_until(place.manager, hung.calls == 1);
     has_status(&hung, CENOTE_STATEMENT_TIMEOUT);

@@ -125,6 +125,7 @@ static void a_stubborn_statement_opens_no_breaker(void **state)
     }
     place.script.delay_ns[CENOTE_REQUEST_EXECUTE] = 0;
     atomic_store(&place.script.deaf, false);
+    place_change(&place, "statement_timeout_ms", "60000");
     assert_int_equal(statistics_of(place.manager).breaker, CENOTE_BREAKER_CLOSED);
     assert_int_equal(must_query(place.manager, "SELECT 3"), 3);
     place_close(&place);
@@ -135,28 +136,28 @@ static void a_stubborn_statement_opens_no_breaker(void **state)
  * given to come, which a busy machine may let pass. */
 static void a_try_gets_the_connection_that_rests_on_the_simple_path(void **state)
 {
-  enum { RESTING_MS = 50, ROUNDS = 10 };
+  enum { RESTING_MS = 50, ROUNDS = 200, ENOUGH = 8 };
   (void)state;
   struct place place;
-  int late = 0;
+  int in_time = 0;
   shared_place(&place, "1");
   place.script.delay_ns[CENOTE_REQUEST_RESET] = 5 * CEN_NS_PER_MS; /* a round trip */
   place_open(&place);
-  for (int i = 0; i < ROUNDS; i++) {
+  for (int i = 0; i < ROUNDS && in_time < ENOUGH; i++) {
     cenote_lease lease, other;
     must_query(place.manager, i % 2 == 0 ? "SELECT 3" : "INSERT INTO t VALUES (1)");
     const int64_t start = now_ms();
     const cenote_status status = cenote_acquire(place.manager, "try", 0, &lease, &place.error);
     if (status == CENOTE_TIMEOUT && now_ms() - start >= RESTING_MS) {
-      late++;
       continue;
     }
     must(status, &place.error);
     assert_int_equal(cenote_acquire(place.manager, "try", 0, &other, &place.error), CENOTE_TIMEOUT);
     assert_non_null(strstr(place.error.message, "1 of at most 1 leased, 0 shared"));
     assert_int_equal(cenote_release(lease), CENOTE_OK);
+    in_time++;
   }
-  assert_in_range(late, 0, ROUNDS / 2);
+  assert_int_equal(in_time, ENOUGH);
   place_close(&place);
 }
 
@@ -270,12 +271,12 @@ static void one_deadline_covers_all_of_it(void **state)
   options.timeout_ms = 600000;
   options.remaining_ms = 80;
   shared_place(&place, "2");
-  place_set(&place, "cancel_timeout_ms", "100");
   place_open(&place);
   place.script.hang[CENOTE_REQUEST_EXECUTE] = true;
-  expect(CENOTE_STATEMENT_TIMEOUT, query(&place, "SELECT 1", &options), &place.error);
-  ask(place.manager, "SELECT 1", &options, &answer);
-  wait_for(&answer);
+  expect(CENOTE_STATEMENT_TIMEOUT, query_late(&place, "SELECT 1", &options, &options.remaining_ms),
+         &place.error);
+  options.remaining_ms = 80;
+  ask_late(&place, "SELECT 1", &options, &options.remaining_ms, &answer);
   has_status(&answer, CENOTE_STATEMENT_TIMEOUT);
   place_close(&place);
 }
@@ -299,8 +300,9 @@ static void waiting_for_a_shared_connection_takes_no_longer_than_an_acquire(void
   place_close(&place);
   /* Once it is sent, it has the time of a statement. */
   shared_place(&place, "1");
-  place_set(&place, "acquire_timeout_ms", "150");
   place_open(&place);
+  assert_int_equal(must_query(place.manager, "SELECT 5"), 5); /* the connection is there */
+  place_change(&place, "acquire_timeout_ms", "150");
   place.script.delay_ns[CENOTE_REQUEST_EXECUTE] = INT64_C(400000000);
   assert_int_equal(must_query(place.manager, "SELECT 6"), 6);
   place_close(&place);

@@ -5,8 +5,30 @@ static struct place place;
 
 static void open_place(const char *maximum)
 {
-  place_set(&place, "cancel_timeout_ms", "200");
+  place_set(&place, "cancel_timeout_ms", "20000");
   place_open_with(&place, "0", maximum);
+}
+
+/* Where the database does not heed a cancel, it is cut off soon. */
+static void open_impatient(const char *maximum)
+{
+  place_set(&place, "cancel_timeout_ms", "100");
+  place_open_with(&place, "0", maximum);
+}
+
+/* What hangs was sent, and its time was over then: with more time, where a machine that stood still
+ * let it pass before. */
+static struct told hang_too_long(bool read_only)
+{
+  struct told told;
+  uint64_t before;
+  int64_t ms = 40;
+  do {
+    before = started(&place, CENOTE_REQUEST_EXECUTE);
+    told = ask(place.manager, "hang", read_only, ms);
+    ms *= 2;
+  } while (started(&place, CENOTE_REQUEST_EXECUTE) == before && ms < PATIENCE_MS);
+  return told;
 }
 
 static uint64_t count_of(const _Atomic uint64_t *counter)
@@ -57,10 +79,12 @@ static void an_error_is_for_its_own_caller(void **state)
   open_place("5");
   must_say(place.manager, true, 1);
   struct asker slow, wrong, good;
-  asker_start(&slow, place.manager, "sleep 60", true, PATIENCE_MS);
+  asker_start(&slow, place.manager, "wait 1", true, PATIENCE_MS);
   wait_until(picture_of(place.manager).in_flight == 1);
   asker_start(&wrong, place.manager, "error 22012", true, PATIENCE_MS);
   asker_start(&good, place.manager, "SELECT 7", true, PATIENCE_MS);
+  pause_ms(50);
+  fake_let_go(&place.script, 1);
   must(asker_end(&good)->status, &good.told.error);
   assert_int_equal(good.told.value, 7);
   assert_int_equal(asker_end(&wrong)->status, CENOTE_DATABASE);
@@ -75,7 +99,7 @@ static void a_statement_of_its_own_time_is_cancelled(void **state)
 {
   (void)state;
   place_init(&place);
-  place_set(&place, "statement_timeout_ms", "40");
+  place_set(&place, "statement_timeout_ms", "200");
   open_place("5");
   must_say(place.manager, true, 1);
   const struct told hangs = read_for(place.manager, "hang");
@@ -93,7 +117,7 @@ static void a_deadline_stops_what_was_sent(void **state)
   (void)state;
   place_init(&place);
   open_place("5");
-  const struct told hangs = ask(place.manager, "hang", false, 40);
+  const struct told hangs = hang_too_long(false);
   assert_int_equal(hangs.status, CENOTE_STATEMENT_TIMEOUT);
   assert_int_equal(hangs.outcome.fate, CEN_FATE_ANSWERED);
   must_say(place.manager, false, 2);
@@ -104,8 +128,8 @@ static void what_does_not_stop_is_cut_off(void **state)
 {
   (void)state;
   place_init(&place);
-  place_set(&place, "statement_timeout_ms", "30");
-  open_place("5");
+  place_set(&place, "statement_timeout_ms", "200");
+  open_impatient("5");
   atomic_store(&place.script.deaf, true);
   const struct told read = read_for(place.manager, "hang");
   assert_int_equal(read.status, CENOTE_STATEMENT_TIMEOUT);
@@ -139,8 +163,8 @@ static void a_hook_hears_the_end_of_each_shared_connection(void **state)
   place_init(&place);
   place.options.hook = count_hook;
   place.options.hook_context = &hooked;
-  place_set(&place, "statement_timeout_ms", "30");
-  open_place("5");
+  place_set(&place, "statement_timeout_ms", "200");
+  open_impatient("5");
   must_say(place.manager, true, 1);
   atomic_store(&place.script.deaf, true); /* it is cut off */
   assert_int_equal(read_for(place.manager, "hang").status, CENOTE_STATEMENT_TIMEOUT);
@@ -157,16 +181,22 @@ static void a_neighbour_that_a_cancel_hit_runs_again(void **state)
 {
   (void)state;
   place_init(&place);
-  place_set(&place, "simple_slow_ms", "5000");
+  place_set(&place, "simple_slow_ms", "60000");
   open_place("1");
-  /* The cancel travels for 60 ms: what it was meant for is over by then, and a write is the oldest. */
-  atomic_store(&place.script.cancel_lag_ns, 60 * CEN_NS_PER_MS);
+  /* The cancel travels for long: what it was meant for is over by then, and a write is the oldest. */
+  atomic_store(&place.script.cancel_lag_ns, 600000 * CEN_NS_PER_MS);
   must_say(place.manager, false, 1);
   struct asker first, second;
-  asker_start(&first, place.manager, "sleep 60", false, 30);
+  asker_start(&first, place.manager, "wait 1", false, 400);
   wait_until(picture_of(place.manager).in_flight == 1);
-  asker_start(&second, place.manager, "sleep 120", false, PATIENCE_MS);
+  asker_start(&second, place.manager, "wait 2", false, PATIENCE_MS);
+  wait_until(count_of(&place.script.cancels) == 1);
+  assert_int_equal(picture_of(place.manager).in_flight, 2);
+  fake_let_go(&place.script, 1);
   must(asker_end(&first)->status, &first.told.error); /* it was faster than the cancel */
+  fake_hasten_cancels(&place.script);
+  wait_until(count_of(&place.script.pushes) == 4);
+  fake_let_go(&place.script, 2);
   must(asker_end(&second)->status, &second.told.error);
   assert_int_equal(picture_of(place.manager).counters.reruns, 1);
   assert_int_equal(count_of(&place.script.pushes), 4);
@@ -287,11 +317,11 @@ static void a_full_queue_refuses(void **state)
   place_set(&place, "max_waiters", "2");
   place_set(&place, "simple_depth", "1");
   place_set(&place, "simple_connections", "1");
-  place_set(&place, "simple_slow_ms", "5000");
+  place_set(&place, "simple_slow_ms", "60000");
   open_place("2");
   struct asker askers[3];
   for (int i = 0; i < 3; i++) {
-    asker_start(&askers[i], place.manager, "sleep 100", true, PATIENCE_MS);
+    asker_start(&askers[i], place.manager, "wait 1", true, PATIENCE_MS);
     wait_until(picture_of(place.manager).in_flight + picture_of(place.manager).queued ==
                (uint32_t)i + 1);
     if (i == 0) {
@@ -301,6 +331,7 @@ static void a_full_queue_refuses(void **state)
   const struct told told = read_for(place.manager, "SELECT 1");
   assert_int_equal(told.status, CENOTE_QUEUE_FULL);
   assert_int_equal(told.outcome.fate, CEN_FATE_NOT_RUN);
+  fake_let_go(&place.script, 1);
   for (int i = 0; i < 3; i++) {
     must(asker_end(&askers[i])->status, &askers[i].told.error);
   }
@@ -402,7 +433,7 @@ static void a_shutdown_lets_finish_what_was_sent(void **state)
   open_place("5");
   struct asker slow;
   asker_start(&slow, place.manager, "sleep 80", false, PATIENCE_MS);
-  wait_until(picture_of(place.manager).in_flight == 1);
+  wait_until(picture_of(place.manager).in_flight == 1 || atomic_load(&slow.over));
   must(cenote_shutdown(place.manager, PATIENCE_MS, NULL), NULL);
   must(asker_end(&slow)->status, &slow.told.error);
   const struct told late = read_for(place.manager, "SELECT 1");
@@ -416,7 +447,7 @@ static void a_forced_shutdown_cuts_off(void **state)
 {
   (void)state;
   place_init(&place);
-  open_place("5");
+  open_impatient("5");
   atomic_store(&place.script.deaf, true);
   struct asker reader, writer;
   asker_start(&reader, place.manager, "hang", true, PATIENCE_MS);

@@ -100,12 +100,12 @@ static void a_begin_immediate_takes_the_write_lock(void **state)
   struct base base;
   base_open(&base);
   cenote_transact_options options = CENOTE_TRANSACT_OPTIONS_INIT;
-  options.timeout_ms = 300;
   cenote_lease writer = must_acquire(base.manager, "writer");
   must_run(writer, "BEGIN IMMEDIATE");
   struct body body = {.sql = {"SELECT 1"}};
   must_transact(base.manager, &options, &body);
   body = (struct body){.sql = {"BEGIN IMMEDIATE", "SELECT 1"}};
+  options.timeout_ms = 300;
   cenote_error error;
   assert_int_not_equal(transact(base.manager, &options, &body, &error), CENOTE_OK);
   must_run(writer, "COMMIT");
