@@ -231,7 +231,10 @@ static void a_cancel_ends_the_oldest_and_the_rest_goes_on(void **state)
     }
     rig_pipe_send(&pipe);
     nap(50 * CEN_NS_PER_MS);
-    bench->rig.driver->cancel(bench->connection);
+    int tries = 0;
+    do { /* again, where the machine stood still and the server had not begun */
+      bench->rig.driver->cancel(bench->connection);
+    } while (!rig_pipe_wait(&pipe, 3000) && ++tries < 5);
     assert_ptr_equal(rig_pipe_next(&pipe), &slow);
     assert_int_equal(slow.answer, CENOTE_ANSWER_FAILED);
     assert_int_equal(slow.error.status, CENOTE_CANCELLED);

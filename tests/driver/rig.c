@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CANCEL_TIMEOUT_MS = 2000 };
+enum { CANCEL_TIMEOUT_MS = 10000 };
 
 const char *rig_setting(const void *settings, const char *name)
 {

@@ -29,7 +29,7 @@ cenote_connection *rig_connect(struct rig *rig, cenote_error *error);
 /* The request CLOSE and destroy(). */
 void rig_disconnect(struct rig *rig, cenote_connection *connection);
 
-/* Runs a request to its end. Its deadline is enforced as the manager does: a cancel, and two
+/* Runs a request to its end. Its deadline is enforced as the manager does: a cancel, and ten
  * seconds later an abort. */
 cenote_status rig_run(struct rig *rig, cenote_connection *connection, const cenote_request *request,
                       cenote_error *error);

@@ -114,6 +114,12 @@ static void wait_for(struct rig_pipe *pipe, int64_t until)
   pipe->waits++;
 }
 
+bool rig_pipe_wait(struct rig_pipe *pipe, int64_t ms)
+{
+  wait_for(pipe, cen_deadline_ns(cen_now_ns(), ms));
+  return pipe->revents != 0;
+}
+
 struct rig_flight *rig_pipe_next(struct rig_pipe *pipe)
 {
   int64_t until = cen_deadline_ns(cen_now_ns(), PATIENCE_MS);

@@ -39,6 +39,8 @@ cenote_status rig_pipe_push(struct rig_pipe *pipe, struct rig_flight *flight, co
 cenote_status rig_pipe_check(struct rig_pipe *pipe, struct rig_flight *flight);
 /* What a driver may hold back until wants() is asked is on its way after this. */
 void rig_pipe_send(struct rig_pipe *pipe);
+/* Waits so long for something to read; false: nothing came. */
+bool rig_pipe_wait(struct rig_pipe *pipe, int64_t ms);
 /* Waits for the next answer, ENOUGH too, which stays the oldest; NULL: it was not one in 20 s.
  * LOST: all in flight get that answer, and the oldest is given. */
 struct rig_flight *rig_pipe_next(struct rig_pipe *pipe);

@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -49,9 +50,10 @@ static int ask(const struct served *served, const char *path, const char *body, 
   assert_int_equal(send(fd, request, (size_t)size, MSG_NOSIGNAL), size);
   size_t got = 0;
   ssize_t more;
-  while ((more = recv(fd, answer + got, ANSWER - 1 - got, 0)) > 0) {
-    got += (size_t)more;
-  }
+  do { /* with a time-out, being stopped and going on interrupts it */
+    more = recv(fd, answer + got, ANSWER - 1 - got, 0);
+    got += more > 0 ? (size_t)more : 0;
+  } while (more > 0 || (more < 0 && errno == EINTR));
   close(fd);
   answer[got] = '\0';
   if (more < 0 || got == 0) {

@@ -179,18 +179,39 @@ static void who_waits_for_a_connection_does_not_use_up_its_time_to_connect(void 
   struct cen_http_client *client = client_of(script, 1, 200);
   struct cen_http_call *calls[3];
   (void)state;
-  for (int i = 0; i < 3; i++) {
+  assert_int_equal(cen_http_call_new(client, &calls[0], NULL), CENOTE_OK);
+  for (int tries = 0; tries < 20;
+       tries++) { /* one connection in time, on a machine that may be busy */
+    start(calls[0], script, "x", 1, false);
+    wait_done(calls[0]);
+    if (cen_http_call_reply(calls[0])->failure == CEN_HTTP_FINE) {
+      break;
+    }
+  }
+  const int connections = http_script_connections(script);
+  start(calls[0], script, "slow", 1, false);
+  for (int i = 1; i < 3; i++) {
     assert_int_equal(cen_http_call_new(client, &calls[i], NULL), CENOTE_OK);
-    start(calls[i], script, i == 0 ? "slow" : "x", 1, false);
+    start(calls[i], script, "x", 1, false);
   }
   for (int i = 0; i < 3; i++) {
     wait_done(calls[i]);
     assert_int_equal(cen_http_call_reply(calls[i])->failure, CEN_HTTP_FINE);
     cen_http_call_free(calls[i]);
   }
-  assert_int_equal(http_script_connections(script), 1);
+  assert_int_equal(http_script_connections(script), connections);
   cen_http_client_free(client);
   http_script_stop(script);
+}
+
+static void hang(void *context, const struct script_request *request, struct script_answer *answer)
+{
+  (void)context;
+  if (strcmp(request->body, "hang") == 0) {
+    answer->then = SCRIPT_HANG;
+  } else {
+    script_say(answer, 200, "text/plain", request->body);
+  }
 }
 
 static void start_so(struct cen_http_call *call, const struct http_script *script, bool urgent,
@@ -209,7 +230,7 @@ static void start_so(struct cen_http_call *call, const struct http_script *scrip
 static void who_waits_can_be_cancelled_left_and_late_and_the_urgent_do_not_wait(void **state)
 {
   enum { HOLDER, FREED, CANCELLED, LATE, URGENT, PATIENT, CALLS };
-  struct http_script *script = http_script_start(slow, NULL, SCRIPT_PLAIN);
+  struct http_script *script = http_script_start(hang, NULL, SCRIPT_PLAIN);
   struct cen_http_client *client = client_of(script, 1, 20000);
   struct cen_http_call *calls[CALLS];
   (void)state;
@@ -218,7 +239,7 @@ static void who_waits_can_be_cancelled_left_and_late_and_the_urgent_do_not_wait(
   }
   start(calls[LATE], script, "x", 1, false); /* what it learns now must not show later */
   wait_done(calls[LATE]);
-  start(calls[HOLDER], script, "slow", 1, false);
+  start(calls[HOLDER], script, "hang", 1, false);
   while (http_script_requests(script) < 2) {
     nap(CEN_NS_PER_MS);
   }
@@ -240,9 +261,11 @@ static void who_waits_can_be_cancelled_left_and_late_and_the_urgent_do_not_wait(
   assert_false(late->sent || late->answered);
   assert_int_equal(late->status, 0);
   assert_false(cen_http_call_done(calls[HOLDER]));
+  assert_false(cen_http_call_done(calls[PATIENT]));
+  cen_http_call_cancel(calls[HOLDER], 1);
   wait_done(calls[PATIENT]);
   assert_int_equal(cen_http_call_reply(calls[PATIENT])->failure, CEN_HTTP_FINE);
-  assert_true(cen_http_call_done(calls[HOLDER]));
+  wait_done(calls[HOLDER]);
   assert_int_equal(http_script_requests(script), 4);
   for (int i = 0; i < CALLS; i++) {
     if (i != FREED) {
@@ -360,16 +383,6 @@ static void a_stream_may_be_left_in_the_middle(void **state)
 }
 
 /* ---------------------------------------------------------------- cancels */
-
-static void hang(void *context, const struct script_request *request, struct script_answer *answer)
-{
-  (void)context;
-  if (strcmp(request->body, "hang") == 0) {
-    answer->then = SCRIPT_HANG;
-  } else {
-    script_say(answer, 200, "text/plain", request->body);
-  }
-}
 
 static void a_cancel_hangs_up_and_the_call_is_good_again(void **state)
 {

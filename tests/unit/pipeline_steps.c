@@ -427,6 +427,10 @@ static void a_death_tells_each_what_it_means(void **state)
   did.status = CENOTE_CONNECTION_LOST;
   did.error = &server_says;
   step(&third.hand, did);
+  assert_int_equal(second.place, PIPELINE_SENT); /* its answer may have come before */
+  assert_int_equal(todo.kind, PIPELINE_READ);
+  did.what = PIPELINE_READ_SOME;
+  step(&third.hand, did);
   assert_int_equal(second.end, PIPELINE_UNKNOWN);
   assert_int_equal(atomic_load(&second.signal), PIPELINE_OVER);
   assert_int_equal(first.end, PIPELINE_UNKNOWN);
@@ -437,6 +441,28 @@ static void a_death_tells_each_what_it_means(void **state)
   assert_int_equal(todo.kind, PIPELINE_RETURN);
   step(&first.hand, plain(PIPELINE_RETURNED));
   assert_int_equal(todo.kind, PIPELINE_SETTLE);
+}
+
+static void what_came_before_a_death_was_noticed_is_answered(void **state)
+{
+  (void)state;
+  struct pipeline_call first, second, third;
+  lead(&first, PIPELINE_WRITER, 0);
+  follow(&second, PIPELINE_WRITER, PIPELINE_NEVER);
+  submit(&third, PIPELINE_WRITER, PIPELINE_NEVER);
+  struct pipeline_did did = plain(PIPELINE_FED);
+  did.status = CENOTE_CONNECTION_LOST;
+  did.error = &server_says;
+  step(&third.hand, did);
+  struct pipeline_answer done = {.verdict = PIPELINE_SUCCEEDED};
+  did.what = PIPELINE_READ_SOME;
+  did.answers = &done;
+  did.count = 1;
+  assert_int_equal(todo.kind, PIPELINE_READ);
+  step(&third.hand, did);
+  assert_int_equal(first.end, PIPELINE_DONE);
+  assert_int_equal(second.end, PIPELINE_UNKNOWN);
+  assert_int_equal(todo.kind, PIPELINE_ASK);
 }
 
 static void the_queue_has_a_ceiling(void **state)
@@ -646,6 +672,7 @@ int main(void)
       STEPS(a_read_that_waits_behind_others_may_leave),
       STEPS(a_write_that_waits_must_stay_for_a_while),
       STEPS(a_death_tells_each_what_it_means),
+      STEPS(what_came_before_a_death_was_noticed_is_answered),
       STEPS(the_queue_has_a_ceiling),
       STEPS(a_role_without_a_connection_gets_the_others_idle_one),
       STEPS(a_doubtful_writer_is_checked_first),
