@@ -159,8 +159,8 @@ typedef struct cenote_pipelining {
    * asked). `request` is borrowed until push returns,
    * its sink until the request is answered or the connection destroyed. CENOTE_OK: the server may
    * have it from now on. CENOTE_CONNECTION_LOST: the server will not run it, the connection is dead
-   * (read() then answers LOST for what is in flight). Anything else: the request itself is wrong,
-   * nothing was sent, the connection is as before. Never blocks. */
+   * (read() then answers what came before that, and LOST for the rest). Anything else: the request
+   * itself is wrong, nothing was sent, the connection is as before. Never blocks. */
   cenote_status (*push)(cenote_connection *connection, const cenote_request *request,
                         cenote_error *error);
   /* What to wait for; no deadline, or 0: do not wait, read. To be asked after the last push of a

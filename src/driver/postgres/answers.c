@@ -344,8 +344,14 @@ static cenote_answer read_results(cenote_connection *c, cenote_error *error)
       return CENOTE_ANSWER_NONE;
     }
   }
-  bool gone = pipe->dead || PQstatus(c->conn) != CONNECTION_OK;
+  bool gone = pipe->dead || pipe->ending || PQstatus(c->conn) != CONNECTION_OK;
   return gone ? pg_pipe_lose(c, error) : CENOTE_ANSWER_NONE;
+}
+
+bool pg_pipe_pending(const cenote_connection *c)
+{
+  SSL *tls = c->pipe->tls ? PQsslStruct(c->conn, "OpenSSL") : NULL;
+  return tls && SSL_pending(tls) > 0;
 }
 
 cenote_answer pg_pipe_read(cenote_connection *c, short revents, cenote_error *error)
@@ -361,7 +367,7 @@ cenote_answer pg_pipe_read(cenote_connection *c, short revents, cenote_error *er
   if (c->wire) {
     return pg_wire_read(c, revents, error);
   }
-  bool pending = pipe->tls && SSL_pending(pipe->tls) > 0;
+  bool pending = pg_pipe_pending(c);
   c->more = false;
   pg_pipe_sync_all(c);
   if (revents || pending) {

@@ -262,7 +262,7 @@ void pg_notice(cenote_connection *c, const struct pg_said *said)
     atomic_store(&c->broken, true);
     snprintf(c->goodbye, sizeof(c->goodbye), "%s", message);
     snprintf(c->goodbye_state, sizeof(c->goodbye_state), "%s", sqlstate);
-    pg_pipe_dead(c);
+    pg_pipe_ends(c);
   }
   /* Without a SQLSTATE they are libpq's own words: an answer that nobody waits for. */
   if (c->pipe && !*sqlstate && !c->goodbye[0]) {

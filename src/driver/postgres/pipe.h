@@ -32,12 +32,13 @@ struct pg_pipe {
   size_t visible;            /* of count: not hidden */
   bool make_read_only;       /* in front of the next request */
   bool dead, unflushed;
-  unsigned batch;    /* reads that may share a sync point; 1: each has its own */
-  unsigned unsynced; /* flights behind the last sync point */
-  unsigned careful;  /* so many more have one each: somebody failed */
-  bool over;         /* the oldest has ended without a sync point's answer */
-  int64_t since_ns;  /* since when the oldest is; with batches only */
-  SSL *tls;
+  bool ending; /* libpq: what it has read is still answered, no more */
+  bool tls;
+  unsigned batch;      /* reads that may share a sync point; 1: each has its own */
+  unsigned unsynced;   /* flights behind the last sync point */
+  unsigned careful;    /* so many more have one each: somebody failed */
+  bool over;           /* the oldest has ended without a sync point's answer */
+  int64_t since_ns;    /* since when the oldest is; with batches only */
   int64_t answered_ns; /* the last time that something came */
   /* the oldest flight: */
   cenote_request request; /* what execute.c sees of it */
@@ -89,6 +90,8 @@ void pg_pipe_passed_over(cenote_connection *c);
 void pg_pipe_error(cenote_connection *c, const struct pg_said *said);
 /* It is over. NONE: it was a hidden one. */
 cenote_answer pg_pipe_head_ended(cenote_connection *c, cenote_error *error);
+/* Has TLS bytes that the descriptor does not show? Never once libpq has dropped the connection. */
+bool pg_pipe_pending(const cenote_connection *c);
 /* The driver's read(). */
 cenote_answer pg_pipe_read(cenote_connection *c, short revents, cenote_error *error);
 

@@ -42,6 +42,15 @@ void pg_pipe_dead(cenote_connection *c)
   }
 }
 
+void pg_pipe_ends(cenote_connection *c)
+{
+  struct pg_pipe *pipe = c->pipe;
+  if (pipe) {
+    pipe->ending = !c->wire && pipe->count > 0;
+    pipe->dead = pipe->dead || !pipe->ending;
+  }
+}
+
 /* ------------------------------------------------------------------- entering and leaving */
 
 void pg_pipe_free(cenote_connection *c)
@@ -118,7 +127,7 @@ static cenote_status pipe_enter(cenote_connection *c, bool read_only, cenote_err
     return cenote_error_set(error, CENOTE_INTERNAL, "libpq refused to pipeline");
   }
   pipe->make_read_only = read_only;
-  pipe->tls = PQsslInUse(c->conn) ? PQsslStruct(c->conn, "OpenSSL") : NULL;
+  pipe->tls = PQsslInUse(c->conn) != 0;
   c->pipe = pipe;
   c->dirty = c->dirty || read_only;
   c->flushing = c->more = c->sent = c->cancel_arrived = false;
@@ -179,6 +188,14 @@ static bool make_room(struct pg_pipe *pipe, size_t more)
   return ring != NULL;
 }
 
+/* The server has gone. When libpq finds that out it forgets whose the answers are that have come and
+ * were not looked at yet. Sending may make it look: so it is not asked to. */
+static bool has_hung_up(const cenote_connection *c)
+{
+  struct pollfd end = {.fd = PQsocket(c->conn), .events = POLLRDHUP};
+  return !c->wire && poll(&end, 1, 0) > 0;
+}
+
 void pg_pipe_sync(cenote_connection *c)
 {
   struct pg_pipe *pipe = c->pipe;
@@ -204,7 +221,7 @@ void pg_pipe_sync(cenote_connection *c)
 
 void pg_pipe_sync_all(cenote_connection *c)
 {
-  if (c->pipe->unsynced > 0 && !c->pipe->dead) {
+  if (c->pipe->unsynced > 0 && !c->pipe->dead && !has_hung_up(c)) {
     pthread_mutex_lock(&c->guard);
     pg_pipe_sync(c);
     pthread_mutex_unlock(&c->guard);
@@ -349,10 +366,11 @@ static bool send_execute(cenote_connection *c, struct pg_statement *statement,
   return sent;
 }
 
-/* Half a request is in libpq's buffer. Without its sync nothing of it lasts. */
+/* Half a request may be in libpq's buffer. Without its sync nothing of it lasts. */
 static cenote_status give_up(cenote_connection *c, cenote_error *error)
 {
-  c->pipe->dead = true;
+  /* What has come from a server that has gone is still read; then the end is. */
+  c->pipe->dead = c->pipe->dead || c->pipe->count == 0 || !has_hung_up(c);
   atomic_store(&c->broken, true);
   pg_lost_words(c, CENOTE_CONNECTION_LOST, error);
   return CENOTE_CONNECTION_LOST;
@@ -363,10 +381,14 @@ static cenote_status give_up(cenote_connection *c, cenote_error *error)
 static bool is_there(cenote_connection *c, bool writes)
 {
   struct pg_pipe *pipe = c->pipe;
-  if (pipe->dead || atomic_load(&c->aborted) || PQstatus(c->conn) != CONNECTION_OK) {
+  if (pipe->dead || pipe->ending || atomic_load(&c->aborted) ||
+      PQstatus(c->conn) != CONNECTION_OK) {
     return false;
   }
-  if (pipe->count > 0 || (!writes && cen_now_ns() - pipe->answered_ns < FRESH_NS)) {
+  if (pipe->count > 0) {
+    return !has_hung_up(c);
+  }
+  if (!writes && cen_now_ns() - pipe->answered_ns < FRESH_NS) {
     return true;
   }
   return (c->wire ? pg_wire_still_there(c) : pg_still_there(c)) && !pipe->dead;
@@ -471,7 +493,7 @@ static void pipe_wants(const cenote_connection *c, cenote_wants *wants)
     pg_wire_wants(pipe->owner, wants);
     return;
   }
-  if (pipe->unflushed && !pipe->dead) {
+  if (pipe->unflushed && !pipe->dead && !has_hung_up(c)) {
     cenote_connection *mine = pipe->owner;
     pthread_mutex_lock(&mine->guard);
     mine->flushing = PQflush(mine->conn) > 0;
@@ -480,7 +502,7 @@ static void pipe_wants(const cenote_connection *c, cenote_wants *wants)
   }
   wants->fd = PQsocket(c->conn);
   wants->events = (short)(POLLIN | (c->flushing ? POLLOUT : 0));
-  if (c->more || pipe->dead || wants->fd < 0 || (pipe->tls && SSL_pending(pipe->tls) > 0)) {
+  if (c->more || pipe->dead || wants->fd < 0 || pg_pipe_pending(c)) {
     wants->deadline_ns = 0;
   }
 }

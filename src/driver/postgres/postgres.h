@@ -333,7 +333,8 @@ void pg_args_trim(cenote_connection *c);
 
 extern const cenote_pipelining cen_postgres_pipelining;
 void pg_pipe_free(cenote_connection *c);
-void pg_pipe_dead(cenote_connection *c);       /* nothing in flight will be answered */
+void pg_pipe_dead(cenote_connection *c);       /* nothing in flight will be answered … */
+void pg_pipe_ends(cenote_connection *c);       /* … but what libpq has read already */
 bool pg_pipe_busy(const cenote_connection *c); /* something is in flight */
 
 /* ------------------------------------------------------------------------------ execute.c */
