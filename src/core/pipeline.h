@@ -298,7 +298,8 @@ struct pipeline_did {
   cenote_status
       status; /* ASKED, no pipeline: OK: it is waited for, the loop will say how that went;
                            else there is none. FED: OK, or why the one after `pushed` was not:
-                           CENOTE_CONNECTION_LOST: dead; else it is refused. READ_SOME: OK, or
+                           CENOTE_CONNECTION_LOST: dead, once the answers that came before
+                           are read; else it is refused. READ_SOME: OK, or
                            CENOTE_CONNECTION_LOST: dead, after the answers */
   const cenote_error *error;       /* to it */
   uint32_t pushed;                 /* FED: so many were */

@@ -139,7 +139,12 @@ void pipeline_fed(struct pipeline_set *set, struct pipeline *pipeline,
   }
   pipeline->fresh = pipeline->fresh && did->pushed == 0;
   if (did->status == CENOTE_CONNECTION_LOST) {
-    pipeline_die(set, pipeline, did->error, now_ns, wakes);
+    untake(set, pipeline, now_ns, wakes);
+    if (pipeline->count > 0) { /* what came before the end is still read: that finds it, too */
+      pipeline->draining = pipeline->more = true;
+    } else {
+      pipeline_die(set, pipeline, did->error, now_ns, wakes);
+    }
   } else if (did->status != CENOTE_OK && pipeline->taken > 0) {
     refuse_next(set, pipeline, did, now_ns, wakes);
   }

@@ -120,7 +120,7 @@ static void feed(struct simple *simple, const struct pipeline_todo *todo, struct
       paths_depth(simple->manager, todo->depth + did->pushed);
     }
   }
-  line->cut = did->status == CENOTE_CONNECTION_LOST;
+  line->cut = did->status == CENOTE_CONNECTION_LOST && line->sunk_from == line->sunk_to;
   line_report(line, did);
   did->more = (did->wants.events & POLLOUT) != 0; /* it may have read to make room */
 }

@@ -206,7 +206,7 @@ cenote_status wire_push(struct wire *wire, struct order *order, void *flight)
     sim_fail("connection %u: fed while a cancel is under way", wire->id);
   }
   if (sees_the_end(wire)) {
-    wire->lost = true;
+    wire->lost = wire->lost || wire->count == 0; /* else a read finds what came before */
     return CENOTE_CONNECTION_LOST;
   }
   if (order != NULL && order->plan == PLAN_INVALID) {
