@@ -16,13 +16,15 @@ const COMMAND = fileURLToPath(new URL('../migrate/cenote-migrate.mjs', import.me
 
 /** What all stand-ins share: a slow statement that fails when its text says so. */
 const COMMON = `
-const state = (globalThis.state ??= { statements: [], held: 0, taken: 0 });
+const state = (globalThis.state ??= { statements: [], held: 0, taken: 0, steps: 0 });
 exports.state = state;
 exports.run = async (sql, args = [], alive = () => true) => {
+  state.steps++;
   if (!alive()) throw new Error('released');
   await new Promise((done) => setTimeout(done, 2));
   if (!alive()) throw new Error('released while a statement was running');
   const text = sql.text ?? sql;
+  state.steps++;
   state.statements.push([text.replace(/\\s+/g, ' '), args]);
   if (/fail/.test(text)) throw Object.assign(new Error('it failed: ' + text), { code: '42601' });
   const rows = /none/.test(text) ? [] : [{ text, args }];
@@ -30,6 +32,7 @@ exports.run = async (sql, args = [], alive = () => true) => {
 };
 exports.lease = () => {
   let alive = true;
+  state.steps++;
   state.held++;
   state.taken++;
   const run = (sql, args) => exports.run(sql, args, () => alive);
@@ -38,7 +41,7 @@ exports.lease = () => {
     execute: run,
     batch: async (list) => { for (const one of list) await run(one.sql, one.args); return list.map(() => ({ rows: [] })); },
     transaction: async () => ({ execute: run, commit: () => run('COMMIT'), rollback: () => run('ROLLBACK') }),
-    release() { if (!alive) throw new Error('released twice'); alive = false; state.held--; },
+    release() { if (!alive) throw new Error('released twice'); alive = false; state.steps++; state.held--; },
   };
 };
 exports.sql = () => Object.assign(
@@ -74,7 +77,10 @@ const PACKAGES = {
     for (const input of ['one', 'none', 'fail', null]) {
       try { results.push(await program(input)); } catch (error) { results.push({ error: error.message, code: error.code }); }
     }
-    await new Promise((done) => setTimeout(done, 30));
+    for (let seen; seen !== common.state.steps;) { // what nobody waited for
+      seen = common.state.steps;
+      await new Promise((done) => setTimeout(done, 30));
+    }
     console.log(JSON.stringify({ results, ...common.state }));`,
 };
 
