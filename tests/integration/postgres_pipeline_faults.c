@@ -125,13 +125,15 @@ static int push_around(struct pg_bed *bed, struct rig_flight *flights, int deadl
 
 static void a_backend_that_dies_at_any_point_loses_what_comes_after(void **state)
 {
+  static const char *const urls[] = {"POSTGRES_ADMIN_URL", "POSTGRES_TRUST_URL",
+                                     "POSTGRES_TLS_URL"};
   (void)state;
   for (int round = 0; round < 2 * DEATH_DEPTH; round++) {
     struct pg_bed bed;
     struct rig_flight flights[DEATH_DEPTH];
     struct rig_flight late;
     const int at = round / 2;
-    pg_bed_open(&bed, var("POSTGRES_ADMIN_URL"), false);
+    pg_bed_open(&bed, var(urls[at % 3]), false);
     const int pushed = push_around(&bed, flights, at, round % 2 == 1);
     for (int i = 0; i < at; i++) {
       pg_bed_expect_integer(&bed, &flights[i], 12);
