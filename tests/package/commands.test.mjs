@@ -151,7 +151,7 @@ test('cenote-verify verifies a real database, with one path and with both', () =
     { DATABASE_URL: url, CENOTE_HTTP_ENDPOINT: `${gateway.url}/sql` },
   ]) {
     assert.match(
-      run('npx', ['--offline', '--no', 'cenote-verify'], { env }).out,
+      run('npx', ['--offline', '--no', 'cenote-verify'], { env: { ...env, CENOTE_ACQUIRE_TIMEOUT_MS: '60000' } }).out,
       /6 of 6 steps passed; 220 queries, 0 failed \(0\.0 %\)/
     );
   }

@@ -8,7 +8,7 @@ const { Core, FLAGS, RowShape } = createRequire(import.meta.url)('../lib/core.cj
 const url = process.env.CENOTE_TEST_POSTGRES_URL;
 const postgres = { skip: url === undefined ? 'no PostgreSQL server' : false };
 const sqlite = new Core('sqlite::memory:', { max_connections: 1 });
-const pg = url === undefined ? undefined : new Core(url, { max_connections: 4 });
+const pg = url === undefined ? undefined : new Core(url, { max_connections: 4, acquire_timeout_ms: 60000 });
 after(() => {
   sqlite.close();
   pg?.close();

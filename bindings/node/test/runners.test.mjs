@@ -82,7 +82,7 @@ tests('the test sample runs under jest, which finds no open handle', async () =>
     fs.writeFileSync(path.join(folder, 'jest', name), text);
   }
   fs.writeFileSync(path.join(folder, 'jest.config.json'), JSON.stringify({ roots: ['<rootDir>/jest'], transform: {},
-    cacheDirectory: '<rootDir>/jest-cache',
+    testTimeout: 60000, openHandlesTimeout: 10000, cacheDirectory: '<rootDir>/jest-cache',
     testMatch: ['**/*.test.mjs', '**/*.test.cjs'], moduleFileExtensions: ['mjs', 'cjs', 'js', 'json'] }));
   const jest = path.join(runners, 'node_modules', 'jest', 'bin', 'jest.js');
   const done = await runIn(['--experimental-vm-modules', '--no-warnings', jest, '--detectOpenHandles', '--config',
@@ -104,7 +104,8 @@ for (const pool of ['threads', 'forks']) {
     }
     const vitest = path.join(runners, 'node_modules', 'vitest', 'vitest.mjs');
     const done = await runIn([vitest, 'run', '--globals', '--root', place, '--pool', pool, '--reporter', 'verbose',
-      '--reporter', 'hanging-process']);
+      '--reporter', 'hanging-process', '--testTimeout', '60000', '--hookTimeout', '60000',
+      '--teardownTimeout', '60000']);
     assert.equal(done.code, 0, done.said);
     assert.match(done.said, /Tests +3 passed/);
     assert.doesNotMatch(done.said, /close timed out|hanging|keeping the process/i, done.said);

@@ -239,7 +239,11 @@ function start(command, line, env) {
     line.script === undefined
       ? ['-e', changed(/^node -e "(.*)"$/s.exec(command)[1])]
       : [path.join(PACKAGE, line.script)];
-  return spawn(process.execPath, args, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  return spawn(process.execPath, args, {
+    cwd: folder,
+    env: { ...env, CENOTE_ACQUIRE_TIMEOUT_MS: '60000' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
 }
 
 async function saidBy(child, endless) {

@@ -60,7 +60,7 @@ const PROGRAM = `
   import { DatabaseConnectionManager } from 'cenote/connection-manager';
   const rounds = isMainThread ? 1 : 0.2;
   const open = (more) => new DatabaseConnectionManager(
-    { url: process.env.DATABASE_URL, maxConnections: 3, log: () => {}, ...more });
+    { url: process.env.DATABASE_URL, maxConnections: 3, acquireTimeout: 120000, log: () => {}, ...more });
   const manager = open();
   await Promise.all(Array.from({ length: 900 * rounds }, async (_, i) => {
     const lease = await manager.acquireLease('leak ' + i);

@@ -40,7 +40,7 @@ for (const [database, url] of databases(folder)) {
 
   test(`${database}: four threads and the main one at once, each with its own rows`, async () => {
     const work = `
-      const manager = new DatabaseConnectionManager({ url: workerData.url, maxConnections: 3 });
+      const manager = new DatabaseConnectionManager({ url: workerData.url, maxConnections: 3, acquireTimeout: 60000 });
       await Promise.all(Array.from({ length: 150 }, async (_, i) => {
         const lease = await manager.acquireLease('thread ' + workerData.i);
         try {
