@@ -129,6 +129,11 @@ CENOTE_API CENOTE_MUST_USE cenote_status cenote_health(cenote_manager *manager, 
                                                        cenote_health_status *health,
                                                        cenote_error *error);
 
+/* A host that asks the database by itself (with external_loop) tells how that
+ * went: it counts among the checks, and a failure as cenote_health's own. Any
+ * thread. */
+CENOTE_API void cenote_note_health_check(cenote_manager *manager, bool good);
+
 /* JSON texts, owned by the caller, freed with cenote_string_free: the
  * statistics in the shape of getPoolStatistics(), the health in the shape of
  * getHealthStatus() with issues and recommendations (docs/observe.md). */

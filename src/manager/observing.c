@@ -13,7 +13,8 @@ struct cen_observer {
   pthread_mutex_t lock;
   struct cen_recent_windows windows; /* guarded by lock */
   int64_t born_ns;
-  int64_t turned_ns; /* the housekeeper's */
+  int64_t turned_ns; /* the housekeeper's, as the next */
+  int64_t missed_ns; /* when a round of checks last had nothing left to check */
 };
 
 cenote_status observer_new(struct cenote_manager *manager)
@@ -26,7 +27,7 @@ cenote_status observer_new(struct cenote_manager *manager)
     free(observer);
     return CENOTE_NO_MEMORY;
   }
-  observer->born_ns = cen_now_ns();
+  observer->born_ns = observer->missed_ns = cen_now_ns();
   cen_recent_init(&observer->windows, observer->born_ns);
   manager->observer = observer;
   return CENOTE_OK;
@@ -111,7 +112,8 @@ static void read_counts(struct cenote_manager *manager, const struct pool_pictur
       .acquire_cancelled = counters->acquire_cancelled,
       .acquire_refused = counters->acquire_refused,
       .checks = counters->checks + atomic_load_explicit(&manager->checks, memory_order_relaxed),
-      .check_failures = counters->check_failures,
+      .check_failures = counters->check_failures +
+                        atomic_load_explicit(&manager->failed_probes, memory_order_relaxed),
       .resets = counters->resets,
       .reset_failures = counters->reset_failures,
       .slow_statements = atomic_load_explicit(&manager->slow_statements, memory_order_relaxed),
@@ -213,6 +215,31 @@ cenote_status cenote_pool_leases(cenote_manager *manager, cenote_lease_info *lea
 
 /* --------------------------------------------------------------------------- figures */
 
+void cenote_note_health_check(cenote_manager *manager, bool good)
+{
+  if (manager != NULL && !manager_is_foreign(manager)) {
+    atomic_fetch_add_explicit(&manager->checks, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&manager->failed_probes, good ? 0 : 1, memory_order_relaxed);
+  }
+}
+
+/* Once an interval, while nothing is open and attempts to change that fail: idle connections that
+ * could be checked are no more, and the round of checks fails all the same. */
+static void note_outage(struct cenote_manager *manager, const struct pool_picture *picture,
+                        int64_t now_ns)
+{
+  const int64_t interval_ns =
+      cen_setting(&manager->settings, CEN_SET_HEALTH_CHECK_INTERVAL) * CEN_NS_PER_MS;
+  const uint32_t open =
+      picture->live - picture->by_state[SLOT_OPENING] - picture->by_state[SLOT_CLOSING];
+  struct cen_observer *observer = manager->observer;
+  if (interval_ns > 0 && open == 0 && picture->open_failures > 0 &&
+      picture->failure.at_ns > observer->missed_ns && now_ns - observer->missed_ns >= interval_ns) {
+    observer->missed_ns = now_ns;
+    cenote_note_health_check(manager, false);
+  }
+}
+
 void observer_turn(struct cenote_manager *manager, int64_t now_ns)
 {
   if (now_ns - manager->observer->turned_ns < 1000 * CEN_NS_PER_MS) {
@@ -222,6 +249,7 @@ void observer_turn(struct cenote_manager *manager, int64_t now_ns)
   cenote_statistics statistics = CENOTE_STATISTICS_INIT;
   struct pool_picture picture;
   pool_look(&manager->pool, now_ns, &picture);
+  note_outage(manager, &picture, now_ns);
   read_counts(manager, &picture, &statistics);
   pthread_mutex_lock(&manager->observer->lock);
   cen_recent_track(&manager->observer->windows, now_ns, &statistics, picture.counters.closed_by);
@@ -267,6 +295,9 @@ static void probe_now(struct cenote_manager *manager, struct probe *probe)
   /* All connections busy is not a database that does not answer. */
   const bool busy = status == CENOTE_TIMEOUT || status == CENOTE_QUEUE_FULL;
   probe->outcome = status == CENOTE_OK ? CEN_PROBE_GOOD : busy ? CEN_PROBE_NONE : CEN_PROBE_FAILED;
+  if (!busy) {
+    cenote_note_health_check(manager, status == CENOTE_OK);
+  }
 }
 
 static void probe_http(struct cenote_manager *manager, struct probe *probe)

@@ -360,6 +360,18 @@ static napi_value js_health(napi_env env, napi_callback_info info)
   return look(env, info, write_health);
 }
 
+/* noteHealthCheck(handle, good) */
+static napi_value js_note_health_check(napi_env env, napi_callback_info info)
+{
+  napi_value args[2];
+  bool good = false;
+  struct node_manager *owner = argument(env, info, 2, args) ? manager_of(env, args[0]) : NULL;
+  if (owner != NULL && napi_get_value_bool(env, args[1], &good) == napi_ok) {
+    cenote_note_health_check(owner->manager, good);
+  }
+  return undefined_of(env);
+}
+
 static napi_value js_config(napi_env env, napi_callback_info info)
 {
   return look(env, info, cenote_config_json);
@@ -395,6 +407,7 @@ void manager_exports(napi_env env, napi_value exports)
   export_function(env, exports, "close", js_close);
   export_function(env, exports, "statistics", js_statistics);
   export_function(env, exports, "health", js_health);
+  export_function(env, exports, "noteHealthCheck", js_note_health_check);
   export_function(env, exports, "config", js_config);
   export_function(env, exports, "flush", js_flush);
   export_function(env, exports, "resize", js_resize);

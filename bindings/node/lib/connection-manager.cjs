@@ -287,20 +287,24 @@ class DatabaseConnectionManager {
       return undefined;
     }
     try {
-      if (this.clients !== undefined) {
-        const lease = await this.acquireLease('health-check', this.config.connectTimeout);
-        await lease.onClient((client) => this.clients.check(client)).finally(() => lease.release());
-        return undefined;
-      }
-      this.#warm = 0; // it may take the one that rests
-      await this.core.query('SELECT 1', undefined, undefined, {
-        shape: this.shape, hint: HINTS.simple, retries: 0, timeout: this.config.connectTimeout ?? 5000,
-        operation: 'health-check',
-      });
+      await this.core.noteCheck(this.#check());
       return undefined;
     } catch (error) {
       return error;
     }
+  }
+
+  async #check() {
+    if (this.clients !== undefined) {
+      const lease = await this.acquireLease('health-check', this.config.connectTimeout);
+      await lease.onClient((client) => this.clients.check(client)).finally(() => lease.release());
+      return;
+    }
+    this.#warm = 0; // it may take the one that rests
+    await this.core.query('SELECT 1', undefined, undefined, {
+      shape: this.shape, hint: HINTS.simple, retries: 0, timeout: this.config.connectTimeout ?? 5000,
+      operation: 'health-check',
+    });
   }
 
   async getHealthStatus() {

@@ -293,13 +293,15 @@ class Database {
       return undefined; // all are at work: proof enough
     }
     try {
-      await this.core.query('SELECT 1', undefined, undefined, {
-        shape: pgShape(),
-        hint,
-        retries: 0,
-        timeout: this.config.connectTimeout,
-        operation: 'health-check',
-      });
+      await this.core.noteCheck(
+        this.core.query('SELECT 1', undefined, undefined, {
+          shape: pgShape(),
+          hint,
+          retries: 0,
+          timeout: this.config.connectTimeout,
+          operation: 'health-check',
+        })
+      );
     } catch (error) {
       return pgError(error).message;
     }

@@ -614,6 +614,24 @@ class Core {
     return health;
   }
 
+  /**
+   * Whoever asks the database whether it answers tells what came of it: it counts among the checks.
+   * @template T @param {Promise<T>} answer @returns {Promise<T>} the same
+   */
+  noteCheck(answer) {
+    const note = (good) => {
+      if (!this.closed) {
+        addon.noteHealthCheck(this.handle, good);
+      }
+    };
+    answer.then(() => note(true), ({ status }) => {
+      if (status !== 'CENOTE_QUEUE_FULL' && status !== 'CENOTE_SHUTTING_DOWN') { // it did not come to be asked
+        note(false);
+      }
+    });
+    return answer;
+  }
+
   settings() {
     return JSON.parse(addon.config(this.handle));
   }

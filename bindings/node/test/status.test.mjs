@@ -117,6 +117,34 @@ test("recommendations are the library's: a pool that is all leased is advised", 
   lease.release();
 });
 
+test('what is asked for the health and gets no answer is a failed health check', async () => {
+  const nobody = 'postgres://u:p@127.0.0.1:1/x';
+  const leases = new DatabaseConnectionManager({ url: nobody, minConnections: 0, connectTimeout: 300, log: () => {} });
+  const how = { min: 0, connectionTimeoutMillis: 300, log: () => {} };
+  const pools = new ConnectionPoolManager({ connectionString: nobody, ...how });
+  let answers = false;
+  const own = new DatabaseConnectionManager({
+    minConnections: 0, log: () => {}, validateClient: () => answers,
+    createClient: async () => ({ execute: async () => ({ rows: [] }), close() {} }),
+  });
+  const failuresOf = ({ poolStatistics: { metrics } }) => metrics.healthCheckFailures;
+  try {
+    const health = await leases.getHealthStatus();
+    assert.ok(failuresOf(health) >= 1 && health.issues.includes('Recent health check failures'), health.issues.join());
+    await pools.healthCheck();
+    const [told] = await pools.getHealth();
+    assert.ok(failuresOf(told) >= 2); // each path
+    const before = failuresOf(await own.getHealthStatus());
+    assert.ok(before >= 1);
+    answers = true;
+    const { metrics } = (await own.getHealthStatus()).poolStatistics;
+    assert.equal(metrics.healthCheckFailures, before);
+    assert.ok(metrics.healthChecks > before);
+  } finally {
+    await Promise.all([leases.gracefulShutdown(), pools.shutdown(), own.gracefulShutdown()]);
+  }
+});
+
 test('a recommendation names settings and hints as JavaScript does, and operations as they are', async () => {
   const source = await readFile(new URL('../../../src/manager/recommend.c', import.meta.url), 'utf8');
   const texts = [...source.matchAll(/^(?!#).*?"((?:[^"\\]|\\.)+)"/gm)].map(([, text]) => text);
