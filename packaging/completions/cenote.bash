@@ -2,7 +2,7 @@
 _cenote()
 {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
-  local common="--url --config --set --json --help --version"
+  local common="--url --config --set --help --version"
   local settings="profile max-connections min-connections max-opening max-waiters acquire-timeout-ms \
     lease-timeout-ms lease-extend-max-ms shutdown-timeout-ms health-check-interval-ms \
     idle-timeout-ms max-connection-age-ms connect-timeout-ms statement-timeout-ms \
@@ -42,14 +42,15 @@ _cenote()
       compopt -o nospace 2>/dev/null
       return ;;
     --url)
-      mapfile -t COMPREPLY < <(compgen -W "sqlite: postgresql://" -- "$cur")
+      mapfile -t COMPREPLY < <(compgen -W "sqlite: postgresql:// neon:// libsql://" -- "$cur")
       compopt -o nospace 2>/dev/null
       return ;;
   esac
   case $command in
     help) mapfile -t COMPREPLY < <(compgen -W "query check bench serve stats top config" -- "$cur") && return ;;
-    query) common="$common --csv --null --path --types" ;;
-    bench) common="$common --scenario --rounds" ;;
+    query) common="$common --json --csv --null --path --types" ;;
+    bench) common="$common --json --scenario --rounds" ;;
+    check | config) common="$common --json" ;;
     stats) common="--gateway --token-file --ca-file --watch --json --help --version" settings="" ;;
     top) common="--gateway --token-file --ca-file --once --help --version" settings="" ;;
   esac

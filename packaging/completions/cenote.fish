@@ -15,7 +15,7 @@ complete -c cenote -n '__fish_seen_subcommand_from help' -a 'query check bench s
 complete -c cenote -n "__fish_seen_subcommand_from $own" -l url -x -d 'the database'
 complete -c cenote -n "__fish_seen_subcommand_from $own" -l config -r -F -d 'an INI file with settings'
 complete -c cenote -n "__fish_seen_subcommand_from $own" -l set -x -d 'a setting: NAME=VALUE'
-complete -c cenote -n "__fish_seen_subcommand_from $commands" -l json -d 'JSON on standard output'
+complete -c cenote -n '__fish_seen_subcommand_from query check bench stats config' -l json -d 'JSON on standard output'
 complete -c cenote -s h -l help -d 'help on the command'
 complete -c cenote -l version -d 'the version'
 complete -c cenote -n '__fish_seen_subcommand_from query' -l csv -d 'CSV on standard output'

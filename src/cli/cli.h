@@ -25,6 +25,7 @@ struct cli_command {
   size_t operands_min, operands_max;
   bool gateway; /* the gateway's settings are for it too */
   bool remote;  /* asks a running gateway: no database, no settings of its own */
+  bool no_json; /* what it prints has no form in JSON */
   int (*run)(const struct cli_args *args); /* answers the exit status */
 };
 

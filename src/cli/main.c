@@ -7,6 +7,7 @@
 #include "cli/report.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -105,6 +106,9 @@ static int command_run(const struct cli_command *command, int argc, char **argv)
     status = help_print(command);
   } else if (args.version) {
     status = version_print(args.json);
+  } else if (args.json && command->no_json) {
+    snprintf(args.message, sizeof args.message, "--json is not for `cenote %s`", command->name);
+    status = cli_report_usage(command, args.message);
   } else {
     status = command->run(&args);
   }

@@ -150,6 +150,10 @@ void cli_metadata_print(FILE *file, const char *group)
     fputs("  (not listed: a setting in the environment is wrong; see `cenote config`)\n", file);
     return;
   }
+  if (strcmp(group, "pool") == 0) {
+    fprintf(file, "  %-34s %s\n", "--profile VALUE",
+            "which defaults: vercel, netlify, lambda, local or server [recognised]");
+  }
   size_t i;
   json_t *setting;
   json_array_foreach(settings, i, setting)

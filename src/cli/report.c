@@ -114,9 +114,14 @@ int cli_report_usage(const struct cli_command *command, const char *message)
 
 /* ---------------------------------------------------------------------- help */
 
-static void options_print(FILE *file, const struct cli_option *options, size_t count)
+/* `command`: NULL for those of every command. */
+static void options_print(FILE *file, const struct cli_command *command,
+                          const struct cli_option *options, size_t count)
 {
   for (size_t i = 0; i < count; i++) {
+    if (command && command->no_json && strcmp(options[i].name, "json") == 0) {
+      continue;
+    }
     char left[64];
     snprintf(left, sizeof left, "--%s%s%s", options[i].name, options[i].argument ? " " : "",
              options[i].argument ? options[i].argument : "");
@@ -129,14 +134,14 @@ void cli_help_print(FILE *file, const struct cli_command *command)
   fprintf(file, "Usage: cenote %s%s%s [OPTION…]\n\n%s\n", command->name,
           command->operands[0] ? " " : "", command->operands, command->help);
   fputs("\nOptions\n", file);
-  options_print(file, command->options, command->options_count);
+  options_print(file, command, command->options, command->options_count);
   if (command->remote) {
-    options_print(file, cli_common_options + cli_common_of_database,
+    options_print(file, command, cli_common_options + cli_common_of_database,
                   cli_common_options_count - cli_common_of_database);
     fprintf(file, "\nExamples\n%s", command->examples);
     return;
   }
-  options_print(file, cli_common_options, cli_common_options_count);
+  options_print(file, command, cli_common_options, cli_common_options_count);
   fprintf(file, "\nExamples\n%s", command->examples);
   fputs("\nSettings, each also as --set NAME=VALUE, in the INI file and in the environment\n"
         "(max_connections is CENOTE_MAX_CONNECTIONS there); in brackets what counts when nothing\n"
@@ -161,11 +166,13 @@ void cli_help_print_all(FILE *file, const struct cli_command *const *commands)
     fprintf(file, "  %-22s %s\n", commands[i]->name, commands[i]->summary);
   }
   fputs("  help COMMAND           the same as COMMAND --help\n\nOptions of every command\n", file);
-  options_print(file, cli_common_options, cli_common_options_count);
+  options_print(file, NULL, cli_common_options, cli_common_options_count);
   fputs(
       "\nDatabases\n"
       "  sqlite:PATH            a file; sqlite::memory: for one that is gone afterwards\n"
       "  postgresql://…         as libpq reads it\n"
+      "  neon://…               Neon's SQL over HTTP\n"
+      "  libsql://…             libSQL and Turso over HTTP; https://… too\n"
       "Without --url: CENOTE_URL, DATABASE_URL, TURSO_DATABASE_URL, then sqlite:cenote.db.\n"
       "\nExit status: 0 success, 1 the operation failed, 2 wrong usage, 130 after Ctrl-C.\n"
       "CENOTE_LOG=debug or DEBUG=true in the environment: what the pool does, on standard error.\n",

@@ -211,5 +211,6 @@ const struct cli_command cli_serve = {
     .operands_min = 0,
     .operands_max = 0,
     .gateway = true,
+    .no_json = true,
     .run = run,
 };

@@ -200,9 +200,6 @@ static int run(const struct cli_args *args)
   struct top top = {.interval_ms = 1000,
                     .terminal = {.lock = PTHREAD_MUTEX_INITIALIZER},
                     .view = {.whole = args->values[ONCE] != NULL}};
-  if (args->json) {
-    return cli_report_usage(args->command, "--json is for `cenote stats`");
-  }
   if (gateway_interval_read(args, &top.interval_ms) != CLI_OK) {
     return CLI_USAGE;
   }
@@ -247,5 +244,6 @@ const struct cli_command cli_top = {
     .operands_min = 0,
     .operands_max = 1,
     .remote = true,
+    .no_json = true,
     .run = run,
 };

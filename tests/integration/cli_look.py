@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""`cenote check`, `cenote config` and the completions."""
+"""`cenote check`, `cenote config`; help, completions and manual page agree."""
 
 import json
 import os
+import re
+import subprocess
 import sys
 
 from cli_harness import SOURCE, Folder, main, ok, run, same, true
@@ -80,14 +82,71 @@ def the_table_shows_value_origin_and_range():
         true(word in line, line)
 
 
-def every_setting_is_in_the_completions():
-    """But for tokens, which have no business on a command line."""
-    names = [n for n in ("profile", *settings()[1]) if n not in ("admin_token", "sql_token")]
-    for file in ("cenote.bash", "_cenote", "cenote.fish"):
-        with open(os.path.join(SOURCE, "packaging", "completions", file), encoding="utf-8") as opened:
-            text = opened.read()
-        missing = [name for name in names if name.replace("_", "-") not in text]
-        same((file, missing), (file, []))
+SECRETS = {"admin-token", "sql-token"}  # they have no business on a command line
+COMPLETIONS = os.path.join(SOURCE, "packaging", "completions")
+
+
+def read(*path):
+    with open(os.path.join(SOURCE, "packaging", *path), encoding="utf-8") as opened:
+        return opened.read()
+
+
+def commands():
+    text = ok(run("--help")).out.split("\nCommands\n")[1].split("\n\n")[0]
+    return [line.split()[0] for line in text.splitlines() if not line.startswith("  help ")]
+
+
+def options(command):
+    """Those that its help lists: (its own and the common ones, settings)."""
+    text = ok(run(command, "--help")).out
+    own, _, rest = text.split("\nOptions\n")[1].partition("\n\n")
+    names = r"^  --([a-z][a-z-]*)"
+    return set(re.findall(names, own, re.M)), set(re.findall(names, rest, re.M)) - SECRETS
+
+
+def bash_offers(*words):
+    script = ('source "$1" && shift && COMP_WORDS=(cenote "$@") COMP_CWORD=$# && _cenote &&'
+              ' printf "%s\\n" "${COMPREPLY[@]}"')
+    done = subprocess.run(["bash", "-c", script, "bash", os.path.join(COMPLETIONS, "cenote.bash"), *words],
+                          capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def the_shells_complete_what_the_help_lists():
+    every = commands()
+    same(bash_offers("") - {"--help", "--version"}, {*every, "help"})
+    zsh, fish = read("completions", "_cenote"), read("completions", "cenote.fish")
+    same(re.findall(r"^    '([a-z]+):", zsh, re.M), [*every, "help"])
+    same(re.search(r"^set -l commands (.*)$", fish, re.M)[1].split(), [*every, "help"])
+    known = set()
+    for command in every:
+        own, settings_too = options(command)
+        same((command, bash_offers(command, "--")), (command, {f"--{name}" for name in own | settings_too}))
+        known |= own | settings_too
+    same(set(re.findall(r"(?:'\*?|\))(?:\{-h,)?--([a-z-]+)", zsh)), known)
+    same(set(re.findall(r"^complete .*? -l ([a-z-]+)", fish, re.M)), known)
+
+
+def the_manual_page_has_each_command_and_option():
+    page = read("cenote.1").replace("\\-", "-")
+    for command in commands():
+        true(f"\n.It Cm {command}\n" in page, command)
+        missing = [name for name in options(command)[0] if not re.search(rf"Fl Fl {name}\b", page)]
+        same((command, missing), (command, []))
+    known = set().union(*(own | more for own, more in map(options, commands())))
+    same(set(re.findall(r"Fl Fl ([a-z-]+)", page)) - known, set())
+
+
+def what_has_no_json_says_so():
+    for command in ("serve", "top"):
+        result = run(command, "--json", "--gateway" if command == "top" else "--url", "http://127.0.0.1:1")
+        same((result.status, result.out), (2, ""))
+        true(f"--json is not for `cenote {command}`" in result.err, result)
+
+
+def every_setting_is_an_option_of_the_help():
+    names = {name.replace("_", "-") for name in ("profile", *settings()[1])}
+    same(names - SECRETS, options("serve")[1])
 
 
 sys.exit(main([
@@ -98,5 +157,8 @@ sys.exit(main([
     secrets_are_never_shown,
     config_touches_no_database,
     the_table_shows_value_origin_and_range,
-    every_setting_is_in_the_completions,
+    every_setting_is_an_option_of_the_help,
+    the_shells_complete_what_the_help_lists,
+    the_manual_page_has_each_command_and_option,
+    what_has_no_json_says_so,
 ]))
