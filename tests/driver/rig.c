@@ -94,7 +94,8 @@ cenote_status rig_run(struct rig *rig, cenote_connection *connection, const ceno
     wait_for(&wants, deadline, &revents);
     if (cen_now_ns() >= deadline) {
       (timed_out ? driver->abort : driver->cancel)(connection);
-      deadline = timed_out ? CEN_NEVER : cen_deadline_ns(cen_now_ns(), CANCEL_TIMEOUT_MS);
+      const int64_t patience = rig->cancel_ms > 0 ? rig->cancel_ms : CANCEL_TIMEOUT_MS;
+      deadline = timed_out ? CEN_NEVER : cen_deadline_ns(cen_now_ns(), patience);
       timed_out = true;
     }
     step = driver->advance(connection, revents, error);

@@ -13,6 +13,7 @@ struct rig {
   const cenote_driver *driver;
   cenote_driver_params params;
   void *shared;
+  int64_t cancel_ms; /* then what a cancel has not ended is aborted; 0: after long enough */
 };
 
 /* The settings simple_wire and sqlite_confined, if the environment has CENOTE_TEST_SIMPLE_WIRE or

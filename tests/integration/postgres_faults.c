@@ -75,6 +75,22 @@ static cenote_status execute(struct pg_rig *pg, cenote_connection *c, const char
   return status;
 }
 
+/* Some session of the server's waits so. From the thread that is to disturb it: not before. */
+static void await_waiting(const char *where)
+{
+  struct pg_rig pg = {0};
+  cenote_connection *c = pg_rig_connect(&pg, var("POSTGRES_ADMIN_URL"));
+  char sql[128];
+  snprintf(sql, sizeof(sql), "SELECT count(*) FROM pg_stat_activity WHERE %s", where);
+  for (int i = 0; i < 2000 && rig_integer(&pg.rig, c, sql) <= 0; i++) {
+    nap(10 * CEN_NS_PER_MS);
+  }
+  pg_rig_end(&pg, c);
+}
+
+static const char asleep[] = "wait_event = 'PgSleep'";
+static const char held_up[] = "wait_event_type = 'Lock'";
+
 static void cancel_it(void *context)
 {
   cen_driver_postgres.cancel(context);
@@ -83,6 +99,18 @@ static void cancel_it(void *context)
 static void abort_it(void *context)
 {
   cen_driver_postgres.abort(context);
+}
+
+static void cancel_the_sleeping(void *context)
+{
+  await_waiting(asleep);
+  cancel_it(context);
+}
+
+static void abort_the_sleeping(void *context)
+{
+  await_waiting(asleep);
+  abort_it(context);
 }
 
 /* ------------------------------------------------------------------------------ cancels */
@@ -94,7 +122,7 @@ static void a_cancel_ends_the_statement_and_not_the_session(void **state)
   cenote_connection *c = pg_rig_connect(&pg, var("POSTGRES_URL"));
   cenote_error error = CENOTE_ERROR_INIT;
   struct later later;
-  later_start(&later, 50 * CEN_NS_PER_MS, cancel_it, c);
+  later_start(&later, 0, cancel_the_sleeping, c);
   assert_int_equal(execute(&pg, c, "SELECT pg_sleep(60)", -1, &error), CENOTE_CANCELLED);
   assert_string_equal(error.sqlstate, "57014");
   later_join(&later);
@@ -153,18 +181,18 @@ static void an_abort_fails_the_statement_and_breaks_the_connection(void **state)
   cenote_connection *c = pg_rig_connect(&pg, var("POSTGRES_URL"));
   cenote_error error = CENOTE_ERROR_INIT;
   struct later later;
-  later_start(&later, 50 * CEN_NS_PER_MS, abort_it, c);
   assert_int_equal(execute(&pg, c,
                            "INSERT INTO pg_class SELECT * FROM pg_class WHERE "
                            "pg_sleep(60) IS NULL",
                            -1, &error),
-                   CENOTE_DATABASE); /* not allowed: ends at once, the abort finds it idle */
+                   CENOTE_DATABASE);   /* not allowed: ends at once */
+  later_start(&later, 0, abort_it, c); /* and finds it idle */
   later_join(&later);
   assert_true(pg_rig_session(&pg, c) & CENOTE_SESSION_BROKEN);
   pg_rig_end(&pg, c);
 
   c = pg_rig_connect(&pg, var("POSTGRES_URL"));
-  later_start(&later, 50 * CEN_NS_PER_MS, abort_it, c);
+  later_start(&later, 0, abort_the_sleeping, c);
   cenote_status status = execute(&pg, c, "SELECT pg_sleep(60)", -1, &error);
   assert_true(status == CENOTE_CONNECTION_LOST || status == CENOTE_OUTCOME_UNKNOWN);
   later_join(&later);
@@ -205,7 +233,7 @@ static void terminate_the_waiting(void *context)
   struct pg_rig pg = {0};
   cenote_connection *c = pg_rig_connect(&pg, var("POSTGRES_ADMIN_URL"));
   int64_t count = 0;
-  for (int i = 0; i < 200 && count <= 0; i++) {
+  for (int i = 0; i < 2000 && count <= 0; i++) {
     count = rig_integer(&pg.rig, c,
                         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
                         " WHERE wait_event_type = 'Lock'");
@@ -244,6 +272,7 @@ static void a_terminated_backend_says_what_became_of_the_statement(void **state)
 static void kill_the_server(void *context)
 {
   (void)context;
+  await_waiting(held_up);
   (void)pg_fixture_kill(&server);
 }
 
@@ -260,7 +289,7 @@ static void a_killed_server_says_what_became_of_the_statement(void **state)
     struct later later;
     cenote_error error = CENOTE_ERROR_INIT;
     lock_up(&locked);
-    later_start(&later, 200 * CEN_NS_PER_MS, kill_the_server, NULL);
+    later_start(&later, 0, kill_the_server, NULL);
     assert_int_equal(execute(&locked.pg, locked.c, cases[i].sql, 30000, &error), cases[i].status);
     later_join(&later);
     assert_true(pg_rig_session(&locked.pg, locked.c) & CENOTE_SESSION_BROKEN);
@@ -285,10 +314,9 @@ static void a_session_that_died_at_rest_is_lost_before_anything_is_sent(void **s
   other = rig_connect(&pg.rig, &error);
   assert_non_null(other);
   char sql[80];
-  snprintf(sql, sizeof(sql), "SELECT pg_terminate_backend(%lld)::int",
+  snprintf(sql, sizeof(sql), "SELECT pg_terminate_backend(%lld, 20000)::int", /* and waits for it */
            (long long)rig_integer(&pg.rig, c, "SELECT pg_backend_pid()"));
   assert_int_equal(rig_integer(&pg.rig, other, sql), 1);
-  nap(100 * CEN_NS_PER_MS);
   assert_int_equal(execute(&pg, c, "CREATE TABLE never (a int)", 5000, &error),
                    CENOTE_CONNECTION_LOST);
   assert_true(error.retryable);
@@ -306,8 +334,10 @@ static void a_stopped_server_costs_the_connection_and_no_more(void **state)
   cenote_connection *c = pg_rig_connect(&pg, var("POSTGRES_TCP_URL"));
   cenote_error error = CENOTE_ERROR_INIT;
   assert_true(pg_fixture_pause(&server));
+  pg.rig.cancel_ms = 500; /* nothing will come of it */
   cenote_status status = execute(&pg, c, "SELECT 1", 100, &error);
   const unsigned session = pg_rig_session(&pg, c);
+  pg.rig.cancel_ms = 0;
   rig_disconnect(&pg.rig, c);
   assert_true(pg_fixture_resume(&server)); /* before anything is asserted: others need it */
   assert_int_equal(status, CENOTE_CONNECTION_LOST);
@@ -360,8 +390,9 @@ static void a_silent_network_ends_at_the_deadline(void **state)
   struct later later;
   cenote_error error = CENOTE_ERROR_INIT;
   network_up(&net);
+  net.pg.rig.cancel_ms = 500;
   later_start(&later, 20 * CEN_NS_PER_MS, silence_it, net.proxy);
-  cenote_status status = execute(&net.pg, net.c, "SELECT pg_sleep(60)", 200, &error);
+  cenote_status status = execute(&net.pg, net.c, "SELECT pg_sleep(60)", 2000, &error);
   assert_true(status == CENOTE_CONNECTION_LOST || status == CENOTE_OUTCOME_UNKNOWN);
   later_join(&later);
   assert_true(pg_rig_session(&net.pg, net.c) & CENOTE_SESSION_BROKEN);
@@ -444,6 +475,22 @@ static void a_login_cut_anywhere_is_a_connect_error(void **state)
   network_down(&net);
 }
 
+struct opening {
+  cenote_connection *c;
+  void (*stop)(void *context);
+  _Atomic bool over;
+};
+
+/* A cancel may come before it has begun, and is for nothing then. */
+static void stop_it_until_it_is_over(void *context)
+{
+  struct opening *opening = context;
+  do {
+    nap(30 * CEN_NS_PER_MS);
+    opening->stop(opening->c);
+  } while (!atomic_load(&opening->over));
+}
+
 static void connecting_can_be_cancelled_and_aborted(void **state)
 {
   (void)state;
@@ -451,14 +498,16 @@ static void connecting_can_be_cancelled_and_aborted(void **state)
     struct network net;
     struct later later;
     cenote_error error = CENOTE_ERROR_INIT;
-    cenote_connection *c = NULL;
+    struct opening opening = {.stop = round % 2 ? abort_it : cancel_it};
     network_up(&net);
     fault_proxy_silence(net.proxy);
-    assert_int_equal(net.pg.rig.driver->create(&net.pg.rig.params, &c, &error), CENOTE_OK);
-    later_start(&later, 30 * CEN_NS_PER_MS, round % 2 ? abort_it : cancel_it, c);
-    assert_int_equal(rig_kind(&net.pg.rig, c, CENOTE_REQUEST_OPEN, &error), CENOTE_CANCELLED);
+    assert_int_equal(net.pg.rig.driver->create(&net.pg.rig.params, &opening.c, &error), CENOTE_OK);
+    later_start(&later, 0, stop_it_until_it_is_over, &opening);
+    const cenote_status status = rig_kind(&net.pg.rig, opening.c, CENOTE_REQUEST_OPEN, &error);
+    atomic_store(&opening.over, true);
     later_join(&later);
-    net.pg.rig.driver->destroy(c);
+    assert_int_equal(status, CENOTE_CANCELLED);
+    net.pg.rig.driver->destroy(opening.c);
     network_down(&net);
   }
 }
