@@ -163,11 +163,10 @@ static void a_session_that_died_at_rest_is_lost_before_anything_is_sent(void **s
     pg_bed_open(&bed, var("POSTGRES_URL"), false);
     pg_bed_push(&bed, &flight, "SELECT pg_backend_pid()");
     pg_bed_expect(&bed, &flight, CENOTE_ANSWER_DONE);
-    snprintf(sql, sizeof(sql), "SELECT pg_terminate_backend(%lld)::int",
+    snprintf(sql, sizeof(sql), "SELECT pg_terminate_backend(%lld, 20000)::int", /* waits for it */
              (long long)cenote_result_integer(flight.result, 0, 0));
     rig_flight_free(&flight);
     assert_int_equal(pg_bed_number(&bed, sql), 1);
-    nap_ms(100);
     if (round == 0) {
       assert_int_equal(
           rig_pipe_push(&bed.pipe, &flight, "CREATE TABLE never_made (a int)", NULL, 0, 0),
