@@ -471,8 +471,10 @@ static void *sail(void *context)
       give_back(m);
     } else if (status == CENOTE_CANCELLED) {
       atomic_fetch_add(&crew->cancelled, 1);
-    } else if (status == CENOTE_BREAKER_OPEN && crew->subject->disturb) {
-      atomic_fetch_add(&crew->refused, 1); /* most of what the network carried was lost */
+    } else if ((status == CENOTE_BREAKER_OPEN && crew->subject->disturb) ||
+               (status == CENOTE_CONNECT && crew->subject->calm)) {
+      /* most of what the network carried was lost: the breaker opened, maybe while he waited */
+      atomic_fetch_add(&crew->refused, 1);
     } else if (status != CENOTE_TIMEOUT) {
       wrong(m, "acquire: %s, %s", cenote_status_name(status), error.message);
     }
@@ -580,6 +582,14 @@ static void check_books(struct crew *crew)
   assert_true(atomic_load(&crew->good) > 0);
 }
 
+/* Who had nothing but bad luck so far gets a better network, and more time. */
+static bool goes_on(struct crew *crew, int64_t end, int64_t patience)
+{
+  enum { WORTH_COUNTING = 50 };
+  const int64_t now = cen_now_ns();
+  return now < end || (now < patience && atomic_load(&crew->good) < WORTH_COUNTING);
+}
+
 void rows_run(const struct rows_subject *subject, int64_t seconds)
 {
   static struct rig rig;
@@ -600,10 +610,15 @@ void rows_run(const struct rows_subject *subject, int64_t seconds)
   struct cen_rng rng;
   cen_rng_seed(&rng, (uint64_t)seed);
   const int64_t end = cen_deadline_ns(cen_now_ns(), seconds * 1000);
-  while (!atomic_load(&crew.stop) && cen_now_ns() < end) {
+  const int64_t patience = cen_deadline_ns(end, RIG_PATIENCE_MS);
+  while (!atomic_load(&crew.stop) && goes_on(&crew, end, patience)) {
     rig_nap_ms(50);
     const char *bad = pool_check(&rig.manager->pool);
     assert_null(bad);
+    if (cen_now_ns() >= end && subject->calm) {
+      subject->calm(subject->context);
+      continue;
+    }
     meddle(rig.manager, cen_rng_next(&rng));
     if (subject->disturb) {
       subject->disturb(subject->context, cen_rng_next(&rng));
