@@ -156,12 +156,13 @@ static void host_loop_takes_back_what_is_held_too_long(void **state)
   settled = 0;
   rig.options = (cenote_options)CENOTE_OPTIONS_INIT;
   rig.options.external_loop = true;
-  rig_open(&rig, rig_var("POSTGRES_URL"), "max_connections", "1", "lease_timeout_ms", "300", NULL);
+  rig_open(&rig, rig_var("POSTGRES_URL"), "max_connections", "1", NULL);
   ask(&holder, RIG_PATIENCE_MS);
   turn_until_settled(1);
   assert_int_equal(holder.status, CENOTE_OK);
   rig_must_run(holder.lease, "begin");
   ask(&next, RIG_PATIENCE_MS);
+  assert_int_equal(cenote_lease_extend(holder.lease, 100, &error), CENOTE_OK);
   turn_until_settled(2);
   assert_int_equal(next.status, CENOTE_OK);
   assert_int_equal(rig_run(holder.lease, "select 1", &error), CENOTE_LEASE_EXPIRED);

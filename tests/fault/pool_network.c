@@ -6,6 +6,7 @@
 #include "support/fault_proxy.h"
 
 #include <inttypes.h>
+#include <libpq-fe.h>
 
 static struct rig rig;
 static struct fault_proxy *proxy;
@@ -52,13 +53,31 @@ static void reset_now(void *context)
   fault_proxy_reset(context);
 }
 
-/* Runs it and has the network reset every connection meanwhile. */
+static void reset_what_waits(void *context)
+{
+  if (!admin_becomes("select count(*) from pg_stat_activity where application_name = 'network' "
+                     "and wait_event_type = 'Lock'",
+                     1)) {
+    fprintf(stderr, "nothing waits for the lock\n");
+  }
+  reset_now(context);
+}
+
+/* Runs it and has the network reset every connection meanwhile: it waits for the table `gate`, which
+ * is unlocked then. */
 static cenote_status run_and_reset(cenote_lease lease, const char *sql, cenote_error *error)
 {
   struct rig_thread thread;
-  rig_thread_start(&thread, 200, reset_now, proxy);
+  PGconn *blocker = PQconnectdb(rig_var("POSTGRES_ADMIN_URL"));
+  PQclear(PQexec(blocker, "begin"));
+  PGresult *locked = PQexec(blocker, "lock table gate in access exclusive mode");
+  const bool is_locked = PQresultStatus(locked) == PGRES_COMMAND_OK;
+  PQclear(locked);
+  rig_thread_start(&thread, 0, reset_what_waits, proxy);
   const cenote_status status = rig_run(lease, sql, error);
   rig_thread_join(&thread);
+  PQfinish(blocker);
+  assert_true(is_locked);
   return status;
 }
 
@@ -77,11 +96,11 @@ static void silent_network_ends_at_the_time_out(void **state)
 {
   (void)state;
   cenote_error error = CENOTE_ERROR_INIT;
-  open_behind_proxy("300", "300");
+  open_behind_proxy("30000", "300");
   const cenote_lease lease = rig_acquire(rig.manager, "silent");
   rig_must_run(lease, "select 1");
   fault_proxy_silence(proxy);
-  const cenote_status status = rig_run(lease, "select 1", &error);
+  const cenote_status status = rig_run_for(lease, "select 1", 300, &error);
   fault_proxy_heal(proxy);
   assert_true(status == CENOTE_CONNECTION_LOST || status == CENOTE_STATEMENT_TIMEOUT);
   rig_release(lease);
@@ -95,7 +114,7 @@ static void lost_read_may_be_tried_again(void **state)
   cenote_error error = CENOTE_ERROR_INIT;
   open_behind_proxy("30000", "2000");
   const cenote_lease lease = rig_acquire(rig.manager, "read");
-  assert_int_equal(run_and_reset(lease, "select count(*) from once, pg_sleep(5)", &error),
+  assert_int_equal(run_and_reset(lease, "select count(*) from gate", &error),
                    CENOTE_CONNECTION_LOST);
   assert_true(error.retryable);
   rig_release(lease);
@@ -112,9 +131,8 @@ static void flushed_write_never_repeated(void **state)
   admin_run("delete from once");
   open_behind_proxy("30000", "2000");
   cenote_lease lease = rig_acquire(rig.manager, "write");
-  assert_int_equal(
-      run_and_reset(lease, "insert into once select 1 from (select pg_sleep(1)) s", &error),
-      CENOTE_OUTCOME_UNKNOWN);
+  assert_int_equal(run_and_reset(lease, "insert into once select count(*) from gate", &error),
+                   CENOTE_OUTCOME_UNKNOWN);
   assert_false(error.retryable);
   rig_release(lease);
   expect_service();
@@ -134,9 +152,8 @@ static void lost_transaction_leaves_nothing(void **state)
   assert_int_equal(cenote_begin(lease, 0, &tx, &error), CENOTE_OK);
   assert_int_equal(cenote_tx_execute(tx, "insert into once values (2)", NULL, 0, NULL, &error),
                    CENOTE_OK);
-  assert_int_equal(
-      run_and_reset(lease, "insert into once select 3 from (select pg_sleep(1)) s", &error),
-      CENOTE_CONNECTION_LOST);
+  assert_int_equal(run_and_reset(lease, "insert into once select count(*) from gate", &error),
+                   CENOTE_CONNECTION_LOST);
   error = (cenote_error)CENOTE_ERROR_INIT;
   assert_int_equal(cenote_tx_execute(tx, "select 1", NULL, 0, NULL, &error),
                    CENOTE_CONNECTION_LOST);
@@ -257,7 +274,7 @@ static void login_that_hangs_is_given_up(void **state)
   cenote_error error = CENOTE_ERROR_INIT;
   rig.options = (cenote_options)CENOTE_OPTIONS_INIT;
   rig_open(&rig, proxy_url, "max_connections", "2", "min_connections", "0", "connect_timeout_ms",
-           "300", "connect_backoff_max_ms", "100", NULL);
+           "300", "connect_backoff_max_ms", "100", "breaker_failures", "0", NULL);
   fault_proxy_silence(proxy);
   assert_int_equal(cenote_acquire(rig.manager, "hangs", 1500, &lease, &error), CENOTE_TIMEOUT);
   assert_non_null(strstr(error.details, "connect"));
@@ -382,7 +399,8 @@ static void ride(void *context)
     }
     /* One of them runs out of time: a cancel through the pooler must hit nobody else. */
     if (p->number == 0 && i % 20 == 19) {
-      p->wrong += rig_run(lease, "select pg_sleep(30)", &error) != CENOTE_STATEMENT_TIMEOUT;
+      p->wrong +=
+          rig_run_for(lease, "select pg_sleep(30)", 300, &error) != CENOTE_STATEMENT_TIMEOUT;
     }
     cenote_status status =
         cenote_execute(lease, "select $1::text, $2::int + 1", args, 2, &result, &error);
@@ -410,7 +428,7 @@ static void ride_behind(const char *pooler)
   admin_run("delete from rides; delete from simple_rides");
   rig.options = (cenote_options)CENOTE_OPTIONS_INIT;
   rig_open(&rig, rig_var("PGBOUNCER_URL"), "max_connections", "5", "transaction_pooler", pooler,
-           "statement_timeout_ms", "1000", NULL);
+           "statement_timeout_ms", "20000", NULL);
   for (unsigned i = 0; i < PASSENGERS; i++) {
     passengers[i] = (struct passenger){.number = i};
     rig_thread_start(&threads[i], 0, ride, &passengers[i]);
@@ -498,6 +516,7 @@ int main(void)
     return pg_fixture_skip(&rig_server);
   }
   admin_run("create table once (n int); grant all on once to app;"
+            "create table gate (n int); grant all on gate to app;"
             "create table rides (tag text, n int); grant all on rides to app;"
             "create table simple_rides (tag text, n int); grant all on simple_rides to app");
   const struct CMUnitTest tests[] = {

@@ -180,6 +180,17 @@ cenote_status rig_run(cenote_lease lease, const char *sql, cenote_error *error)
   return status;
 }
 
+cenote_status rig_run_for(cenote_lease lease, const char *sql, int64_t timeout_ms,
+                          cenote_error *error)
+{
+  cenote_execute_options options = CENOTE_EXECUTE_OPTIONS_INIT;
+  cenote_result *result;
+  options.timeout_ms = timeout_ms;
+  const cenote_status status = cenote_execute_with(lease, sql, NULL, 0, &options, &result, error);
+  cenote_result_free(result);
+  return status;
+}
+
 void rig_must_run(cenote_lease lease, const char *sql)
 {
   cenote_error error = CENOTE_ERROR_INIT;

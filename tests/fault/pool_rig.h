@@ -64,6 +64,8 @@ void rig_wait_idle(cenote_manager *manager, int64_t count);
 cenote_lease rig_acquire(cenote_manager *manager, const char *operation);
 void rig_release(cenote_lease lease);
 cenote_status rig_run(cenote_lease lease, const char *sql, cenote_error *error);
+cenote_status rig_run_for(cenote_lease lease, const char *sql, int64_t timeout_ms,
+                          cenote_error *error);
 void rig_must_run(cenote_lease lease, const char *sql);
 int64_t rig_integer(cenote_lease lease, const char *sql);
 /* The first value, in memory that the next call on this thread overwrites; "(null)". */
