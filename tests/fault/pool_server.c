@@ -208,6 +208,17 @@ static void wait_for_one(void *context)
   waiting->status = cenote_acquire(rig.manager, "waiting", RIG_PATIENCE_MS, &waiting->lease, NULL);
 }
 
+static bool is_opening(void)
+{
+  const int64_t end = cen_deadline_ns(cen_now_ns(), RIG_PATIENCE_MS);
+  struct pool_picture picture;
+  do {
+    rig_nap_ms(10);
+    pool_look(&rig.manager->pool, cen_now_ns(), &picture);
+  } while (picture.by_state[SLOT_OPENING] == 0 && cen_now_ns() < end);
+  return picture.by_state[SLOT_OPENING] > 0;
+}
+
 /* The postmaster hangs: new connections are accepted by the kernel and never answered. Who waits
  * gets what is open, as soon as it is free. */
 static void connect_blackhole(void **state)
@@ -223,7 +234,7 @@ static void connect_blackhole(void **state)
   const pid_t master = postmaster();
   assert_int_equal(kill(master, SIGSTOP), 0);
   rig_thread_start(&thread, 0, wait_for_one, &waiting);
-  rig_nap_ms(300);
+  const bool opening = is_opening();
   cenote_lease none;
   cenote_error error = CENOTE_ERROR_INIT;
   const cenote_status refused = cenote_acquire(rig.manager, "why", 50, &none, &error);
@@ -234,6 +245,7 @@ static void connect_blackhole(void **state)
   const int64_t same =
       waiting.status == CENOTE_OK ? rig_integer(waiting.lease, "select pg_backend_pid()") : 0;
   assert_int_equal(kill(master, SIGCONT), 0);
+  assert_true(opening);
   assert_int_equal(refused, CENOTE_TIMEOUT);
   assert_true(told);
   assert_int_equal(released, CENOTE_OK);
@@ -250,7 +262,7 @@ static void stopped_server_holds_nobody(void **state)
   (void)state;
   rig.options = (cenote_options)CENOTE_OPTIONS_INIT;
   rig_open(&rig, rig_var("POSTGRES_URL"), "max_connections", "3", "min_connections", "0",
-           "statement_timeout_ms", "300", "cancel_timeout_ms", "300", "connect_timeout_ms", "500",
+           "statement_timeout_ms", "300", "cancel_timeout_ms", "300", "connect_timeout_ms", "5000",
            "check_after_ms", "1", "application_name", "server_test", NULL);
   warm_up(3);
   const cenote_lease lease = rig_acquire(rig.manager, "statement");

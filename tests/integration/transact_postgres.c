@@ -497,22 +497,32 @@ static void a_connection_killed_in_the_commit_has_an_unknown_outcome_and_is_not_
 
 /* ------------------------------------------------------------------------------- time */
 
+/* If its time was over before it had a connection: once more, with more time. */
+static cenote_status out_of_time(struct rig *rig, struct list *list)
+{
+  const struct list fresh = *list;
+  cenote_error error = CENOTE_ERROR_INIT;
+  cenote_transact_options options = repeating(5);
+  cenote_status status = CENOTE_TIMEOUT;
+  for (options.timeout_ms = 300; status == CENOTE_TIMEOUT && options.timeout_ms <= 30000;
+       options.timeout_ms *= 10) {
+    *list = fresh;
+    status = cenote_transact_with(rig->manager, &options, run_list, list, &error);
+  }
+  return status;
+}
+
 static void the_deadline_cancels_what_runs_and_rolls_back(void **state)
 {
   (void)state;
   struct rig rig;
-  cenote_error error = CENOTE_ERROR_INIT;
   open_rig(&rig);
-  cenote_transact_options options = repeating(5);
-  options.timeout_ms = 300;
   struct list list = {.sql = {"update tx set n = 1 where id = 1", "select pg_sleep(20)"}};
-  cenote_status status = cenote_transact_with(rig.manager, &options, run_list, &list, &error);
-  assert_int_equal(status, CENOTE_STATEMENT_TIMEOUT);
+  assert_int_equal(out_of_time(&rig, &list), CENOTE_STATEMENT_TIMEOUT);
   assert_int_equal(read_one(&rig, "select n from tx where id = 1"), 0);
   sleep_at_commit(&rig, "20");
   list = (struct list){.sql = {"update tx set n = 1 where id = 1"}};
-  status = cenote_transact_with(rig.manager, &options, run_list, &list, &error);
-  assert_int_equal(status, CENOTE_STATEMENT_TIMEOUT);
+  assert_int_equal(out_of_time(&rig, &list), CENOTE_STATEMENT_TIMEOUT);
   assert_int_equal(list.calls, 1);
   assert_int_equal(read_one(&rig, "select n from tx where id = 1"), 0);
   rig_close(&rig);
