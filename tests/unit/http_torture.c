@@ -106,8 +106,11 @@ static void finish(struct cen_http_call *call, bool stream)
   while (!done) {
     char *pieces = NULL;
     int status = 0;
-    if (poll(&fd, 1, patience_ms + 2000) == 0) {
-      assert_true(alloc_torture_struck());
+    int quiet = 0;
+    while (poll(&fd, 1, patience_ms + 2000) == 0 && !alloc_torture_struck()) {
+      assert_true(++quiet < 20); /* or the machine stands still */
+    }
+    if (poll(&fd, 1, 0) == 0) {
       cen_http_call_cancel(call, 1); /* as the manager does, who keeps his own time */
       assert_int_equal(poll(&fd, 1, 60000), 1);
     }
@@ -118,7 +121,8 @@ static void finish(struct cen_http_call *call, bool stream)
   if (reply->failure == CEN_HTTP_FINE && !stream) {
     assert_string_equal(cen_http_call_body(call, &size), "some text");
   } else if (reply->failure != CEN_HTTP_FINE && reply->failure != CEN_HTTP_CANCELLED) {
-    assert_true(alloc_torture_struck());
+    assert_true(alloc_torture_struck() ||
+                (patience_ms < 60000 && reply->failure == CEN_HTTP_DEADLINE)); /* it stood still */
   }
 }
 
@@ -162,6 +166,7 @@ static void over_http_1_1(void **state)
 static void over_http_2(void **state)
 {
   (void)state;
+  whole_life(proxy.url); /* with all the time there is */
   patience_ms = 1000;
   assert_true(alloc_torture_sample(whole_life, proxy.url, ALLOC_TORTURE_BALANCED, 80, 3) > 0);
   assert_true(alloc_torture_sample(whole_life, proxy.url, ALLOC_TORTURE_ONWARD, 20, 4) > 0);

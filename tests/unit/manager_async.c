@@ -176,7 +176,7 @@ static void an_acquire_just_before_the_close_is_answered_all_the_same(void **sta
     place_init(&place);
     place_open_with(&place, "0", "1");
     if (i % 2 == 0) {
-      must(cenote_shutdown(place.manager, 1000, &place.error), &place.error);
+      must(cenote_shutdown(place.manager, PATIENCE_MS, &place.error), &place.error);
     }
     const cenote_status status = ask_for(&ask, &place, PATIENCE_MS);
     place_close(&place);

@@ -247,7 +247,7 @@ static void nothing_runs_after_a_shutdown(void **state)
   place_init(&place);
   place_open_with(&place, "1", "2");
   must_release(must_acquire(place.manager, "one"));
-  must(cenote_shutdown(place.manager, 1000, &place.error), &place.error);
+  must(cenote_shutdown(place.manager, PATIENCE_MS, &place.error), &place.error);
   const uint64_t created = place.script.created;
   must(cenote_resize(place.manager, 2, 4, &place.error), &place.error);
   must(cenote_flush(place.manager, &place.error), &place.error);

@@ -565,7 +565,7 @@ static void audit_tells_a_life_from_open_to_shutdown(void **state)
   place_init(&place);
   place_open_with(&place, "0", "1");
   must_release(must_acquire(place.manager, "x"));
-  must(cenote_shutdown(place.manager, 1000, &place.error), &place.error);
+  must(cenote_shutdown(place.manager, PATIENCE_MS, &place.error), &place.error);
   assert_int_equal(noted(&place.notes, "audit: opened  '' fake://place #1"), 1);
   assert_int_equal(noted(&place.notes, "audit: shutdown  '' fake://place #0"), 1);
   assert_int_equal(noted(&place.notes, "audit: closed shutdown '' fake://place #1"), 1);

@@ -47,7 +47,7 @@ static void use_once(cenote_manager *manager)
 {
   cenote_lease lease;
   cenote_error error = CENOTE_ERROR_INIT;
-  assert_int_equal(cenote_acquire(manager, "test", 5000, &lease, &error), CENOTE_OK);
+  assert_int_equal(cenote_acquire(manager, "test", 20000, &lease, &error), CENOTE_OK);
   assert_int_equal(cenote_release(lease), CENOTE_OK);
 }
 

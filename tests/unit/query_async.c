@@ -304,7 +304,7 @@ static void a_query_after_the_shutdown_is_refused_by_its_callback(void **state)
   struct answer answer = {0};
   routed_place(&place, "1");
   place_open(&place);
-  must(cenote_shutdown(place.manager, 1000, &place.error), &place.error);
+  must(cenote_shutdown(place.manager, PATIENCE_MS, &place.error), &place.error);
   ask(place.manager, "SELECT 1", NULL, &answer);
   place_close(&place);
   has_status(&answer, CENOTE_SHUTTING_DOWN);
