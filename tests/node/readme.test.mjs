@@ -27,7 +27,7 @@ function run(program, gateway) {
   const done = spawnSync(process.execPath, [file], {
     encoding: 'utf8',
     env: environment({ DATABASE_URL: url }),
-    timeout: 60000,
+    timeout: 120000,
   });
   assert.equal(done.status, 0, done.stderr);
   return done.stdout;

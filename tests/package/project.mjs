@@ -30,7 +30,7 @@ function environment(bin, more) {
 
 export function run(command, args, { cwd = project, bin = undefined, env = {}, status = 0 } = {}) {
   const done = spawnSync(command, args,
-    { cwd, encoding: 'utf8', env: environment(bin, env), timeout: 120000, stdio: ['ignore', 'pipe', 'pipe'] });
+    { cwd, encoding: 'utf8', env: environment(bin, env), timeout: 240000, stdio: ['ignore', 'pipe', 'pipe'] });
   const said = `${command} ${args.join(' ')}\n${done.stdout}${done.stderr}`;
   assert.equal(done.signal, null, said);
   assert.equal(done.status, status, said);

@@ -201,7 +201,7 @@ for (const [name, program] of Object.entries(PROGRAMS)) {
       }
     };
     const play = (root) => {
-      const { status, stdout, stderr } = spawnSync(process.execPath, ['main.js'], { cwd: root, encoding: 'utf8', timeout: 60000 });
+      const { status, stdout, stderr } = spawnSync(process.execPath, ['main.js'], { cwd: root, encoding: 'utf8', timeout: 120000 });
       assert.equal(status, 0, stderr);
       return JSON.parse(stdout);
     };

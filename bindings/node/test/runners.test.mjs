@@ -66,7 +66,7 @@ function runIn(args, env) {
     let said = '';
     child.stdout.on('data', (data) => { said += data; });
     child.stderr.on('data', (data) => { said += data; });
-    const timer = setTimeout(() => child.kill('SIGKILL'), 120000);
+    const timer = setTimeout(() => child.kill('SIGKILL'), 240000);
     child.on('error', reject);
     child.on('close', (code, signal) => {
       clearTimeout(timer);

@@ -116,7 +116,7 @@ for (const [database, url] of databases(folder)) {
     const done = await run([file], {
       cwd: folder,
       env: environment({ DATABASE_URL: url(), SLOW: slow }),
-      timeout: 240000,
+      timeout: 400000,
     });
     assert.equal(done.out, 'done\n', done.err.slice(0, 5000));
     assert.deepEqual(reports(done.err), []);
@@ -166,7 +166,7 @@ for (const name of [
   sanitized(`the tests of ${name} under the sanitizers`, async () => {
     const done = await run(['--test-reporter=tap', path.join(PACKAGE, 'test', `${name}.test.mjs`)], {
       env: environment(),
-      timeout: 240000,
+      timeout: 400000,
     });
     const failures = done.out
       .split('\n')

@@ -60,7 +60,7 @@ export async function withPatience(times, work) {
 }
 
 /** Runs a program of Node's to its end. @returns {Promise<{code: number, signal: string, out: string, err: string}>} */
-export function run(args, { env = plainEnvironment(), cwd = undefined, timeout = 60000 } = {}) {
+export function run(args, { env = plainEnvironment(), cwd = undefined, timeout = 150000 } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, args, { env, cwd, stdio: ['ignore', 'pipe', 'pipe'] });
     const said = { out: '', err: '' };

@@ -121,7 +121,7 @@ for (const [database, url] of databases(folder)) {
       const done = await run([script(`
         const manager = new DatabaseConnectionManager({ url: process.env.DATABASE_URL, ${audit} log: () => {} });
         ${text || 'await manager.acquireLease();'}
-        setTimeout(() => process.exit(1), 20000);`)], { cwd: folder, env: plainEnvironment({ DATABASE_URL: url() }) });
+        setTimeout(() => process.exit(1), 60000);`)], { cwd: folder, env: plainEnvironment({ DATABASE_URL: url() }) });
       assert.deepEqual([name, done.code, done.signal], [name, 11, null], done.err);
     }
   });
