@@ -236,23 +236,31 @@ cenote_status cenote_sink_columns(cenote_sink *sink, const cenote_column *column
 
 /* -------------------------------------------------------------------- rows */
 
-static bool types_exist(const cenote_value *values, size_t count)
+static bool has_bytes(const cenote_value *value)
 {
-  for (size_t i = 0; i < count; i++) {
-    if ((unsigned)values[i].type > CENOTE_BOOLEAN) {
-      return false;
-    }
-  }
-  return true;
+  return (value->type == CENOTE_TEXT || value->type == CENOTE_BLOB) &&
+         (value->as.text != NULL || value->size == 0); /* else it is a NULL */
 }
 
-/* Bytes of the texts, and where they are asked for of the blobs, with a NUL each. */
-static uint64_t bytes_of(const cenote_value *values, size_t count, bool blobs)
+/* Bytes of the texts and blobs, with a NUL each. False: a value of a type that does not exist. */
+static bool measure(const cenote_value *values, size_t count, uint64_t *bytes)
+{
+  uint64_t texts = 0;
+  bool exist = true;
+  for (size_t i = 0; i < count; i++) {
+    texts += has_bytes(&values[i]) ? (uint64_t)values[i].size + 1 : 0;
+    exist = exist && (unsigned)values[i].type <= CENOTE_BOOLEAN;
+  }
+  *bytes = texts;
+  return exist;
+}
+
+/* The same of the texts alone. */
+static uint64_t text_bytes(const cenote_value *values, size_t count)
 {
   uint64_t bytes = 0;
   for (size_t i = 0; i < count; i++) {
-    const bool counts = values[i].type == CENOTE_TEXT || (blobs && values[i].type == CENOTE_BLOB);
-    bytes += counts ? (uint64_t)values[i].size + 1 : 0;
+    bytes += values[i].type == CENOTE_TEXT ? (uint64_t)values[i].size + 1 : 0;
   }
   return bytes;
 }
@@ -274,45 +282,51 @@ static bool block_add(struct cenote_result *result)
   return true;
 }
 
-static bool cell_set(struct cen_cell *cell, const cenote_value *value, struct cen_arena *arena)
+/* One cell; its text goes to `text`. Answers where the next one goes. */
+static char *cell_set(struct cen_cell *cell, const cenote_value *value, char *text)
 {
   cell->type = (uint32_t)value->type;
   cell->size = 0;
   switch (value->type) {
   case CENOTE_TEXT:
   case CENOTE_BLOB:
-    if (value->as.text == NULL && value->size > 0) {
+    if (!has_bytes(value)) {
       cell->type = CENOTE_NULL;
       cell->as.integer = 0;
-      return true;
+      return text;
     }
     cell->size = value->size;
-    cell->as.text = arena_text(arena, value->size > 0 ? value->as.text : "", value->size);
-    return cell->as.text != NULL;
+    cell->as.text = text;
+    if (value->size > 0) {
+      memcpy(text, value->as.text, value->size);
+    }
+    text[value->size] = '\0';
+    return text + value->size + 1;
   case CENOTE_REAL:
     cell->as.real = value->as.real;
-    return true;
+    return text;
   case CENOTE_BOOLEAN:
     cell->as.integer = value->as.boolean;
-    return true;
+    return text;
   case CENOTE_INTEGER:
     cell->as.integer = value->as.integer;
-    return true;
+    return text;
   case CENOTE_NULL:
     cell->as.integer = 0;
-    return true;
+    return text;
   }
-  return true;
+  return text;
 }
 
+/* `texts`: as measured. The texts of a row lie side by side. */
 static cenote_status row_collect(cenote_sink *sink, const cenote_value *values, size_t count,
-                                 cenote_error *error)
+                                 uint64_t texts, cenote_error *error)
 {
   struct cenote_result *result = sink->result;
   if (sink->max_rows > 0 && sink->rows_before + result->rows >= sink->max_rows) {
     return too_large(error, "rows", "max_result_rows", sink->max_rows);
   }
-  uint64_t bytes = result->bytes + count * sizeof(struct cen_cell) + bytes_of(values, count, true);
+  uint64_t bytes = result->bytes + count * sizeof(struct cen_cell) + texts;
   if (sink->max_bytes > 0 && sink->bytes_before + bytes > sink->max_bytes) {
     return too_large(error, "bytes", "max_result_bytes", sink->max_bytes);
   }
@@ -320,13 +334,15 @@ static cenote_status row_collect(cenote_sink *sink, const cenote_value *values, 
     if (result->rows == result->room && !block_add(result)) {
       return no_memory(error);
     }
+    char *text = texts <= SIZE_MAX ? cen_arena_get(&result->arena, (size_t)texts, 1) : NULL;
+    if (text == NULL) {
+      return no_memory(error);
+    }
     unsigned last = result->blocks - 1;
     size_t before = last == 0 ? 0 : result->room / 2;
     struct cen_cell *cells = result->block[last] + (result->rows - before) * count;
     for (size_t i = 0; i < count; i++) {
-      if (!cell_set(&cells[i], &values[i], &result->arena)) {
-        return no_memory(error);
-      }
+      text = cell_set(&cells[i], &values[i], text);
     }
   }
   result->bytes = bytes;
@@ -369,7 +385,7 @@ static cenote_status row_deliver(cenote_sink *sink, const cenote_value *values, 
     sink->stopped = true;
     return cenote_error_set(error, CENOTE_CANCELLED, "cancelled by the columns callback");
   }
-  if (!scratch_reserve(header, bytes_of(values, count, false))) {
+  if (!scratch_reserve(header, text_bytes(values, count))) {
     return no_memory(error);
   }
   char *next = header->scratch;
@@ -412,10 +428,11 @@ cenote_status cenote_sink_row(cenote_sink *sink, const cenote_value *values, siz
     return cenote_error_set(error, CENOTE_INTERNAL, "a row of %zu values for %zu columns", count,
                             into == NULL ? (size_t)0 : into->columns);
   }
-  if (!types_exist(values, count)) {
+  uint64_t texts;
+  if (!measure(values, count, &texts)) {
     return cenote_error_set(error, CENOTE_INTERNAL, "a value of a type that does not exist");
   }
-  return sink->result != NULL ? row_collect(sink, values, count, error)
+  return sink->result != NULL ? row_collect(sink, values, count, texts, error)
                               : row_deliver(sink, values, count, error);
 }
 

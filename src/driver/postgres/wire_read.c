@@ -330,7 +330,8 @@ static bool skipped(cenote_connection *c)
 /* Its answer is complete: with the sync point's, or before the last of its batch has it. */
 static bool is_over(cenote_connection *c, const struct cen_pg_message *message)
 {
-  return message->type == 'Z' || (strchr("CE", message->type) && !is_last(c->pipe));
+  const char type = message->type; /* mostly a row */
+  return type == 'Z' || ((type == 'C' || type == 'E') && !is_last(c->pipe));
 }
 
 static cenote_answer read_messages(cenote_connection *c, cenote_error *error)

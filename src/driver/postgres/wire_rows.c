@@ -159,7 +159,9 @@ bool pg_wire_row(cenote_connection *c, const struct cen_pg_message *message)
       return false;
     }
     if (!bytes) {
-      cells[i] = cenote_null();
+      cells[i].type = CENOTE_NULL;
+      cells[i].size = 0;
+      cells[i].name = NULL;
     } else if (!read_cell(wire, i, raw, bytes, size, &cells[i])) {
       return false;
     }
