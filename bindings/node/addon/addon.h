@@ -22,6 +22,7 @@
 #include <cenote/loop.h>
 
 #include <pthread.h>
+#include <string.h>
 #include <uchar.h>
 
 struct encoder;
@@ -243,6 +244,36 @@ static inline void put(struct encoder *to, double number)
   to->numbers[to->used++] = number;
 }
 void piece_end(struct encoder *to);
+/* Copies as it looks, since most texts are plain ASCII; false: this one is not. What is left of eight bytes is copied with some of
+ * those before it: the ends of texts are of any size, and a loop over them costs more than they do. */
+static inline bool copy_ascii(char *to, const char *from, size_t size)
+{
+  static const uint64_t high = UINT64_C(0x8080808080808080);
+  uint64_t eight, all = 0;
+  if (size >= sizeof eight) {
+    for (size_t i = 0; i + sizeof eight < size; i += sizeof eight) {
+      memcpy(&eight, from + i, sizeof eight);
+      memcpy(to + i, &eight, sizeof eight);
+      all |= eight;
+    }
+    memcpy(&eight, from + size - sizeof eight, sizeof eight);
+    memcpy(to + size - sizeof eight, &eight, sizeof eight);
+    return ((all | eight) & high) == 0;
+  }
+  uint32_t front, back;
+  if (size >= sizeof front) {
+    memcpy(&front, from, sizeof front);
+    memcpy(&back, from + size - sizeof back, sizeof back);
+    memcpy(to, &front, sizeof front);
+    memcpy(to + size - sizeof back, &back, sizeof back);
+    return ((front | back) & (uint32_t)high) == 0;
+  }
+  for (size_t i = 0; i < size; i++) {
+    to[i] = from[i];
+    all |= (unsigned char)from[i];
+  }
+  return (all & high) == 0;
+}
 /* Appends to the piece; on anything but TEXT_FITS, `filled` is as it was. */
 enum text_fit piece_text(struct encoder *to, const char *text, size_t size);
 /* A cell that tells its own type: two numbers. */

@@ -309,8 +309,7 @@ static bool learn(struct layout *layout, const cenote_result *result, size_t row
 
 /* ------------------------------------------------------------------------ rows */
 
-static enum text_fit plain_cell(struct encoder *to, enum kind kind, const cenote_value *value,
-                                double *number)
+static enum text_fit plain_cell(enum kind kind, const cenote_value *value, double *number)
 {
   static const double limit = 9007199254740991.0;
   switch (kind) {
@@ -324,20 +323,13 @@ static enum text_fit plain_cell(struct encoder *to, enum kind kind, const cenote
   case KIND_BOOLEAN:
     *number = value->as.boolean;
     return value->type == CENOTE_BOOLEAN ? TEXT_FITS : TEXT_ALONE;
-  case KIND_TEXT: {
-    if (value->type != CENOTE_TEXT) {
-      return TEXT_ALONE;
-    }
-    const enum text_fit fit = piece_text(to, value->as.text, value->size);
-    *number = (double)to->filled;
-    return fit;
-  }
   case KIND_DATE:
     if (value->type == CENOTE_INTEGER) {
       *number = ms_of(value->as.integer);
       return TEXT_FITS;
     }
     return value->type == CENOTE_TEXT && read_date(value->as.text, number) ? TEXT_FITS : TEXT_ALONE;
+  case KIND_TEXT:
   case KIND_BLOB:
   case KIND_UNKNOWN:
   default:
@@ -345,32 +337,57 @@ static enum text_fit plain_cell(struct encoder *to, enum kind kind, const cenote
   }
 }
 
+/* Most texts are plain ASCII, and there is room. `filled` is the encoder's: what is copied might be
+ * anything of it, as far as the compiler knows. */
+static enum text_fit plain_text(struct encoder *to, const cenote_value *value, size_t *filled)
+{
+  const size_t size = value->size;
+  if (value->type != CENOTE_TEXT) {
+    return TEXT_ALONE;
+  }
+  if (!to->wide && size <= PIECE_SIZE - *filled &&
+      copy_ascii(to->narrow_text + *filled, value->as.text, size)) {
+    *filled += size;
+    return TEXT_FITS;
+  }
+  to->filled = *filled;
+  const enum text_fit fit = piece_text(to, value->as.text, size);
+  *filled = to->filled;
+  return fit;
+}
+
 /* One row of a plain block, or nothing of it. */
 static enum text_fit plain_row(struct encoder *to, const struct layout *layout,
                                const cenote_value *values)
 {
-  const size_t before = to->used, filled = to->filled;
+  const size_t columns = layout->columns, before = to->filled;
+  const uint8_t *kinds = layout->kind;
   double *masks = to->numbers + to->used;
-  double *cells = masks + (layout->columns + 31) / 32;
+  double *cells = masks + (columns + 31) / 32;
+  size_t filled = before;
   uint32_t mask = 0;
-  for (size_t i = 0; i < layout->columns; i++) {
-    cells[i] = 0;
+  for (size_t i = 0; i < columns; i++) {
+    enum text_fit fit = TEXT_FITS;
     if (values[i].type == CENOTE_NULL) {
+      cells[i] = 0;
       mask |= UINT32_C(1) << (i & 31);
+    } else if (kinds[i] == KIND_TEXT) {
+      fit = plain_text(to, &values[i], &filled);
+      cells[i] = (double)filled;
     } else {
-      const enum text_fit fit = plain_cell(to, (enum kind)layout->kind[i], &values[i], &cells[i]);
-      if (fit != TEXT_FITS) {
-        to->used = before;
-        to->filled = filled;
-        return fit;
-      }
+      fit = plain_cell((enum kind)kinds[i], &values[i], &cells[i]);
     }
-    if ((i & 31) == 31 || i + 1 == layout->columns) {
+    if (fit != TEXT_FITS) {
+      to->filled = before;
+      return fit;
+    }
+    if ((i & 31) == 31 || i + 1 == columns) {
       *masks++ = (double)(int32_t)mask;
       mask = 0;
     }
   }
-  to->used = (size_t)(cells + layout->columns - to->numbers);
+  to->filled = filled;
+  to->used = (size_t)(cells + columns - to->numbers);
   return TEXT_FITS;
 }
 

@@ -110,24 +110,6 @@ void piece_end(struct encoder *to)
   to->wide = false;
 }
 
-/* Copies as it looks: most texts are plain ASCII. */
-static bool copy_ascii(char *to, const char *from, size_t size)
-{
-  uint64_t all = 0;
-  uint64_t eight;
-  size_t i = 0;
-  for (; i + sizeof eight <= size; i += sizeof eight) {
-    memcpy(&eight, from + i, sizeof eight);
-    memcpy(to + i, &eight, sizeof eight);
-    all |= eight;
-  }
-  for (; i < size; i++) {
-    to[i] = from[i];
-    all |= (unsigned char)from[i];
-  }
-  return (all & UINT64_C(0x8080808080808080)) == 0;
-}
-
 /* One character of UTF-8, and how many bytes it has; 0: none that UTF-8 allows. */
 static unsigned read_character(const unsigned char *at, size_t left, uint32_t *character)
 {

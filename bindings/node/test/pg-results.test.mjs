@@ -237,3 +237,16 @@ test('rows survive JSON, results have no surprises', async () => {
   const [row] = JSON.parse(JSON.stringify(rows));
   assert.deepEqual([row.a, row.c, row.d], [1, '2', { days: 1 }]);
 });
+
+test('texts of every size, and NULLs in some rows only, come as to pg', async () => {
+  // Of n characters, the one at place p is no ASCII, or is none in Latin-1; many rows of one result, and one of each.
+  const text = `SELECT n, p, repeat('x', p) || mark || repeat('y', n - p) AS t,
+    CASE WHEN (n + p) % 3 = 0 THEN n END AS a, CASE WHEN n < $1 THEN repeat('z', n) END AS b, n % 2 = 0 AS c
+    FROM generate_series(0, 20) n, generate_series(0, n) p, unnest(ARRAY['', 'a', 'ä', '€']) mark
+    ORDER BY n, p, mark`;
+  for (const least of [0, 10, 99]) {
+    for (let i = 0; i < 2; i++) { // the second time by code that was generated
+      assert.deepEqual((await ours.query(text, [least])).rows, (await theirs.query(text, [least])).rows);
+    }
+  }
+});
