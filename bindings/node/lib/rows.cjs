@@ -20,6 +20,31 @@ const WIDE = 500;
 
 let generating = true;
 
+/**
+ * By source: what makes the reading function. All pools of this thread read rows of the same columns by the same code:
+ * it is compiled and optimised once, not for each of them. What is long is not kept, nor are more than so many:
+ * together that is two megabytes at most.
+ */
+const MAKERS = new Map();
+const MOST_MAKERS = 256;
+const LONG = 8192;
+
+/** @returns {Function} of the row's class and the converting functions */
+function makerOf(parameters, body) {
+  const source = `${parameters}\n${body}`;
+  let maker = MAKERS.get(source);
+  if (maker === undefined) {
+    maker = new Function(...parameters, body);
+    if (MAKERS.size === MOST_MAKERS) {
+      MAKERS.delete(MAKERS.keys().next().value); // the oldest
+    }
+    if (source.length <= LONG) {
+      MAKERS.set(source, maker);
+    }
+  }
+  return maker;
+}
+
 class RowShape {
   /**
    * @param {object} how
@@ -116,15 +141,17 @@ class Layout {
   }
 }
 
-/** One value of a plain row, as source. The kinds are those of the layout; `v` counts the converting functions. */
+/** One value of a plain row that is no NULL, as source: the kinds are those of the layout. */
 function source(layout, converts, i) {
   const at = `n[p + ${layout.masks + i}]`;
   const raw = ['null', at, at, `s.substring(at, at = ${at})`, `${at} !== 0`, 'null', `new Date(${at})`][
     layout.kinds[i]
   ];
-  const value = converts[i] === undefined ? raw : `c${i}(${raw})`;
-  return raw === 'null' ? raw : `m${i >> 5} & ${1 << (i & 31)} ? null : ${value}`;
+  return converts[i] === undefined || raw === 'null' ? raw : `c${i}(${raw})`;
 }
+
+/** The same where it may be one. */
+const nullable = (value, i) => (value === 'null' ? value : `m${i >> 5} & ${1 << (i & 31)} ? null : ${value}`);
 
 class Builder {
   constructor(layout, shape) {
@@ -180,22 +207,25 @@ class Builder {
       return undefined;
     }
     const values = layout.columns.map((_, i) => source(layout, converts, i));
-    let row = `[${values.join(',\n')}]`;
-    if (Row !== undefined) {
-      row = `new Row(${values.join(',\n')})`;
-    } else if (this.shape.rows !== 'array') {
-      const key = (name) => (name === '__proto__' ? '["__proto__"]' : JSON.stringify(name));
-      row = `{${values.map((value, i) => `${key(layout.columns[i].name)}: ${value}`).join(',\n')}}`;
-    }
+    const key = (name) => (name === '__proto__' ? '["__proto__"]' : JSON.stringify(name));
+    const row = (parts) => {
+      if (Row !== undefined) {
+        return `new Row(${parts.join(',\n')})`;
+      }
+      return this.shape.rows === 'array' ? `[${parts.join(',\n')}]`
+        : `{${parts.map((part, i) => `${key(layout.columns[i].name)}: ${part}`).join(',\n')}}`;
+    };
     const masks = Array.from({ length: layout.masks }, (_, i) => `m${i} = n[p + ${i}]`).join(', ');
+    const any = row(values.map(nullable));
+    const made = layout.masks === 1 ? `m0 === 0 ? ${row(values)} : ${any}` : any; // most rows have no NULL
     const body = `return function (n, p, rows, from, to, s, at) {
       for (let r = from; r < to; r++, p += ${layout.stride}) {
         const ${masks};
-        rows[r] = ${row};
+        rows[r] = ${made};
       }
     };`;
     try {
-      return new Function('Row', ...converts.map((_, i) => `c${i}`), body)(Row, ...converts);
+      return makerOf(['Row', ...converts.map((_, i) => `c${i}`)], body)(Row, ...converts);
     } catch (error) {
       generating = !(error instanceof EvalError); // --disallow-code-generation-from-strings
       return undefined;
