@@ -13,7 +13,7 @@ export const versions = [18, 20, 22].map((version) => [version,
   path.join(process.env.CENOTE_NODE_VERSIONS, 'node_modules', `node${version}-${process.arch}`, 'bin')]);
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'cp-'));
-after(() => fs.rmSync(folder, { recursive: true, force: true }));
+after(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }));
 export const project = path.join(folder, 'project');
 export const installed = path.join(project, 'node_modules', 'cenote');
 

@@ -14,7 +14,8 @@ export function scratch() {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'cn-'));
   fs.mkdirSync(path.join(folder, 'node_modules'));
   fs.symlinkSync(PACKAGE, path.join(folder, 'node_modules', 'cenote'));
-  after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  // A server that ends after it may still write there.
+  after(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }));
   return folder;
 }
 
