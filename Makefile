@@ -4,7 +4,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: all setup demo test bench tidy node install clean help
+.PHONY: all setup demo test bench tidy node install uninstall clean help
 
 all: setup $(BUILD)/build.ninja ## build the library and build/cenote (release)
 	@ninja -C $(BUILD) -j $(JOBS) --quiet
@@ -36,13 +36,16 @@ tidy: ## check floors, lengths, banned calls, layout; clang-tidy, cppcheck, shel
 	@tools/tidy
 
 install: all ## install to PREFIX (default /usr/local); DESTDIR is respected
-	@meson configure $(BUILD) --prefix=$(abspath $(PREFIX))
+	@meson configure $(BUILD) --prefix=$(abspath $(PREFIX)) >/dev/null && ninja -C $(BUILD) build.ninja >/dev/null
 	@meson install -C $(BUILD) --quiet || { \
 	  echo "cannot install to $(DESTDIR)$(abspath $(PREFIX)): where rights are missing, 'sudo make install' or PREFIX=\$$HOME/.local" >&2; exit 1; }
 	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ] && command -v ldconfig >/dev/null; then ldconfig; fi
+
+uninstall: ## remove what the last `make install` put there
+	@ninja -C $(BUILD) --quiet uninstall | grep -v '^Deleted: /\|^Remember\|^$$'
 
 clean: ## remove everything that was built
 	rm -rf $(BUILD)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
