@@ -104,7 +104,7 @@ def sums_do_not_fall_when_a_pool_is_given_up():
 def a_database_that_is_away_is_told_and_so_is_its_return():
     with serve("breaker_open_ms=200", "breaker_open_max_ms=500", "connect_timeout_ms=1000", "acquire_timeout_ms=1000",
                "retries=0") as gateway:
-        query(gateway, "select 1")
+        wait_for(lambda: post(gateway, {"query": "select 1", "params": []}).status == 200)
         control("stop")
         try:
             def away():

@@ -68,8 +68,13 @@ def the_port_is_3000_unless_it_is_said():
             probe.bind(("127.0.0.1", 3000))
         except OSError:
             raise Skip("port 3000 is in use") from None
-    with Gateway(listen=None) as gateway:
-        same(gateway.first_line, "cenote: listening on http://127.0.0.1:3000\n")
+    try:
+        with Gateway(listen=None) as gateway:
+            same(gateway.first_line, "cenote: listening on http://127.0.0.1:3000\n")
+    except AssertionError as error:
+        if "127.0.0.1 port 3000 is in use" not in str(error):
+            raise
+        raise Skip("port 3000 is in use") from None
 
 
 def it_listens_on_ipv6_and_under_the_name_localhost():

@@ -449,7 +449,7 @@ def a_slow_reader_is_cut_and_its_answer_ends():
 
 
 def a_quick_reader_of_an_endless_answer_is_not_cut():
-    with Server(write_ms=1000) as server, server.connect() as client:
+    with Server(write_ms=2000) as server, server.connect() as client:
         client.sendall(b"GET /flood HTTP/1.1\r\n" + HOST + b"\r\n")
         got = 0
         end = time.monotonic() + 3
