@@ -6,6 +6,7 @@
 
 static const int64_t THAW_NS = INT64_C(5000000000); /* later than promised by this: we slept */
 static const int64_t THAW_GRACE_NS = INT64_C(1000000000); /* nothing expires right after it */
+static const int64_t IDLE_LOOK_NS = INT64_C(100000000);   /* not more often, for idle ones */
 
 /* ----------------------------------------------------------------- filling */
 
@@ -338,6 +339,18 @@ static int64_t tick_free(struct pool *pool, struct slot *slot, uint64_t word, in
   return next;
 }
 
+/* When to look at connections that may soon have been idle for too long: each moment of a release
+ * is not told to the janitor, so with a short time-out it looks more often, while there is one that
+ * may end by it. */
+static int64_t idle_look(const struct pool *pool, int64_t now_ns)
+{
+  const int64_t idle = pool->limits.idle_ns;
+  if (idle <= 0 || pool->live - pool->closing <= pool->limits.minimum) {
+    return INT64_MAX;
+  }
+  return now_ns + (idle / 4 > IDLE_LOOK_NS ? idle / 4 : IDLE_LOOK_NS);
+}
+
 /* -------------------------------------------------------------------- tick */
 
 static void thaw_locked(struct pool *pool, int64_t now_ns, int64_t gap_ns)
@@ -405,6 +418,7 @@ int64_t pool_tick(struct pool *pool, int64_t now_ns, struct pool_wakes *wakes)
   }
   pool_rearm_locked(pool, now_ns, wakes);
   pool_fill_locked(pool, now_ns, wakes);
+  next = sooner(next, idle_look(pool, now_ns));
   const bool later = pool->live >= pool->quota ? misses_more(pool) : wants_more(pool);
   if (later && pool->next_open_ns > now_ns) { /* without room it is asked for again then */
     next = sooner(next, pool->next_open_ns);

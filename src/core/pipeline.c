@@ -59,7 +59,7 @@ static void care(struct pipeline_set *set, struct pipeline *pipeline, struct pip
     if (pipeline->poller == &set->loop) {
       pipeline->poller = NULL;
     }
-    const int64_t end = pipeline->idle_since_ns + PIPELINE_IDLE_NS;
+    const int64_t end = pipeline->idle_since_ns + pipeline_idle_ns(set);
     if (!pipeline_is_loop(hand) &&
         (pipeline_must_return(set, pipeline) || end < set->loop_until_ns)) {
       wakes->loop = true;
@@ -333,7 +333,7 @@ static void rest_loop(struct pipeline_set *set, int64_t now_ns, struct pipeline_
     }
     /* While it is busy, too: it will be idle, and nobody shall have to tell the loop each time. */
     const bool idle = pipeline->inside == NULL && pipeline_can_return(pipeline, &set->loop);
-    int64_t due = (idle ? pipeline->idle_since_ns : now_ns) + PIPELINE_IDLE_NS;
+    int64_t due = (idle ? pipeline->idle_since_ns : now_ns) + pipeline_idle_ns(set);
     /* Whoever is inside does what is due, or calls the loop. */
     if (pipeline->poller == &set->loop && pipeline->inside == NULL) {
       const int64_t head = pipeline_due(set, pipeline);

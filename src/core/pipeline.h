@@ -59,7 +59,7 @@ enum {
   PIPELINE_REFUSALS = 288, /* … refused at once; and a leader is appointed for each pipeline */
   PIPELINE_REPEATS = 2,    /* of a statement whose plan was stale */
   PIPELINE_DOUBLINGS = 7,  /* of the time until a read is moved away from a slow head once more */
-  PIPELINE_IDLE_NS = 1000000000 /* then the connection goes back to the pool */
+  PIPELINE_IDLE_NS = 1000000000 /* then the connection goes back to the pool, at the latest */
 };
 
 #define PIPELINE_NEVER INT64_MAX
@@ -76,6 +76,7 @@ struct pipeline_limits {
   int64_t cancel_ns;      /* how long a cancel may take before it becomes an abort */
   int64_t check_after_ns; /* not answered for longer: a check goes before writes */
   int64_t check_ns;       /* a check that takes longer has failed */
+  int64_t idle_ns;        /* an idle connection goes back to the pool; 0: PIPELINE_IDLE_NS */
 };
 
 /* What a hand waits for, as the driver said when somebody was inside last. Only passed along. */

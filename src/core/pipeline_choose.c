@@ -33,7 +33,7 @@ bool pipeline_is_idle(const struct pipeline_set *set, const struct pipeline *pip
                       int64_t now_ns)
 {
   return pipeline->count == 0 && set->queued[pipeline->role] == 0 &&
-         now_ns - pipeline->idle_since_ns >= PIPELINE_IDLE_NS;
+         now_ns - pipeline->idle_since_ns >= pipeline_idle_ns(set);
 }
 
 /* Is there something to do inside that this hand can do? */

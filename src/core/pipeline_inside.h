@@ -26,6 +26,11 @@ static inline void pipeline_drop_duty(struct pipeline_hand *hand)
   }
 }
 
+static inline int64_t pipeline_idle_ns(const struct pipeline_set *set)
+{
+  return set->limits.idle_ns > 0 ? set->limits.idle_ns : PIPELINE_IDLE_NS;
+}
+
 /* What the hand did since it was told. */
 void pipeline_take_report(struct pipeline_set *set, struct pipeline_hand *hand,
                           const struct pipeline_did *did, int64_t now_ns,

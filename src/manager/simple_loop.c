@@ -131,7 +131,17 @@ static bool are_same(const struct pipeline_limits *a, const struct pipeline_limi
   return a->most == b->most && a->depth == b->depth && a->queue == b->queue &&
          a->slow_ns == b->slow_ns && a->statement_ns == b->statement_ns &&
          a->cancel_ns == b->cancel_ns && a->check_after_ns == b->check_after_ns &&
-         a->check_ns == b->check_ns;
+         a->check_ns == b->check_ns && a->idle_ns == b->idle_ns;
+}
+
+/* In time for the pool to close it at the end of a short idle time-out, but not so soon that it
+ * comes and goes between two statements. */
+static int64_t idle_of(int64_t timeout_ns)
+{
+  const int64_t half = timeout_ns / 2, least = 50 * CEN_NS_PER_MS;
+  return timeout_ns == 0 || half > PIPELINE_IDLE_NS ? PIPELINE_IDLE_NS
+         : half < least                             ? least
+                                                    : half;
 }
 
 static void configure(struct simple *simple)
@@ -152,6 +162,7 @@ static void configure(struct simple *simple)
   limits.cancel_ns = MS(CANCEL_TIMEOUT);
   limits.check_after_ns = MS(CHECK_AFTER);
   limits.check_ns = MS(CONNECT_TIMEOUT);
+  limits.idle_ns = idle_of(MS(IDLE_TIMEOUT));
 #undef MS
   if (!are_same(&limits, &simple->limits)) {
     simple->limits = limits;

@@ -569,6 +569,25 @@ test('a getter among the arguments may call the pool: its statement is not taken
   await pool.end();
 });
 
+test('a short idleTimeoutMillis holds, for clients and for shared connections', async () => {
+  const uses = {
+    client: async (pool) => (await pool.connect()).release(),
+    query: (pool) => pool.query('SELECT 1'), // over a connection that is shared, and rests there first
+  };
+  for (const [name, use] of Object.entries(uses)) {
+    let best = Infinity;
+    for (let tries = 0; tries < 12 && best > 900; tries++) { // the machine may stand still for a while
+      const pool = ourPool({}, { idle_timeout_ms: 200 });
+      await use(pool);
+      const began = performance.now();
+      await until(() => pool.totalCount === 0);
+      best = Math.min(best, performance.now() - began);
+      await pool.end();
+    }
+    assert.ok(best <= 900, `${name}: ${best} ms`);
+  }
+});
+
 test('a listener that throws costs no connection', async () => {
   for (const event of ['connect', 'acquire', 'release', 'remove']) {
     const pool = ourPool({}, { max_connections: 1 });
