@@ -56,6 +56,8 @@ MUTANTS = {
         ("pipeline_call.c", "  } else if (call->place == PIPELINE_SENT) {\n    mind_sent(", "  } else if (call->place != PIPELINE_NOWHERE) {\n    mind_sent(")],
     "pipeline_rescued_and_still_in_flight": [
         ("pipeline_flow.c", "    flight->call = NULL;\n    if (pipeline->together", "    if (pipeline->together")],
+    "pipeline_push_that_finds_the_end_is_the_end": [
+        ("pipeline_flow.c", "    if (pipeline->count > 0) { /* what came before", "    if (false) { /* what came before")],
     "pipeline_result_is_nobodys": [
         ("pipeline_flow.c", "    call->result = answer->result;\n    answer->result = NULL;", "    call->result = answer->result;")],
     # ---- what may run, and how often
