@@ -153,6 +153,30 @@ static void a_backend_that_dies_at_any_point_loses_what_comes_after(void **state
   }
 }
 
+/* Others may have seen on the descriptor that there is something, too. */
+static void what_came_before_the_end_is_answered_though_each_read_sees_the_end(void **state)
+{
+  static const char *const urls[] = {"POSTGRES_ADMIN_URL", "POSTGRES_TRUST_URL",
+                                     "POSTGRES_TLS_URL"};
+  (void)state;
+  for (int round = 0; round < 3; round++) {
+    struct pg_bed bed;
+    struct rig_flight flights[DEATH_DEPTH];
+    const int deadly = DEATH_DEPTH - 1;
+    pg_bed_open(&bed, var(urls[round]), false);
+    assert_int_equal(push_around(&bed, flights, deadly, true), DEATH_DEPTH);
+    for (int i = 0; i < deadly; i++) {
+      bed.pipe.revents = POLLIN | POLLHUP;
+      pg_bed_expect_integer(&bed, &flights[i], 12);
+    }
+    bed.pipe.revents = POLLIN | POLLHUP;
+    pg_bed_expect(&bed, &flights[deadly], CENOTE_ANSWER_LOST);
+    assert_string_equal(flights[deadly].error.sqlstate, "57P01");
+    rig_flight_free(&flights[deadly]);
+    pg_bed_close(&bed);
+  }
+}
+
 static void a_session_that_died_at_rest_is_lost_before_anything_is_sent(void **state)
 {
   (void)state;
@@ -393,6 +417,7 @@ int main(void)
       cmocka_unit_test(a_second_one_can_be_cancelled_while_the_first_cancel_is_under_way),
       cmocka_unit_test(over_a_network_a_cancel_that_did_not_arrive_breaks_the_session),
       cmocka_unit_test(a_backend_that_dies_at_any_point_loses_what_comes_after),
+      cmocka_unit_test(what_came_before_the_end_is_answered_though_each_read_sees_the_end),
       cmocka_unit_test(a_session_that_died_at_rest_is_lost_before_anything_is_sent),
       cmocka_unit_test(answers_cut_anywhere_are_whole_or_lost),
       cmocka_unit_test(a_killed_server_loses_all_that_is_in_flight),

@@ -354,6 +354,25 @@ bool pg_pipe_pending(const cenote_connection *c)
   return tls && SSL_pending(tls) > 0;
 }
 
+/* When libpq reads the end of the connection, it forgets whose the answers are that it has read before
+ * and was not asked for: they are answered first, whatever else was seen on the descriptor meanwhile. */
+static void take_in(cenote_connection *c)
+{
+  struct pg_pipe *pipe = c->pipe;
+  const bool some = (pipe->revents & (POLLIN | POLLHUP | POLLERR)) != 0 || pg_pipe_pending(c);
+  pthread_mutex_lock(&c->guard);
+  if (some) {
+    /* What failed shows in the status, after what did arrive. */
+    (void)PQconsumeInput(c->conn);
+    pipe->answered_ns = cen_now_ns();
+  }
+  if (c->flushing) {
+    c->flushing = PQflush(c->conn) > 0;
+  }
+  pthread_mutex_unlock(&c->guard);
+  pipe->revents = 0;
+}
+
 cenote_answer pg_pipe_read(cenote_connection *c, short revents, cenote_error *error)
 {
   struct pg_pipe *pipe = c->pipe;
@@ -367,22 +386,14 @@ cenote_answer pg_pipe_read(cenote_connection *c, short revents, cenote_error *er
   if (c->wire) {
     return pg_wire_read(c, revents, error);
   }
-  bool pending = pg_pipe_pending(c);
   c->more = false;
   pg_pipe_sync_all(c);
-  if (revents || pending) {
-    pthread_mutex_lock(&c->guard);
-    if (revents & (POLLIN | POLLHUP | POLLERR) || pending) {
-      /* What failed shows in the status, after what did arrive. */
-      (void)PQconsumeInput(c->conn);
-      pipe->answered_ns = cen_now_ns();
-    }
-    if (c->flushing) {
-      c->flushing = PQflush(c->conn) > 0;
-    }
-    pthread_mutex_unlock(&c->guard);
-  }
+  pipe->revents = (short)(pipe->revents | revents);
   cenote_answer answer = read_results(c, error);
+  if (answer == CENOTE_ANSWER_NONE && !c->more && (pipe->revents || pg_pipe_pending(c))) {
+    take_in(c);
+    answer = read_results(c, error);
+  }
   if (answer == CENOTE_ANSWER_NONE && pipe->count == 0) {
     PGnotify *notify;
     while ((notify = PQnotifies(c->conn)) != NULL) {

@@ -34,6 +34,7 @@ struct pg_pipe {
   bool dead, unflushed;
   bool ending; /* libpq: what it has read is still answered, no more */
   bool tls;
+  short revents;       /* libpq: what was seen on the descriptor and not looked at yet */
   unsigned batch;      /* reads that may share a sync point; 1: each has its own */
   unsigned unsynced;   /* flights behind the last sync point */
   unsigned careful;    /* so many more have one each: somebody failed */
