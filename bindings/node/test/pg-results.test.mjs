@@ -250,3 +250,24 @@ test('texts of every size, and NULLs in some rows only, come as to pg', async ()
     }
   }
 });
+
+test('the code that reads rows is generated once for all pools', async () => {
+  const text = 'SELECT n AS once_for_all, n::text AS pools FROM generate_series(1, 40) n';
+  const made = [];
+  const { Function: real } = globalThis;
+  globalThis.Function = new Proxy(real, {
+    construct(target, args) {
+      made.push(args);
+      return Reflect.construct(target, args);
+    },
+  });
+  try {
+    for (const pool of [ours, ourPool()]) {
+      const { rows } = await pool.query(text);
+      assert.deepEqual(rows[39], { once_for_all: 40, pools: '40' });
+    }
+  } finally {
+    globalThis.Function = real;
+  }
+  assert.equal(made.filter((args) => args.at(-1).includes('once_for_all')).length, 1);
+});
