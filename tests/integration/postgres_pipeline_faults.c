@@ -61,6 +61,21 @@ static void a_second_one_can_be_cancelled_while_the_first_cancel_is_under_way(vo
   pg_bed_close(&bed);
 }
 
+/* The server has run all up to this one. */
+static void wait_for_rest(struct pg_bed *bed, const char *last)
+{
+  const int64_t until = cen_deadline_ns(cen_now_ns(), 20000);
+  char sql[160];
+  snprintf(
+      sql, sizeof(sql),
+      "SELECT count(*) FROM pg_stat_activity WHERE pid = %d AND state = 'idle' AND query = '%s'",
+      PQbackendPID(bed->c->conn), last);
+  while (pg_bed_number(bed, sql) != 1) {
+    assert_true(cen_now_ns() < until);
+    nap_ms(5);
+  }
+}
+
 static void over_a_network_a_cancel_that_did_not_arrive_breaks_the_session(void **state)
 {
   (void)state;
@@ -78,7 +93,7 @@ static void over_a_network_a_cancel_that_did_not_arrive_breaks_the_session(void 
   pg_bed_push(&bed, &flights[0], "SELECT 1");
   pg_bed_push(&bed, &flights[1], "SELECT 2");
   rig_pipe_send(&bed.pipe);
-  nap_ms(100);
+  wait_for_rest(&bed, "SELECT 2");
   bed.pg.rig.driver->cancel(bed.c); /* all is answered already, but we have not looked */
   nap_ms(100);
   pg_bed_expect_integer(&bed, &flights[0], 1);
@@ -175,6 +190,36 @@ static void what_came_before_the_end_is_answered_though_each_read_sees_the_end(v
     rig_flight_free(&flights[deadly]);
     pg_bed_close(&bed);
   }
+}
+
+/* Whoever pushed it knows that it has not run, and may push it elsewhere. */
+static void what_comes_behind_one_that_could_not_be_sent_is_refused(void **state)
+{
+  enum { LARGE = 100000 };
+  static char text[LARGE];
+  (void)state;
+  struct pg_bed bed;
+  struct rig_flight flights[2];
+  struct rig_flight late;
+  char sql[96];
+  cenote_value arg = cenote_text_n(text, LARGE);
+  memset(text, 'x', LARGE);
+  pg_bed_open(&bed, var("POSTGRES_URL"), false);
+  pg_bed_push(&bed, &flights[0], "SELECT pg_backend_pid()");
+  assert_true(rig_pipe_wait(&bed.pipe, 20000)); /* its answer has come, nobody has looked */
+  snprintf(sql, sizeof(sql), "SELECT pg_terminate_backend(%d, 20000)::int",
+           PQbackendPID(bed.c->conn));
+  assert_int_equal(pg_bed_number(&bed, sql), 1);
+  const bool one = rig_pipe_push(&bed.pipe, &flights[1], "SELECT ?", &arg, 1, 0) == CENOTE_OK;
+  assert_true(one == (bed.c->wire != NULL)); /* so large that it is sent at once */
+  assert_int_equal(rig_pipe_push(&bed.pipe, &late, "SELECT 1", NULL, 0, 0), CENOTE_CONNECTION_LOST);
+  pg_bed_expect_integer(&bed, &flights[0], PQbackendPID(bed.c->conn));
+  cenote_error error = CENOTE_ERROR_INIT;
+  assert_int_equal(bed.pg.rig.driver->pipelining->read(bed.c, POLLIN, &error), CENOTE_ANSWER_LOST);
+  if (one) {
+    rig_flight_free(&flights[1]);
+  }
+  pg_bed_close(&bed);
 }
 
 static void a_session_that_died_at_rest_is_lost_before_anything_is_sent(void **state)
@@ -418,6 +463,7 @@ int main(void)
       cmocka_unit_test(over_a_network_a_cancel_that_did_not_arrive_breaks_the_session),
       cmocka_unit_test(a_backend_that_dies_at_any_point_loses_what_comes_after),
       cmocka_unit_test(what_came_before_the_end_is_answered_though_each_read_sees_the_end),
+      cmocka_unit_test(what_comes_behind_one_that_could_not_be_sent_is_refused),
       cmocka_unit_test(a_session_that_died_at_rest_is_lost_before_anything_is_sent),
       cmocka_unit_test(answers_cut_anywhere_are_whole_or_lost),
       cmocka_unit_test(a_killed_server_loses_all_that_is_in_flight),
