@@ -90,7 +90,7 @@ static void one_that_is_sent_can_be_cancelled(void **state)
   place_init(&place);
   place_open_with(&place, "0", "5");
   start(&later, "hang", false, PATIENCE_MS);
-  wait_until(picture_of(place.manager).in_flight == 1);
+  wait_until(picture_of(place.manager).in_flight == 1 && atomic_load(&place.script.pushes) == 1);
   simple_cancel(place.manager, &later.async);
   wait_for(&later);
   assert_int_equal(later.told.status, CENOTE_CANCELLED);

@@ -214,7 +214,7 @@ static void a_slow_statement_does_not_hold_up_others(void **state)
   must_say(place.manager, true, 1);
   struct asker slow;
   asker_start(&slow, place.manager, "hang", true, PATIENCE_MS);
-  wait_until(picture_of(place.manager).in_flight == 1);
+  wait_until(count_of(&place.script.pushes) == 2);
   for (int i = 0; i < 5; i++) {
     must_say(place.manager, true, i);
     pause_ms(5);
@@ -433,7 +433,7 @@ static void a_shutdown_lets_finish_what_was_sent(void **state)
   open_place("5");
   struct asker slow;
   asker_start(&slow, place.manager, "sleep 80", false, PATIENCE_MS);
-  wait_until(picture_of(place.manager).in_flight == 1 || atomic_load(&slow.over));
+  wait_until(count_of(&place.script.pushes) == 1);
   must(cenote_shutdown(place.manager, PATIENCE_MS, NULL), NULL);
   must(asker_end(&slow)->status, &slow.told.error);
   const struct told late = read_for(place.manager, "SELECT 1");
@@ -447,12 +447,12 @@ static void a_forced_shutdown_cuts_off(void **state)
 {
   (void)state;
   place_init(&place);
-  open_impatient("5");
+  open_place("5");
   atomic_store(&place.script.deaf, true);
   struct asker reader, writer;
   asker_start(&reader, place.manager, "hang", true, PATIENCE_MS);
   asker_start(&writer, place.manager, "hang", false, PATIENCE_MS);
-  wait_until(picture_of(place.manager).in_flight == 2);
+  wait_until(count_of(&place.script.pushes) == 2);
   (void)!cenote_shutdown(place.manager, 0, NULL);
   assert_int_equal(asker_end(&reader)->status, CENOTE_SHUTTING_DOWN);
   assert_int_equal(asker_end(&writer)->status, CENOTE_OUTCOME_UNKNOWN);
