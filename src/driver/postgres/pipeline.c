@@ -189,11 +189,15 @@ static bool make_room(struct pg_pipe *pipe, size_t more)
 }
 
 /* The server has gone. When libpq finds that out it forgets whose the answers are that have come and
- * were not looked at yet. Sending may make it look: so it is not asked to. */
+ * were not looked at yet. Sending may make it look: so it is not asked to. Without libpq it is known
+ * once something could not be sent. */
 static bool has_hung_up(const cenote_connection *c)
 {
+  if (c->wire) {
+    return c->wire->unwritable || c->wire->closed;
+  }
   struct pollfd end = {.fd = PQsocket(c->conn), .events = POLLRDHUP};
-  return !c->wire && poll(&end, 1, 0) > 0;
+  return poll(&end, 1, 0) > 0;
 }
 
 void pg_pipe_sync(cenote_connection *c)
