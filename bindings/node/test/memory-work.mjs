@@ -1,7 +1,8 @@
 /**
  * memory-work.mjs WORK OPERATIONS: does one kind of work that often on the database DATABASE_URL, in two halves, and
  * prints by how much the process grew over the second: {heap, native, rss, descriptors}. What the first half leaves is
- * what a pool may keep. memory.mjs runs it; CENOTE_TEST_ALLOCATED is the module made of allocated.c.
+ * what a pool may keep. memory.mjs runs it; CENOTE_TEST_ALLOCATED is the module made of allocated.c, MEMORY_ENDPOINT a
+ * gateway's to the same database.
  */
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
@@ -70,8 +71,8 @@ const byManager = (one, atOnce = 1, more = {}) => () => {
     close: () => manager.gracefulShutdown(),
   };
 };
-const byPool = (open, one, atOnce) => () => {
-  const manager = new ConnectionPoolManager({ connectionString: url, max: 1 });
+const byPool = (open, one, atOnce, more = {}) => () => {
+  const manager = new ConnectionPoolManager({ connectionString: url, max: 1, ...more });
   const client = open(manager);
   return {
     run: inGroups(atOnce, () => one(client)),
@@ -136,6 +137,9 @@ const WORKS = {
     "SELECT $1::text AS a, $2::int AS b, $3::text AS c, 'äöü' AS d", ['some text', 12, null])), 4),
   "getNeonClient's queries": byPool(neonClient, async (sql) => right({ rows:
     await sql`SELECT ${'some text'}::text AS a, ${12}::int AS b, ${null}::text AS c, 'äöü' AS d` }), 50),
+  "getNeonClient's queries over HTTP": byPool(neonClient, async (sql) => right({ rows:
+    await sql`SELECT ${'some text'}::text AS a, ${12}::int AS b, ${null}::text AS c, 'äöü' AS d` }), 10,
+  { httpEndpoint: process.env.MEMORY_ENDPOINT }),
   "getNeonClient's transactions": byPool(neonClient, async (sql) => {
     const [first, second] = await sql.transaction([sql`SELECT ${1}::int AS one`, sql.query(SQL)]);
     right({ rows: second });

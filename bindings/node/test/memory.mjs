@@ -19,6 +19,7 @@ export const WORKS = {
   SQLite: [...BOTH, ['own clients', 100000]],
   PostgreSQL: [...BOTH, ["getPgPool's clients", 100000], ["getPgPool's queries", 100000],
     ["getNeonClient's queries", 100000], ["getNeonClient's transactions", 24000]],
+  HTTP: [["getNeonClient's queries over HTTP", 24000]],
 };
 
 /** Compiles the module that counts into this folder. @returns {string} */
