@@ -113,7 +113,7 @@ struct cenote_manager {
   _Atomic uint64_t slow_statements;
   _Atomic uint64_t checks; /* on a caller's behalf; the pool counts those of idle connections */
   _Atomic uint64_t failed_probes; /* of them: those that no connection of the pool's stands for */
-  struct cen_observer *observer; /* windows for health, observing.c */
+  struct cen_observer *observer;  /* windows for health, observing.c */
 
   struct runs *runs;           /* run.c */
   struct queries *queries;     /* query_async.c */
