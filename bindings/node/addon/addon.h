@@ -31,7 +31,7 @@ struct node_manager;
 
 /* What crosses between the addon and JavaScript, counted up with each change of it: lib/missing.cjs
  * has it, too, and refuses an addon of another one. */
-enum { ADDON_INTERFACE = 1 };
+enum { ADDON_INTERFACE = 2 };
 
 enum { OPERATIONS = 32, OPERATION_ROOM = 136 };
 
@@ -303,6 +303,8 @@ bool values_room(struct node_home *home, size_t count);
  * pending. */
 bool values_read(struct node_home *home, napi_value args, napi_value names, size_t *count);
 double number_of(napi_env env, napi_value value, double otherwise);
+/* A lease of its three numbers: manager, place, generation. */
+cenote_lease lease_at(napi_env env, const napi_value *values);
 bool argument(napi_env env, napi_callback_info info, size_t wanted, napi_value *values);
 void export_function(napi_env env, napi_value exports, const char *name, napi_callback function);
 napi_value undefined_of(napi_env env);

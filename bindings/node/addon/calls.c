@@ -95,7 +95,7 @@ unsigned flags_of(napi_env env, napi_value value, struct node_op *op)
          ((flags & FLAG_DATES) != 0 ? (unsigned)CENOTE_QUERY_TIMES : 0u);
 }
 
-static cenote_lease lease_at(napi_env env, const napi_value *values)
+cenote_lease lease_at(napi_env env, const napi_value *values)
 {
   return (cenote_lease){.manager = (uint32_t)number_of(env, values[0], 0),
                         .slot = (uint32_t)number_of(env, values[1], 0),

@@ -232,14 +232,6 @@ static struct cenote_connection *own_find(struct node_manager *owner, double ser
   return connection;
 }
 
-/* Of its three numbers. */
-static cenote_lease lease_of(napi_env env, const napi_value *args)
-{
-  return (cenote_lease){.manager = (uint32_t)number_of(env, args[0], 0),
-                        .slot = (uint32_t)number_of(env, args[1], 0),
-                        .generation = (uint64_t)number_of(env, args[2], 0)};
-}
-
 /* ownDone(handle, serial, message | undefined): what was asked for is done, or failed */
 static napi_value js_own_done(napi_env env, napi_callback_info info)
 {
@@ -302,7 +294,7 @@ static napi_value js_own_note(napi_env env, napi_callback_info info)
       napi_get_value_bool(env, args[5], &failed) != napi_ok) {
     return undefined_of(env);
   }
-  cenote_note_statement(owner->manager, lease_of(env, args + 1), home->arena + sql,
+  cenote_note_statement(owner->manager, lease_at(env, args + 1), home->arena + sql,
                         failed ? CENOTE_DATABASE : CENOTE_OK, (int64_t)number_of(env, args[6], 0));
   return undefined_of(env);
 }
@@ -312,7 +304,7 @@ static napi_value js_own_of(napi_env env, napi_callback_info info)
 {
   napi_value args[3], serial;
   argument(env, info, 3, args);
-  const struct cenote_connection *connection = cenote_lease_resource(lease_of(env, args));
+  const struct cenote_connection *connection = cenote_lease_resource(lease_at(env, args));
   if (connection == NULL || napi_create_double(env, connection->serial, &serial) != napi_ok) {
     return undefined_of(env);
   }

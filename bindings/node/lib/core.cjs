@@ -6,7 +6,7 @@
 
 const { AsyncResource } = require('node:async_hooks');
 const addon = require('./addon.cjs');
-const { CenoteError, adviceInJavaScript, fromAddon } = require('./errors.cjs');
+const { CenoteError, adviceInJavaScript, fromAddon, refusedOpen } = require('./errors.cjs');
 const { checkKind } = require('./options.cjs');
 const { remainingTime, timeLeft } = require('./serverless.cjs');
 const { readAll } = require('./decode.cjs');
@@ -81,17 +81,6 @@ function tell(listener, ...what) {
   } catch (error) {
     process.nextTick(() => { throw error; });
   }
-}
-
-/** `max_connections` as callers here write it: maxConnections. */
-const camel = (name) => name.replace(/_ms$/, '').replace(/_(.)/g, (_, letter) => letter.toUpperCase());
-
-/** The library has its own spelling of a setting. */
-function refusedOpen(info, settings) {
-  const message = info.message.replace(/^(\w+)(?= )/, (name) => (camel(name) in settings ? camel(name) : name))
-    .replace(/(did you mean )(\w+)\?$/, (_, asks, name) => `${asks}${camel(name)}?`)
-    .replace(/`cenote config` lists all of them$/, 'types/settings.d.ts of the package lists all of them');
-  return fromAddon({ ...info, message });
 }
 
 /** Those that a thread shuts down: an exit of the process waits for it, so what it waits for is taken back then. */

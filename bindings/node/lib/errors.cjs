@@ -101,4 +101,12 @@ function fromAddon(info) {
   return error;
 }
 
-module.exports = { CenoteError, adviceInJavaScript, fromAddon, rangeError, releasedError, typeError };
+/** What the addon says of a manager that could not be opened with these settings. */
+function refusedOpen(info, settings) {
+  const message = info.message.replace(/^(\w+)(?= )/, (name) => (camel(name) in settings ? camel(name) : name))
+    .replace(/(did you mean )(\w+)\?$/, (_, asks, name) => `${asks}${camel(name)}?`)
+    .replace(/`cenote config` lists all of them$/, 'types/settings.d.ts of the package lists all of them');
+  return fromAddon({ ...info, message });
+}
+
+module.exports = { CenoteError, adviceInJavaScript, fromAddon, rangeError, refusedOpen, releasedError, typeError };

@@ -7,7 +7,7 @@
 const { version } = require('../package.json');
 
 /** What crosses between the addon and lib/*.cjs, counted up with each change of it: addon/addon.h has it, too. */
-const INTERFACE = 1;
+const INTERFACE = 2;
 
 /** What cenote.node is linked with, and who has it: Debian 12, and from Debian 13 and Ubuntu 24.04 on. */
 const PACKAGES = {
