@@ -47,13 +47,15 @@ const { DatabaseConnectionManager } = ours('../bindings/node/lib/connection-mana
 const url = server;
 const ROW = ['SELECT * FROM bench_users WHERE id = $1', [7]];
 const SMALL = ['SELECT id, name, age FROM bench_users WHERE id = $1', [7]];
-const HUNDRED = ['SELECT * FROM bench_users WHERE id <= $1', [100]];
+const HUNDRED = ['SELECT * FROM bench_users WHERE city = $1', ['Stockholm7']];
+const RANGE = ['SELECT * FROM bench_users WHERE id <= $1', [100]]; // PostgreSQL plans it each time, prepared or not
 const TABLE = `DROP TABLE IF EXISTS bench_users;
   CREATE TABLE bench_users AS SELECT i AS id, 'user ' || i AS name, 'user' || i || '@example.com' AS email, i % 90 AS age,
     i % 2 = 0 AS active, (i * 1.37)::float8 AS score, i * 1000::bigint AS credit, 'Stockholm' || i % 10 AS city,
     timestamptz '2026-01-01 12:00' + i * interval '1 hour' AS created, 'a note that is a little longer, ' || i AS note
     FROM generate_series(1, 1000) i;
   ALTER TABLE bench_users ADD PRIMARY KEY (id);
+  CREATE INDEX ON bench_users (city);
   ANALYZE bench_users;`;
 
 // ------------------------------------------------------------------ measuring
@@ -252,5 +254,6 @@ await crowd(pair, 'simple', 'query', ROW, smoke ? 100 : 10000);
 await crowd(pair, 'exclusive leases', 'lease', ROW, smoke ? 100 : 5000);
 await crowd(pair, '3 columns by key, exclusive leases', 'lease', SMALL, smoke ? 100 : 5000);
 await crowd(pair, '100 rows of 10 columns', 'query', HUNDRED, smoke ? 20 : 1000);
+await crowd(pair, 'a range of 100 rows', 'query', RANGE, smoke ? 20 : 1000);
 await pair[1].query(['DROP TABLE bench_users']);
 await Promise.all(pair.map(({ end }) => end()));
