@@ -4,7 +4,8 @@
  *
  * A quota that was lowered counts in full until its member has heard of it: `held` is the larger of
  * the quota that was set in the pool and the connections that existed when it was. From then on the
- * pool has no more than that, so the sum over all members holds at every moment. Locks: a member's,
+ * pool has no more than that, so the sum over all members holds at every moment. A quota that its
+ * member was told and sets soon is held as well: it may be lowered meanwhile. Locks: a member's,
  * then the budget's; a pool's only outside of the latter.
  */
 #include "manager/budget.h"
@@ -43,6 +44,7 @@ struct cen_budget {
   size_t member_room, group_room;
   struct budget_seat **seat; /* of each member */
   char **name;               /* of each group; NULL: free */
+  uint64_t overdrawn;
 };
 
 static bool is_foreign(const struct cen_budget *budget)
@@ -128,6 +130,7 @@ void cen_budget_read(struct cen_budget *budget, struct cen_budget_figures *figur
   figures->members = (int64_t)table->members;
   figures->hungry = table->hungry;
   figures->moved = table->moved;
+  figures->overdrawn = budget->overdrawn;
   for (size_t i = 0; i < table->members; i++) {
     const struct cen_budget_member *member = &table->member[i];
     figures->used += member->quota > member->held ? member->quota : member->held;
@@ -348,6 +351,14 @@ static void remember_peak(struct budget_seat *seat, int64_t wanted, int64_t now_
   }
 }
 
+/* The quota that the member is told, and sets next. */
+static int64_t tell_locked(const struct budget_seat *seat)
+{
+  struct cen_budget_member *member = &seat->budget->table.member[seat->place];
+  member->held = member->quota > member->held ? member->quota : member->held;
+  return member->quota;
+}
+
 /* What it has and needs, to the budget; its quota comes back. */
 static int64_t report(struct budget_seat *seat, const struct pool_need *need, int64_t now_ns)
 {
@@ -361,6 +372,7 @@ static int64_t report(struct budget_seat *seat, const struct pool_need *need, in
   now.wanted = need->wanted;
   now.lately = seat->peak;
   now.keep = need->staying > need->minimum ? need->staying : need->minimum;
+  budget->overdrawn += now.held > member->held && now.held > member->quota;
   const bool same = now.held == member->held && now.open == member->open &&
                     now.wanted == member->wanted && now.lately == member->lately &&
                     now.keep == member->keep;
@@ -368,7 +380,7 @@ static int64_t report(struct budget_seat *seat, const struct pool_need *need, in
   if (!same || budget->table.hungry > 0) {
     decide_locked(budget, seat, now_ns);
   }
-  const int64_t quota = budget->table.member[seat->place].quota;
+  const int64_t quota = tell_locked(seat);
   pthread_mutex_unlock(&budget->lock);
   return quota;
 }
@@ -377,7 +389,7 @@ static int64_t current_quota(struct budget_seat *seat)
 {
   struct cen_budget *budget = seat->budget;
   pthread_mutex_lock(&budget->lock);
-  const int64_t quota = budget->table.member[seat->place].quota;
+  const int64_t quota = tell_locked(seat);
   pthread_mutex_unlock(&budget->lock);
   return quota;
 }

@@ -36,7 +36,8 @@ bool cen_budget_regroup(cenote_manager *manager, const char *group);
 struct cen_budget_figures {
   int64_t maximum, used; /* connections that are open or promised */
   int64_t members, hungry;
-  uint64_t moved; /* connections that changed hands */
+  uint64_t moved;     /* connections that changed hands */
+  uint64_t overdrawn; /* a member had more than it was charged for: always 0 */
 };
 void cen_budget_read(struct cen_budget *budget, struct cen_budget_figures *figures);
 

@@ -402,6 +402,7 @@ static void crew_run(bool routed, const char *maximum)
   }
   assert_true(atomic_load(&crew.town.place.script.open_most) <= MAXIMUM);
   assert_true(figures_of(&crew.town).used <= MAXIMUM);
+  assert_int_equal(figures_of(&crew.town).overdrawn, 0);
   uint64_t served = 0;
   for (int i = 0; i < MANAGERS; i++) {
     served += crew.served[i];
