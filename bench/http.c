@@ -167,10 +167,10 @@ static void measure(struct course *course)
   const int rounds = bench_scaled(ROUNDS, 1);
   memset(times, 0, sizeof times);
   for (int round = -1; round < rounds; round++) { /* round -1 warms up */
+    /* Forwards and backwards, from another one each time: nobody follows itself more often. */
     for (int turn = 0; turn < WAYS; turn++) {
       const int place = round % 2 == 0 ? turn : WAYS - 1 - turn;
-      way_run((place + (round + 1) / 2) % WAYS, course,
-              round); /* nobody follows itself each time */
+      way_run((place + (round + 1) / 2) % WAYS, course, round);
     }
   }
   for (int way = 0; way < BARE; way++) {
